@@ -1,0 +1,36 @@
+/* crypto.h - hashing, authenticated encryption and text codings, on OpenSSL.
+ *
+ * Sources: FIPS 180-4 (SHA-256), NIST SP 800-38D (AES-256-GCM), RFC 3720 (CRC-32C), RFC 4648 (base64, hex).
+ * Threads: any.
+ */
+#ifndef BASE_CRYPTO_H
+#define BASE_CRYPTO_H
+
+#include "base/buf.h"
+
+#define SHA256_LEN 32
+#define AEAD_KEY_LEN 32
+#define AEAD_NONCE_LEN 12
+#define AEAD_TAG_LEN 16
+#define AEAD_OVERHEAD (AEAD_NONCE_LEN + AEAD_TAG_LEN)
+
+void sha256(str data, uint8_t out[SHA256_LEN]);
+/* Castagnoli; crc is the value so far (0 at first). Uses the CPU's instruction where there is one. */
+uint32_t crc32c(uint32_t crc, const void *data, size_t len);
+/* ISO-HDLC (zlib's); the checksum inside API keys. */
+uint32_t crc32_ieee(str data);
+
+/* nonce || ciphertext || tag into out (plain.len + AEAD_OVERHEAD bytes), with a fresh random nonce; `bound` is authenticated with it. */
+WARN_UNUSED enum errc aead_seal(const uint8_t key[AEAD_KEY_LEN], str bound, str plain, uint8_t *out, err *e);
+/* The reverse into out (sealed.len - AEAD_OVERHEAD bytes); ERR_CORRUPT when anything was changed, nothing is written then. */
+WARN_UNUSED enum errc aead_open(const uint8_t key[AEAD_KEY_LEN], str bound, str sealed, uint8_t *out, err *e);
+
+/* Constant time in the content; lengths may leak. */
+bool secret_eq(str a, str b);
+
+/* Lower-case hex of n bytes: 2n characters and a NUL. */
+str hex_encode(const void *data, size_t n, char *out);
+/* Exactly n bytes from 2n hex digits of either case. */
+WARN_UNUSED bool hex_decode(str s, uint8_t *out, size_t n);
+
+#endif

@@ -1,0 +1,44 @@
+/* prices.h - what tokens cost: the embedded price list, user files on top, by date.
+ *
+ * Rows are `provider, model, valid_from, unit, pico` (pico-USD per token). A call is priced by the row in force on its day (UTC); before the first date the earliest holds. Within
+ * one date a user's row beats the embedded one. A model without rows has an unknown price, which is not 0; local kinds (Ollama, vLLM, llama.cpp) are declared 0.
+ * Threads: a price book is immutable after loading; calls may look up from any thread.
+ * Source of the embedded list: see src/gateway/prices.tsv, first lines.
+ */
+#ifndef GATEWAY_PRICES_H
+#define GATEWAY_PRICES_H
+
+#include "base/arena.h"
+#include "base/money.h"
+#include "gateway/usage.h"
+
+enum price_unit { PRICE_INPUT, PRICE_OUTPUT, PRICE_CACHE_READ, PRICE_CACHE_WRITE, PRICE_CACHE_WRITE_1H, PRICE_UNITS };
+
+struct price {
+    int64_t pico[PRICE_UNITS]; /* per token; -1 = not published */
+};
+
+struct price_book;
+
+/* The embedded list plus, when user_file is not NULL, rows of that file (same tab-separated format, or JSON lines as provider lists publish them). The
+ * book lives in the arena. ERR_CONFIG with file and line for a bad row; ERR_NOT_FOUND / ERR_IO for the file. */
+WARN_UNUSED enum errc price_book_load(struct arena *a, const char *user_file, struct price_book **out, err *e);
+/* Adds a row that the configuration gives for one configured provider (provider = the name in the configuration, which is looked up before the kind's
+ * source). valid_from_us 0 = always. */
+WARN_UNUSED enum errc price_book_add(struct price_book *b, str provider, str model, usec valid_from_us, enum price_unit unit, int64_t pico, err *e);
+
+/* The price of model on the day of `at`, or false when unknown. provider = configured name (user rows), source = the kind's name in the list (may be
+ * empty). A name with a date suffix that is not listed (-20250929, -2025-09-29) falls back to the name without it; "models/x" to "x"; nothing else is guessed. */
+WARN_UNUSED bool price_find(const struct price_book *b, str provider, str source, str model, usec at, struct price *out);
+
+/* Cost of the tokens. Kinds with tokens but without a published price fall back: cache reads and writes to the input price, the 1 h write to
+ * the 5 min write; COST_UNKNOWN when the input or output price itself is missing and tokens of that kind were used. */
+int64_t price_cost_nanousd(const struct price *p, const struct token_usage *t);
+
+/* Every model of a source that matches the glob, in list order, for GET /v1/models and "did you mean". */
+typedef void (*price_model_fn)(void *ctx, str model);
+void price_book_models(const struct price_book *b, str source, str glob, price_model_fn fn, void *ctx);
+/* The version line of the embedded list (its date). */
+str price_list_version(void);
+
+#endif
