@@ -1,6 +1,9 @@
-/* cli.h - subcommands: one file each, one table of commands and flags that makes --help, errors and configuration keys.
+/* cli.h - subcommands: one file each, one table of commands and flags that makes --help, errors and
+ * configuration keys.
  *
  * Results go to standard output, everything else to standard error. Exit codes: enum exit_code.
+ * Flags stand behind the command, as `--flag value` or `--flag=value`; `--` ends them; of a repeated flag the
+ * last one counts (but every --set does).
  * Threads: main thread only.
  */
 #ifndef CLI_CLI_H
@@ -16,20 +19,36 @@ struct flag {
     const char *meaning;
 };
 
+/* The flags of every command that calls cli_config; they stand first in its table. --set is the generic way
+ * to any configuration key, so that a key never needs a flag of its own. */
+#define CLI_DATA_FLAG {"--data", "DIR", NULL, "the data folder (default: CATALYST_DATA, else ./data)"}
+#define CLI_CONFIG_FLAGS                                                                          \
+    CLI_DATA_FLAG,                                                                                \
+        {"--config", "FILE", NULL, "the configuration file (default: DIR/catalyst.yaml)"},        \
+        {"--listen", "HOST:PORT", "listen.address", "the address that is served"},                \
+    {                                                                                             \
+        "--set", "KEY=VALUE", NULL, "sets any configuration key; may be repeated"                 \
+    }
+
 struct cli_args;
 struct cli_app { /* what main.c wires */
     const struct option_table *const *tables;
     unsigned n_tables;
     int (*serve)(const struct cli_app *app, const struct cli_args *args);
+    /* What only the gateway knows about a configuration (kinds, key formats, names that clash): one line per
+     * problem into `problems` and ERR_CONFIG. May be NULL. Called by `config check` after cli_config
+     * succeeded. */
+    enum errc (*check)(const struct config *config, struct arena *a, struct buf *problems, err *e);
 };
 
 struct command {
     const char *name;      /* "config show": two words for sub-subcommands */
-    const char *arguments; /* "[FILE]" or "" */
+    const char *arguments; /* "[FILE]" or "": one positional argument per word */
     const char *meaning;
     const struct flag *flags;
     unsigned n_flags;
     int (*run)(const struct cli_app *app, const struct cli_args *args);
+    bool is_hidden;        /* left out of the short help */
 };
 
 /* Parses and runs; returns the exit code. */
@@ -39,13 +58,22 @@ int cli_main(const struct cli_app *app, int argc, char **argv);
 const char *cli_flag(const struct cli_args *args, const char *name);
 unsigned cli_n_positional(const struct cli_args *args);
 const char *cli_positional(const struct cli_args *args, unsigned i);
-/* Loads the configuration from --config (default DIR/catalyst.yaml when it exists), the environment and the flags; prints problems to standard error. */
-WARN_UNUSED enum errc cli_config(const struct cli_app *app, const struct cli_args *args, struct arena *a, struct config **out, err *e);
+/* Loads the configuration from --config (default DIR/catalyst.yaml when it exists), the environment, --set
+ * and the flags that stand for a key; prints problems and warnings to standard error, one per line. On an
+ * error the caller ends with `return cli_fail(&e)`, which adds the sentence that sums them up. */
+WARN_UNUSED enum errc cli_config(const struct cli_app *app, const struct cli_args *args, struct arena *a,
+                                 struct config **out, err *e);
+/* The configuration file that cli_config reads, in the arena; NULL when there is none. */
+const char *cli_config_file(const struct cli_args *args, struct arena *a);
 /* The data folder: --data, CATALYST_DATA, else "./data". */
 const char *cli_data_dir(const struct cli_args *args);
 /* Prints "catalyst: MESSAGE" to standard error; returns the exit code of the error. */
 int cli_fail(const err *e);
+/* Writes all of it to standard output and flushes: EXIT_OK, also when the reader has gone away (`| head`);
+ * EXIT_FAILED, with a message, when the text could not be made or written. */
+int cli_print(const struct buf *text);
 
-extern const struct command cmd_serve, cmd_config_check, cmd_config_show, cmd_config_keys, cmd_key_new, cmd_usage, cmd_requests, cmd_health, cmd_version;
+extern const struct command cmd_serve, cmd_config_check, cmd_config_show, cmd_config_reference, cmd_key_new,
+    cmd_usage, cmd_requests, cmd_health, cmd_version;
 
 #endif

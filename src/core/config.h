@@ -1,6 +1,12 @@
-/* config.h - the configuration: flags over CATALYST_SECTION__KEY variables over the YAML file over defaults, checked against the option tables.
+/* config.h - the configuration: flags over CATALYST_SECTION__KEY variables over the YAML file over defaults,
+ * checked against the option tables.
  *
- * A loaded configuration is an immutable value in an arena. Every wrong thing is reported at once, each with file, line and what would be right.
+ * A loaded configuration is an immutable value in an arena. Every wrong thing is reported at once, each with
+ * file, line and what would be right. Values of OPTION_SECRET keys never stand in a problem, a warning or the
+ * output of config_show.
+ * Variables: CATALYST_LIMITS__HEAD_BYTES sets limits.head_bytes; a key without a section takes both
+ * underscores at once (CATALYST__LOOPS); variables with a single underscore (CATALYST_DATA) are not
+ * configuration.
  * Threads: immutable after loading.
  */
 #ifndef CORE_CONFIG_H
@@ -15,9 +21,10 @@ enum config_origin { CONFIG_DEFAULT, CONFIG_FILE, CONFIG_ENV, CONFIG_FLAG };
 
 struct config;
 
-/* A value given on the command line or in the environment: key as in the tables. */
+/* A value given on the command line: key as in the tables. Lists of texts are written a,b,c. */
 struct config_setting {
     str key, value;
+    str given_as; /* for messages: "--listen"; empty means "--set KEY" */
 };
 
 struct config_source {
@@ -29,28 +36,52 @@ struct config_source {
     unsigned n_tables;
 };
 
-/* Loads and checks. On ERR_CONFIG `problems` holds one line per problem ("catalyst.yaml:12: unknown key 'limits.haed_bytes'; did you mean 'limits.head_bytes'?").
- * Warnings (a readable-by-others file that holds secrets, for example) are appended too when it succeeds. */
-WARN_UNUSED enum errc config_load(struct arena *a, const struct config_source *source, struct config **out, struct buf *problems, err *e);
+/* Loads and checks. On ERR_CONFIG `problems` holds one line per problem ("data/catalyst.yaml:12: unknown key
+ * 'limits.haed_bytes'; did you mean 'limits.head_bytes'?"), the message of e sums them up. Warnings ("...:
+ * warning: ...", a readable-by-others file that holds secrets, for example) are appended too when it
+ * succeeds. The source need not outlive the call, the tables must. */
+WARN_UNUSED enum errc config_load(struct arena *a, const struct config_source *source, struct config **out,
+                                  struct buf *problems, err *e);
 
-/* Values by key; the key must be in a table (asserted). Text keys without value and default give an empty slice. */
+/* Values by key; the key must be in a table (asserted). Text keys without value and default give an empty
+ * slice. */
 str config_text(const struct config *c, const char *key);
-int64_t config_int(const struct config *c, const char *key);  /* also bytes and milliseconds */
+int64_t config_int(const struct config *c, const char *key); /* also bytes and milliseconds */
 bool config_bool(const struct config *c, const char *key);
-/* The subtree at a key ("providers", "aliases"): NULL when absent. Lists and maps are read through it; scalar leaves have been checked. */
+/* The subtree at a key ("providers", "aliases"): NULL when absent. Lists and maps are read through it; scalar
+ * leaves have been checked. For an OPTION_TEXT_LIST without a value this is its default. */
 const struct json *config_tree(const struct config *c, const char *key);
-/* Values inside list entries, with the table's parsing and default: config_entry_int(c, entry, "providers[].connect_timeout_ms"). */
+/* Values inside list entries, with the table's parsing and default: config_entry_int(c, entry,
+ * "providers[].connect_timeout_ms"). 0 / false / empty when there is neither value nor default. */
 str config_entry_text(const struct config *c, const struct json *entry, const char *key);
 int64_t config_entry_int(const struct config *c, const struct json *entry, const char *key);
 bool config_entry_bool(const struct config *c, const struct json *entry, const char *key);
-/* "catalyst.yaml:12" for messages about a value. */
+/* Whether the entry has the member at all (so that an override can be told from the default). */
+bool config_entry_has(const struct config *c, const struct json *entry, const char *key);
+/* "data/catalyst.yaml:12" (or the variable, or the flag) for messages about a value. */
 str config_where(const struct config *c, struct arena *a, const struct json *value);
-/* The directory that relative paths of the file are relative to. */
+/* The same for a key: "default" when it was not set. */
+str config_where_key(const struct config *c, struct arena *a, const char *key);
+enum config_origin config_origin_of(const struct config *c, const char *key);
+/* The directory that relative paths are relative to: the file's, "." without a file. */
 str config_dir(const struct config *c);
+/* A path of the configuration as one that can be opened: absolute ones as they are, others below config_dir.
+ * NUL-terminated in the arena; NULL when the path is empty or the arena exhausted. */
+const char *config_path(const struct config *c, struct arena *a, str path);
 
-/* `config show`: every key with its value, secrets masked; with_origin adds where each came from. As YAML-like text or JSON. */
+/* `config show`: every key with its value, secrets masked; with_origin adds where each came from. As YAML or
+ * JSON. */
 void config_show(const struct config *c, bool with_origin, bool as_json, struct buf *out);
 /* The reference of all keys as Markdown (docs/configuration.md is made from it). */
 void config_reference(const struct option_table *const *tables, unsigned n, struct buf *out);
+/* One line per key for --help: key, default, meaning. */
+void config_help(const struct option_table *const *tables, unsigned n, struct buf *out);
+
+/* A size or duration as the file would say it ("16KiB", "10s"), the largest unit that loses nothing.
+ * NUL-terminated. */
+#define CONFIG_NUMBER_LEN 28
+str config_number_format(enum option_type type, int64_t v, char out[CONFIG_NUMBER_LEN]);
+/* The reverse for OPTION_INT, OPTION_BYTES and OPTION_MS. */
+WARN_UNUSED bool config_number_parse(enum option_type type, str s, int64_t *out);
 
 #endif
