@@ -1,0 +1,91 @@
+# setup.sh - what ./run and ./test share: installing what is missing, and telling what happens. Sourced by bash.
+#
+# A thing is looked for by what it gives (a command, a library that pkg-config knows, a file), not by the name of a
+# package: so a machine that got it in another way is left alone. What is missing comes from Debian by apt.
+
+# Package and what shows that it is there: @command, =library or ?a function below.
+BUILD_NEEDS='gcc@gcc libc6-dev?has_libc cmake@cmake ninja-build@ninja pkgconf@pkg-config libuv1-dev=libuv
+    libssl-dev=openssl libyaml-dev=yaml-0.1 libzstd-dev=libzstd zlib1g-dev=zlib'
+TEST_NEEDS='libcmocka-dev=cmocka libjansson-dev=jansson nodejs@node npm@npm curl@curl'
+FULL_NEEDS='clang@clang libclang-rt-dev?has_libfuzzer llvm@llvm-symbolizer gcovr@gcovr'
+
+LOGS=build/logs
+
+has_libc() { [ -e /usr/include/stdlib.h ]; }
+has_libfuzzer() { clang -fsanitize=fuzzer -xc /dev/null -c -o /dev/null 2>/dev/null &&
+    [ -e "$(clang -print-file-name=libclang_rt.fuzzer-x86_64.a)" ]; }
+
+fail() {
+    printf '%s: %s\n' "$(basename "$0")" "$*" >&2
+    exit 1
+}
+
+# missing NEEDS: the packages whose thing is not there
+missing() {
+    local need
+    for need in $1; do
+        case $need in
+        *@*) command -v "${need#*@}" >/dev/null || echo "${need%%@*}" ;;
+        *=*) pkg-config --exists "${need#*=}" 2>/dev/null || echo "${need%%=*}" ;;
+        *\?*) "${need#*\?}" || echo "${need%%\?*}" ;;
+        esac
+    done
+}
+
+# apt ARGUMENTS: apt-get as root, without questions
+apt() {
+    local sudo=
+    [ "$(id -u)" = 0 ] || sudo=sudo
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get -q -y "$@"
+}
+
+# install_missing NEEDS: nothing to do costs some milliseconds and no network
+install_missing() {
+    local packages
+    packages=$(missing "$1")
+    [ -n "$packages" ] || return 0
+    packages=$(echo $packages)
+    command -v apt-get >/dev/null ||
+        fail "missing: $packages. This is no Debian: install what these packages hold, then start again."
+    [ "$(id -u)" = 0 ] || command -v sudo >/dev/null ||
+        fail "missing: $packages. As root: apt-get install --no-install-recommends $packages"
+    stage "Installing with apt: $packages" apt_install $packages ||
+        fail "apt could not install all of: $packages (the whole log: $LOGS/install.log)"
+    packages=$(missing "$1")
+    [ -z "$packages" ] || fail "installed, and still not found: $(echo $packages)"
+}
+
+apt_install() {
+    # An old list of packages may still do, so a failed update alone is no reason to stop.
+    apt update || :
+    apt install --no-install-recommends "$@"
+}
+
+# stage TEXT COMMAND...: one line of what happens and how long it took; the command's output goes to a log, whose
+# end is shown when it fails.
+stage() {
+    local text=$1 start=$EPOCHREALTIME log status=0
+    shift
+    case $1 in apt_install) log=$LOGS/install.log ;; *) log=$LOGS/${LOG:-$1}.log ;; esac
+    mkdir -p "$LOGS"
+    printf '%s ... ' "$text"
+    "$@" >"$log" 2>&1 </dev/null || status=$?
+    local took=$(((${EPOCHREALTIME/[.,]/} - ${start/[.,]/}) / 100000))
+    if [ "$status" = 0 ]; then
+        printf '%d.%d s\n' $((took / 10)) $((took % 10))
+    else
+        printf 'FAILED after %d.%d s (%s)\n' $((took / 10)) $((took % 10)) "$log"
+        tail -n "${TAIL:-40}" "$log" | sed 's/^/    /'
+    fi
+    return "$status"
+}
+
+# build PRESET [TARGET...]: configured once; CMake itself sees when it has to be done again
+build() {
+    local preset=$1
+    shift
+    if [ ! -e "build/$preset/build.ninja" ]; then
+        cmake --preset "$preset" || return
+    fi
+    cmake --build --preset "$preset" -- -k 0 "$@"
+}
