@@ -74,7 +74,7 @@ static struct {
 static int poll_fd;
 static struct conn *conns;
 static struct text request;
-static size_t digits_at; /* of the number of events in the model name */
+static size_t digits_at; /* of max_tokens, which asks for that many events */
 static long n_requests, n_events, n_reads, n_errors, n_reconnects, n_standing;
 static uint64_t n_bytes;
 static struct histogram latency, first_byte;
@@ -152,17 +152,15 @@ static void request_init(void)
 {
     struct text body = {0};
     unsigned seed = 11;
-    size_t model_digits;
     if (opt.is_idle)
         text_printf(&body, "{\"model\":\"bench-idle\",\"stream\":true,");
     else if (opt.stream_events)
-        text_printf(&body, "{\"model\":\"bench-stream-%06ld-%ld\",\"stream\":true,", opt.stream_events,
-                    opt.interval_us);
+        text_printf(&body, "{\"model\":\"bench-stream-%ld\",\"stream\":true,", opt.interval_us);
     else
         text_printf(&body, "{\"model\":\"bench-%ldk\",\"stream\":false,", opt.answer_kib);
-    model_digits = sizeof "{\"model\":\"bench-stream-" - 1;
-    text_printf(&body,
-                "\"temperature\":0.2,\"max_tokens\":1024,\"messages\":[{\"role\":\"system\",\"content\":\"");
+    text_printf(&body, "\"max_tokens\":");
+    digits_at = body.len;
+    text_printf(&body, "%6d,\"temperature\":0.2,\"messages\":[{\"role\":\"system\",\"content\":\"", 1024);
     text_prose(&body, 160, &seed);
     static const char tools[] = "\"}],\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"read_file\","
                                 "\"description\":\"Returns the text of a file.\","
@@ -187,7 +185,7 @@ static void request_init(void)
         "Accept-Language: *\r\nSec-Fetch-Mode: cors\r\nAccept-Encoding: gzip, deflate\r\n"
         "Authorization: Bearer %s\r\nContent-Length: %zu\r\nConnection: keep-alive\r\n\r\n",
         opt.port, opt.key, body.len);
-    digits_at = request.len + model_digits;
+    digits_at += request.len;
     text_add(&request, body.p, body.len);
     free(body.p);
 }
@@ -228,7 +226,7 @@ static void conn_write(struct conn *c)
     while (c->sent < request.len) {
         if (c->sent == 0 && opt.stream_events) {
             char digits[8];
-            snprintf(digits, sizeof digits, "%06ld", c->events_wanted);
+            snprintf(digits, sizeof digits, "%6ld", c->events_wanted);
             memcpy(request.p + digits_at, digits, 6);
         }
         ssize_t n = send(c->fd, request.p + c->sent, request.len - c->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -352,7 +350,7 @@ static int hex_value(char ch)
     return ch >= 'a' && ch <= 'f' ? ch - 'a' + 10 : -1;
 }
 
-/* Takes the bytes of an answer after its head. NULL, or what is wrong; *is_done when it ended with the last byte. */
+/* Takes bytes of an answer after its head. NULL, or what is wrong; *is_done when it ended with the last one. */
 static const char *conn_decode(struct conn *c, const char *p, size_t len, bool *is_done)
 {
     *is_done = false;
@@ -580,9 +578,8 @@ static void parse_options(int argc, char **argv)
         else if (strcmp(name, "--key") == 0)
             opt.key = value;
         else if (strcmp(name, "--pids") == 0) {
-            for (char *p = strtok_r(value, ",", &value); p && opt.n_pids < PIDS_MAX;
-                 p = strtok_r(NULL, ",", &value))
-                opt.pids[opt.n_pids++] = (int)parse_number(name, p, 1 << 22);
+            for (char *pid; (pid = strsep(&value, ",")) && opt.n_pids < PIDS_MAX;)
+                opt.pids[opt.n_pids++] = (int)parse_number(name, pid, 1 << 22);
         } else {
             die("unknown option %s; the head of bench_load.c lists them", name);
         }

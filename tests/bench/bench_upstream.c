@@ -2,12 +2,12 @@
  *
  * The model name of a request says what the answer is (no other state, so every run is alike):
  *   bench-Nk            a chat.completion of exactly N KiB
- *   bench-stream-N-I    with "stream":true: N chat.completion.chunk events of about 200 bytes, one write each, I
- *                       microseconds apart, then the usage event if "include_usage" was asked for, and [DONE];
- *                       I = 0: one event per loop turn
+ *   bench-stream-I      with "stream":true: as many chat.completion.chunk events of about 200 bytes as
+ *                       "max_tokens" says, one write each, I microseconds apart (0: one per loop turn), then the
+ *                       usage event if "include_usage" was asked for, and [DONE]
  *   bench-idle          with "stream":true: the head and the first event, then nothing
- * Members that decide ("model", "stream", "include_usage") are looked for in the first and last 1,024 bytes of
- * the body: the double shall cost as little as possible next to the proxy under test.
+ * Members that decide ("model", "stream", "max_tokens", "include_usage") are looked for in the first and last
+ * 1,024 bytes of the body: the double shall cost as little as possible next to the proxy under test.
  *
  * Events of one stream never share a write, and a stream whose client does not read falls behind instead of
  * sending two at once.
@@ -24,6 +24,7 @@
 #define REQUEST_MAX (4 << 20)
 #define READ_BYTES (256 << 10)
 #define SIZES_MAX 1024 /* KiB of the largest plain answer */
+#define EVENTS_MAX 999999
 #define EVENT_VARIANTS 64
 #define TURN_EVENTS 256
 
@@ -273,8 +274,10 @@ static bool conn_answer(struct conn *c, const char *body, size_t len)
         c->is_streaming = true;
         c->due_ns = 0;
         if (strcmp(spec, "bench-idle") == 0) return conn_send(c, &event_first);
-        if (sscanf(spec, "bench-stream-%ld-%ld", &n, &interval_us) != 2 || n < 1 || interval_us < 0)
-            n = 100, interval_us = 10000;
+        const char *max_tokens = member(body, len, "\"max_tokens\"");
+        n = max_tokens ? strtol(max_tokens, NULL, 10) : 0;
+        if (n < 1 || n > EVENTS_MAX) n = 100;
+        if (sscanf(spec, "bench-stream-%ld", &interval_us) != 1 || interval_us < 0) interval_us = 10000;
         c->wants_usage = has_word(body, len, "\"include_usage\"");
         c->events_left = n - 1; /* the first goes out now */
         c->interval_ns = interval_us * NS_PER_US;
