@@ -48,8 +48,12 @@ const char *lex_escape(const char *p, const char *end, struct lex_fault *fault)
     if (!p || unit < 0xD800 || unit > 0xDFFF)
         return p;
     /* RFC 8259 section 8.2 leaves lone surrogates open; they cannot be written as UTF-8, so they are refused. */
-    if (unit > 0xDBFF || end - p < 2 || p[0] != '\\' || p[1] != 'u')
-        return lex_fail(fault, start, "lone surrogate");
+    for (int i = 0; i < 2; i++) {
+        if (p + i == end)
+            return lex_fail(fault, end, "unfinished string");
+        if (unit > 0xDBFF || p[i] != "\\u"[i])
+            return lex_fail(fault, start, "lone surrogate");
+    }
     p = lex_hex4(p + 2, end, &unit, fault);
     if (p && (unit < 0xDC00 || unit > 0xDFFF))
         return lex_fail(fault, start, "lone surrogate");
