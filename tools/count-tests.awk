@@ -2,9 +2,9 @@
 #
 #   awk -f tools/count-tests.awk WHAT_CTEST_PRINTED Testing/Temporary/LastTest.log
 #
-# First line of the answer: passed failed skipped. Then one line for each skipped case. cmocka and Node tell how many
-# cases a program held; a program that does not, or that died before it could tell, counts as one case. What became
-# of the program comes from what ctest printed: its log calls a skipped program, and one that is missing, passed.
+# First line of the answer: passed failed skipped. Then one line for each skipped case. cmocka and Node tell how
+# many cases a program held; a program that does not, or that died before it could tell, counts as one case. What
+# became of the program comes from what ctest printed: its log calls a skipped program passed, and a missing one too.
 function close_test() {
     if (name == "") return
     if (result[name] == "Skipped") {
@@ -25,7 +25,9 @@ FNR == NR {
         line = $0
         sub(/^ *[0-9]+\/[0-9]+ Test +#[0-9]+: /, "", line)
         split(line, word, " ")
-        result[word[1]] = line ~ /\*\*\*Skipped/ ? "Skipped" : line ~ / Passed +[0-9.]+ sec/ ? "Passed" : "Failed"
+        result[word[1]] = "Failed"
+        if (line ~ /\*\*\*Skipped/) result[word[1]] = "Skipped"
+        if (line ~ / Passed +[0-9.]+ sec/) result[word[1]] = "Passed"
     }
     next
 }
