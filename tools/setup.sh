@@ -1,7 +1,7 @@
 # setup.sh - what ./run and ./test share: installing what is missing, and telling what happens; sourced by bash.
 #
-# A thing is looked for by what it gives (a command, a library that pkg-config knows, a file), not by the name of
-# a package: so a machine that got it in another way is left alone. What is missing comes from Debian by apt.
+# A thing is looked for by what it gives (a command, a library that pkg-config knows, a file), not by a package's
+# name: so a machine that got it in another way is left alone. What is missing comes from Debian by apt.
 
 # Package and what shows that it is there: @command, =library or ?a function below.
 BUILD_NEEDS='gcc@gcc libc6-dev?has_libc cmake@cmake ninja-build@ninja pkgconf@pkg-config libuv1-dev=libuv
@@ -61,8 +61,8 @@ apt_install() {
     apt install --no-install-recommends "$@"
 }
 
-# stage TEXT COMMAND...: one line of what happens and how long it took; the command's output goes to a log, whose end
-# is shown when it fails. LOG names the log.
+# stage TEXT COMMAND...: one line of what happens and how long it took; the command's output goes to a log,
+# whose end is shown when it fails. LOG names the log.
 stage() {
     local text=$1 start=$EPOCHREALTIME log status=0
     shift
