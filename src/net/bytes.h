@@ -1,4 +1,5 @@
-/* bytes.h - byte classes of HTTP and the two searches that heads and event streams spend their time in. Private to net/.
+/* bytes.h - byte classes of HTTP and the two searches that heads and event streams spend their time in.
+ * Private to net/.
  *
  * Sources: RFC 9110 5.6.2 (token), 5.5 (field values), RFC 3986 (targets and hosts).
  * Threads: pure.
@@ -38,7 +39,10 @@ static const uint8_t byte_classes[256] = {
      4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4, /* f0 */
 };
 
-static inline bool byte_is(char c, enum byte_class class) { return (byte_classes[(uint8_t)c] & (unsigned)class) != 0; }
+static inline bool byte_is(char c, enum byte_class class)
+{
+    return (byte_classes[(uint8_t)c] & (unsigned)class) != 0;
+}
 
 /* The first byte of [p, end) that is no BYTE_TEXT (a control byte, CR and LF included), or end. */
 static inline const char *bytes_text_end(const char *p, const char *end)
@@ -64,7 +68,8 @@ static inline const char *bytes_line_end(const char *p, const char *end)
     const __m128i cr = _mm_set1_epi8('\r'), lf = _mm_set1_epi8('\n');
     for (; end - p >= 16; p += 16) {
         __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
-        unsigned mask = (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_cmpeq_epi8(v, cr), _mm_cmpeq_epi8(v, lf)));
+        __m128i ends = _mm_or_si128(_mm_cmpeq_epi8(v, cr), _mm_cmpeq_epi8(v, lf));
+        unsigned mask = (unsigned)_mm_movemask_epi8(ends);
         if (mask != 0) return p + __builtin_ctz(mask);
     }
 #endif

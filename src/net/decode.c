@@ -5,8 +5,9 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
-/* Room offered to the decoders at a time. Less than any window that is refused: zstd skips its window check for a frame
- * that fits the offered room as a whole, and the answer must not hang on how much room there happened to be. */
+/* Room offered to the decoders at a time. Less than any window that is refused: zstd skips its window
+ * check for a frame that fits the offered room as a whole, and the answer must not hang on how much room
+ * there happened to be. */
 enum { STEP_BYTES = 65536, ZSTD_WINDOW_LOG_MAX = 23 };
 
 enum errc coding_parse(str content_encoding, enum http_coding *out, err *e)
@@ -35,7 +36,8 @@ static enum errc too_large(struct buf *out, err *e)
     return err_set(e, ERR_TOO_LARGE, "the body decodes to more than %zu bytes", out->max);
 }
 
-/* Room in out for the next step. When out is at its maximum: one byte of `spare`, which shows whether more comes. */
+/* Room in out for the next step. When out is at its maximum: one byte of `spare`, which shows whether more
+ * comes. */
 static char *next_room(struct buf *out, char *spare, size_t *room)
 {
     size_t left = out->max - out->len;

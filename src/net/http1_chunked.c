@@ -13,8 +13,9 @@ static const int8_t hex_values[256] = {
 
 void http_chunked_init(struct http_chunked *c) { *c = (struct http_chunked){.state = CHUNK_SIZE}; }
 
-/* One byte of the trailer section: true when it is right where it stands. The section is a run of field lines and an
- * empty line; they are dropped, but what is no field line must not pass, or it could be the start of another message. */
+/* One byte of the trailer section: true when it is right where it stands. The section is a run of field
+ * lines and an empty line; they are dropped, but what is no field line must not pass, or it could be the
+ * start of another message. */
 static bool trailer_byte(struct http_chunked *c, char b)
 {
     if (c->saw_cr) {
@@ -59,7 +60,8 @@ static const char *frame_byte(struct http_chunked *c, char b)
         c->state = b == ';' ? CHUNK_EXT : CHUNK_SIZE_LF;
         return NULL;
     case CHUNK_EXT:
-        /* Extensions mean nothing to us; a bare LF in them is what parsers disagree about, and is no BYTE_TEXT. */
+        /* Extensions mean nothing to us; a bare LF in them is what parsers disagree about, and is no
+         * BYTE_TEXT. */
         if (b == '\r') {
             c->state = CHUNK_SIZE_LF;
             return NULL;

@@ -1,7 +1,8 @@
 /* http1_head.c - message heads: start lines, fields, and what they say about the body.
  *
- * Every parsing function here relies on one fact that http_parse_* checks first: the head ends in CR LF CR LF. Neither
- * byte belongs to any class the scanning loops run over, so they stop inside the head without comparing with its end.
+ * Every parsing function here relies on one fact that http_parse_* checks first: the head ends in CR LF CR
+ * LF. Neither byte belongs to any class the scanning loops run over, so they stop inside the head without
+ * comparing with its end.
  */
 #include "net/http1.h"
 
@@ -10,7 +11,8 @@
 
 /* --- lines --- */
 
-/* The end of the line that p is in (its CR), or NULL when a control byte, a bare CR or a bare LF comes first. */
+/* The end of the line that p is in (its CR), or NULL when a control byte, a bare CR or a bare LF comes
+ * first. */
 static const char *line_end(const char *p, const char *end)
 {
     p = bytes_text_end(p, end);
@@ -59,7 +61,8 @@ static enum http_method method_of(str m)
     return HTTP_OTHER_METHOD;
 }
 
-/* request-line = method SP request-target SP HTTP-version (RFC 9112 3): single spaces, nothing before or behind. */
+/* request-line = method SP request-target SP HTTP-version (RFC 9112 3): single spaces, nothing before or
+ * behind. */
 static enum errc request_line(const char **at, const char *end, struct http_head *out, err *e)
 {
     const char *start = *at, *p = start;
@@ -86,8 +89,9 @@ static enum errc request_line(const char **at, const char *end, struct http_head
     return version(str_of(start, (size_t)(p - start)), &out->minor_version, e);
 }
 
-/* status-line = HTTP-version SP status-code SP [ reason-phrase ] (RFC 9112 4). The second space is asked for by the
- * grammar even without a reason; some servers leave it out, and nothing can be misread by accepting that. */
+/* status-line = HTTP-version SP status-code SP [ reason-phrase ] (RFC 9112 4). The second space is asked
+ * for by the grammar even without a reason; some servers leave it out, and nothing can be misread by
+ * accepting that. */
 static enum errc status_line(const char **at, const char *end, struct http_head *out, err *e)
 {
     const char *start = *at, *eol = line_end(start, end);
@@ -158,7 +162,8 @@ static enum errc too_many_fields(const struct http_limits *limits, err *e)
 
 /* --- finding the end --- */
 
-/* Lines number n and on in [p, end), which holds complete lines free of control bytes: the first malformed one. */
+/* Lines number n and on in [p, end), which holds complete lines free of control bytes: the first malformed
+ * one. */
 static enum errc check_lines(const char *p, const char *end, unsigned n, err *e)
 {
     struct http_head scratch;
@@ -190,7 +195,8 @@ enum http_progress http_head_find(struct http_head_scan *s, str in, const struct
     enum http_progress result = HTTP_MORE;
     enum errc rc = ERR_NONE;
 
-    /* Complete heads are not checked here: http_parse_* does it in its one pass. Only what may stay incomplete is. */
+    /* Complete heads are not checked here: http_parse_* does it in its one pass. Only what may stay
+     * incomplete is. */
     while (s->at < end) {
         s->at = (size_t)(bytes_text_end(p + s->at, p + end) - p);
         if (s->at == end) break;
@@ -238,7 +244,8 @@ struct known {
     bool has_other_expectation;
 };
 
-/* name consists of token bytes and `lower` of lower-case letters and '-', so setting bit 5 folds exactly the letters. */
+/* name consists of token bytes and `lower` of lower-case letters and '-', so setting bit 5 folds exactly
+ * the letters. */
 static inline bool name_is(str name, const char *lower)
 {
     for (size_t i = 0; i < name.len; i++) {
@@ -297,7 +304,8 @@ static inline void once(unsigned *slot, unsigned at, struct known *k, const char
     }
 }
 
-/* Takes note of the field at index at - 1 when it is one of those that framing, routing or persistence hang on. */
+/* Takes note of the field at index at - 1 when it is one of those that framing, routing or persistence
+ * hang on. */
 static inline void note_field(struct http_head *out, unsigned at, struct known *k,
                               struct connection_options *c)
 {
@@ -323,7 +331,8 @@ static inline void note_field(struct http_head *out, unsigned at, struct known *
         break;
     case 12:
         if (name_is(f->name, "content-type")) {
-            /* Two types in a response harm nobody but its reader, and some gateways send them: the first stands. */
+            /* Two types in a response harm nobody but its reader, and some gateways send them: the first
+             * stands. */
             if (k->type == 0 || out->status == 0) once(&k->type, at, k, "Content-Type");
         }
         break;
@@ -340,8 +349,8 @@ static inline void note_field(struct http_head *out, unsigned at, struct known *
     }
 }
 
-/* Only "chunked" alone is read. RFC 9112 6.1: an unknown coding is answered 501; 6.3: chunked that is not the last
- * coding, or not once, is 400, as is what is no list of tokens. */
+/* Only "chunked" alone is read. RFC 9112 6.1: an unknown coding is answered 501; 6.3: chunked that is not
+ * the last coding, or not once, is 400, as is what is no list of tokens. */
 static enum errc transfer_coding(str value, err *e)
 {
     str element;
@@ -452,7 +461,8 @@ static enum errc split_target(struct http_head *out, err *e)
             return err_set(e, ERR_INVALID, "the authority of the request target is not the one of Host");
         }
         rest = str_skip(rest, n);
-        /* An empty path is "/" (RFC 9110 4.2.3); the scheme's last slash lends one that lies inside the input. */
+        /* An empty path is "/" (RFC 9110 4.2.3); the scheme's last slash lends one that lies inside the
+         * input. */
         if (rest.len == 0 || rest.p[0] == '?') {
             out->path = slash;
             if (rest.len > 0) out->query = str_skip(rest, 1);

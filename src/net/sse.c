@@ -6,7 +6,8 @@
 
 void sse_init(struct sse *s, size_t max_event)
 {
-    /* One more byte, for the LF of a final CR LF: an event must not fit or not depending on where it was split. */
+    /* One more byte, for the LF of a final CR LF: an event must not fit or not depending on where it was
+     * split. */
     s->max_event = max_event < SIZE_MAX ? max_event : SIZE_MAX - 1;
     buf_init(&s->tail, s->max_event + 1);
     buf_init(&s->scratch, s->max_event + 1);
@@ -25,7 +26,8 @@ str sse_unfinished(const struct sse *s) { return buf_str(&s->tail); }
 /* What stands before the bytes to be searched. */
 enum before { AT_LINE_START, IN_LINE, BEHIND_CR /* its LF may follow; otherwise a line starts */ };
 
-/* The length of the event that begins, or goes on, with b: up to and with its empty line. 0 when the end is not in b. */
+/* The length of the event that begins, or goes on, with b: up to and with its empty line. 0 when the end
+ * is not in b. */
 static size_t event_end(str b, enum before before)
 {
     const char *p = b.p, *end = b.p + b.len;

@@ -94,7 +94,8 @@ enum errc url_parse(str text, struct url *out, err *e)
     rest = str_skip(rest, n);
     for (size_t i = 0; i < rest.len; i++) {
         if (rest.p[i] == '#') return err_set(e, ERR_INVALID, "the URL has a fragment");
-        /* What RFC 3986 lets stand in paths and queries; a backslash is a slash to some and none to others. */
+        /* What RFC 3986 lets stand in paths and queries; a backslash is a slash to some and none to
+         * others. */
         if (!byte_is(rest.p[i], BYTE_TARGET) || strchr("\"<>\\^`{|}", rest.p[i]) != NULL) {
             return err_set(e, ERR_INVALID, "the URL holds a byte that has to be percent-encoded");
         }

@@ -273,7 +273,8 @@ static void zstd_windows_over_8_mib_are_refused(void **state)
     buf_clear(&packed);
     add_zstd(&packed, S("hello"), 24);
     expect(CODING_ZSTD, buf_str(&packed), 100, ERR_INVALID, S(""));
-    /* A single-segment frame of 9 MiB has its content for a window: magic, descriptor 0xa0, size, one RLE block. */
+    /* A single-segment frame of 9 MiB has its content for a window: magic, descriptor 0xa0, size, one RLE
+     * block. */
     expect(CODING_ZSTD, S("\x28\xb5\x2f\xfd\xa0\x00\x00\x90\x00\x03\x00\x10\x00"), 16 << 20, ERR_INVALID,
            S(""));
     buf_fini(&packed);

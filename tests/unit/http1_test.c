@@ -1,5 +1,5 @@
-/* Message heads and chunked bodies. Every head goes through http_head_find twice: whole, and growing by one byte in
- * memory that moves each time. Both ways must end the same, down to the offsets of all slices. */
+/* Message heads and chunked bodies. Every head goes through http_head_find twice: whole, and growing by
+ * one byte in memory that moves each time. Both ways must end the same, down to the offsets of all slices. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* Event streams. Every stream is fed whole, in pieces of every size and cut in two at every place; what a reader
- * would see must be the same, and the raw bytes must add up to the input. */
+/* Event streams. Every stream is fed whole, in pieces of every size and cut in two at every place; what a
+ * reader would see must be the same, and the raw bytes must add up to the input. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
