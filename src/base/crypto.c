@@ -2,8 +2,8 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/sha.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/random.h"
@@ -12,7 +12,21 @@
 #include <nmmintrin.h>
 #endif
 
-void sha256(str data, uint8_t out[SHA256_LEN]) { SHA256((const unsigned char *)(data.p ? data.p : ""), data.len, out); }
+/* The algorithm is looked up once: OpenSSL 3's one-shot functions search for it, under a lock, at every call. */
+static EVP_MD *sha256_algorithm;
+static pthread_once_t sha256_once = PTHREAD_ONCE_INIT;
+
+static void sha256_fetch(void) { sha256_algorithm = EVP_MD_fetch(NULL, "SHA256", NULL); }
+
+void sha256(str data, uint8_t out[SHA256_LEN])
+{
+    pthread_once(&sha256_once, sha256_fetch);
+    unsigned len = 0;
+    if (!sha256_algorithm || EVP_Digest(data.p ? data.p : "", data.len, out, &len, sha256_algorithm, NULL) != 1) {
+        fprintf(stderr, "catalyst: SHA-256 is not available in this OpenSSL\n");
+        abort();
+    }
+}
 
 /* Reflected polynomials of both CRCs, as byte tables made once. */
 static uint32_t table_castagnoli[256], table_ieee[256];
