@@ -87,9 +87,9 @@ static inline void random_number(struct rng *r, struct buf *b)
     }
 }
 
-static inline void random_value(struct rng *r, struct buf *b, unsigned depth, bool unique_names)
+static inline void random_value(struct rng *r, struct buf *b, unsigned depth, bool is_top, bool unique_names)
 {
-    const unsigned kind = rng_below(r, depth ? 10 : 6);
+    const unsigned kind = is_top && !rng_one_in(r, 20) ? 6 + rng_below(r, 4) : rng_below(r, depth ? 10 : 6);
     if (kind < 2) {
         random_string(r, b);
     } else if (kind < 4) {
@@ -99,7 +99,7 @@ static inline void random_value(struct rng *r, struct buf *b, unsigned depth, bo
         buf_add(b, str_c(words[rng_below(r, 3)]));
     } else {
         const bool is_object = kind < 8;
-        unsigned n = rng_below(r, 5), letter = 0;
+        unsigned n = rng_below(r, is_top ? 8 : 5), letter = 0;
         buf_add_char(b, is_object ? '{' : '[');
         random_space(r, b);
         for (unsigned i = 0; i < n; i++) {
@@ -113,7 +113,7 @@ static inline void random_value(struct rng *r, struct buf *b, unsigned depth, bo
                 buf_add_char(b, ':');
                 random_space(r, b);
             }
-            random_value(r, b, depth - 1, unique_names);
+            random_value(r, b, depth - 1, false, unique_names);
             random_space(r, b);
         }
         buf_add_char(b, is_object ? '}' : ']');
@@ -125,7 +125,7 @@ static inline str random_document(struct rng *r, struct buf *b, bool unique_name
 {
     buf_clear(b);
     random_space(r, b);
-    random_value(r, b, 1 + rng_below(r, 6), unique_names);
+    random_value(r, b, 1 + rng_below(r, 6), true, unique_names);
     random_space(r, b);
     return buf_str(b);
 }

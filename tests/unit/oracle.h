@@ -38,12 +38,11 @@ static inline bool oracle_is_number(const json_t *v) { return json_is_number(v);
 #include "json/tree.h"
 
 /* A text under our rules; NULL when jansson refuses it. *is_undecided (may be NULL) when it is no judge: it refuses
- * numbers that overflow a double and a NUL in a name, and takes a NUL byte behind a number or word as nothing. */
+ * numbers that overflow int64 or double and a NUL in a name, and takes a NUL byte behind a number or word as nothing. */
 static inline json_t *oracle_load(str text, size_t flags, bool *is_undecided)
 {
     json_error_t je;
-    json_t *doc = json_loadb(text.p ? text.p : "", text.len,
-                             JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL | flags, &je);
+    json_t *doc = json_loadb(text.p ? text.p : "", text.len, JSON_DECODE_ANY | JSON_ALLOW_NUL | flags, &je);
     if (is_undecided)
         *is_undecided = str_chr(text, 0) >= 0 || (!doc && (json_error_code(&je) == json_error_numeric_overflow ||
                                                            json_error_code(&je) == json_error_null_byte_in_key));
