@@ -21,3 +21,14 @@ export function defer(t, clean) {
   }
   stack.push(clean);
 }
+
+/** What a suite shares: takes the place of a test's context, and is ended by the suite's after hook. */
+export function scope() {
+  const ends = [];
+  return {
+    after: (end) => ends.push(end),
+    end: async () => {
+      for (const end of ends) await end();
+    },
+  };
+}
