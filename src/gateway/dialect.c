@@ -77,8 +77,8 @@ void dialect_error_event(enum dialect d, const struct dialect_error *x, struct b
     if (d != DIALECT_CHAT && d != DIALECT_EMBEDDINGS) buf_add(out, S("event: error\n"));
     buf_add(out, S("data: "));
     if (d == DIALECT_RESPONSES) {
-        /* The reference has the members at the top; the SDKs raise an APIError only for a member "error",
-         * which is also what the real service sends. */
+        /* The reference has the members at the top; SDKs before 7 raise an APIError only for a member "error",
+         * which the service itself sends too. */
         struct json_writer w;
         json_writer_init(&w, out);
         json_object(&w);

@@ -442,8 +442,7 @@ static void error_bodies_of_every_shape_cost_nothing(void **state)
 {
     (void)state;
     static const char *const bodies[] = {
-        "{'error':{'message':'Rate limit "
-        "reached','type':'requests','param':null,'code':'rate_limit_exceeded'}}",
+        "{'error':{'message':'Slow down','type':'requests','param':null,'code':'rate_limit_exceeded'}}",
         "{'error':'model not found'}",
         "[{'error':{'code':400,'message':'API key not valid','status':'INVALID_ARGUMENT'}}]",
         "{'object':'error','message':'too long','type':'BadRequestError','code':400}",
