@@ -594,6 +594,15 @@ static const struct option *option_for(const struct schema *s, str key, size_t *
     return NULL;
 }
 
+/* The length of the section's name that a key starts with, its dot included; 0 when there is no such section. */
+static size_t section_len(const struct schema *s, str key)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < key.len; i++)
+        if (key.p[i] == '.' && schema_has_below(s, str_take(key, i), ".")) len = i + 1;
+    return len;
+}
+
 static bool is_in_list(const struct schema *s, str key)
 {
     const struct option *o;
@@ -628,7 +637,11 @@ static void apply(struct loader *l, str key, str value, enum config_origin origi
         return;
     }
     if (!o) {
-        unknown_key(l, where, key, guess_key(l, key), S(""));
+        /* what is known where the key begins to be wrong: below its section when that exists */
+        size_t n = section_len(s, key);
+        str guess = guess_key(l, key);
+        if (!guess.len) guess = guess_member(l, str_take(key, n), str_skip(key, n));
+        unknown_key(l, where, key, guess, str_take(key, n));
         return;
     }
     struct config_given *given = arena_new(l->a, struct config_given);
