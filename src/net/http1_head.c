@@ -116,6 +116,16 @@ static enum errc status_line(const char **at, const char *end, struct http_head 
     return ERR_NONE;
 }
 
+/* The start line of either direction; http_head_find does not know which one it reads, and an error must
+ * not depend on whether it was met there or in http_parse_*. '/' is no BYTE_TOKEN, so no request begins
+ * with "HTTP/". */
+static enum errc start_line(const char **at, const char *end, struct http_head *out, bool *is_response,
+                            err *e)
+{
+    *is_response = end - *at >= 5 && memcmp(*at, "HTTP/", 5) == 0;
+    return *is_response ? status_line(at, end, out, e) : request_line(at, end, out, e);
+}
+
 static enum errc bad_name(const char *start, const char *p, err *e)
 {
     if (p == start && (*p == ' ' || *p == '\t')) {
@@ -167,19 +177,14 @@ static enum errc too_many_fields(const struct http_limits *limits, err *e)
 static enum errc check_lines(const char *p, const char *end, unsigned n, err *e)
 {
     struct http_head scratch;
+    bool is_response;
     while (p < end) {
-        enum errc rc;
         if (p[0] == '\r') { /* the empty line before a request */
             p += 2;
             continue;
         }
-        if (n++ > 0) {
-            rc = field_line(&p, end, &scratch.fields[0], e);
-        } else if (end - p >= 5 && memcmp(p, "HTTP/", 5) == 0) {
-            rc = status_line(&p, end, &scratch, e); /* no request: '/' is no BYTE_TOKEN */
-        } else {
-            rc = request_line(&p, end, &scratch, e);
-        }
+        enum errc rc = n++ > 0 ? field_line(&p, end, &scratch.fields[0], e)
+                               : start_line(&p, end, &scratch, &is_response, e);
         if (rc != ERR_NONE) return rc;
     }
     return ERR_NONE;
@@ -494,9 +499,11 @@ enum errc http_parse_request(str head, const struct http_limits *limits, struct 
     enum errc rc = begin(head, limits, out, e);
     if (rc != ERR_NONE) return rc;
     const char *p = head.p, *end = head.p + head.len;
+    bool is_response;
     if (p[0] == '\r' && p[1] == '\n') p += 2; /* RFC 9112 2.2 */
 
-    if ((rc = request_line(&p, end, out, e)) != ERR_NONE) return rc;
+    if ((rc = start_line(&p, end, out, &is_response, e)) != ERR_NONE) return rc;
+    if (is_response) return err_set(e, ERR_INVALID, "a response came where a request belongs");
     if ((rc = fields(p, end, limits, out, &k, e)) != ERR_NONE) return rc;
     if ((rc = check_host(out, &k, e)) != ERR_NONE) return rc;
     if ((rc = split_target(out, e)) != ERR_NONE) return rc;
@@ -518,8 +525,11 @@ enum errc http_parse_response(str head, const struct http_limits *limits, bool r
     enum errc rc = begin(head, limits, out, e);
     if (rc != ERR_NONE) return rc;
     const char *p = head.p, *end = head.p + head.len;
+    bool is_response, has_empty_line = p[0] == '\r' && p[1] == '\n';
+    if (has_empty_line) p += 2;
 
-    if ((rc = status_line(&p, end, out, e)) != ERR_NONE) return rc;
+    if ((rc = start_line(&p, end, out, &is_response, e)) != ERR_NONE) return rc;
+    if (!is_response || has_empty_line) return err_set(e, ERR_INVALID, "no status line begins the response");
     if ((rc = fields(p, end, limits, out, &k, e)) != ERR_NONE) return rc;
     if ((rc = body_framing(out, &k, HTTP_BODY_UNTIL_CLOSE, e)) != ERR_NONE) return rc;
     out->expects_continue = false;

@@ -532,6 +532,7 @@ static void malformed_request_lines_are_refused(void **state)
         {"another scheme", LINE("GET ftp://a/ HTTP/1.1"), ERR_INVALID},
         {"absolute-form without Host", STR_LIT("GET http://a/ HTTP/1.0\r\n\r\n"), ERR_INVALID},
         {"a status line", LINE("HTTP/1.1 200 OK"), ERR_INVALID},
+        {"a status line of another version", LINE("HTTP/2.0"), ERR_HTTP_VERSION},
     };
     refuse_all(rows, LENGTH_OF(rows), REQUEST);
 }
@@ -758,6 +759,8 @@ static void responses_that_could_be_split_or_misread_are_refused(void **state)
         {"HTTP/2.0", STR_LIT("HTTP/2.0 200 OK\r\n\r\n"), ERR_HTTP_VERSION},
         {"ICY", STR_LIT("ICY 200 OK\r\n\r\n"), ERR_INVALID},
         {"a request", STR_LIT(GOOD "\r\n"), ERR_INVALID},
+        {"a request of another version", STR_LIT("GET / HTTP/3.0\r\n\r\n"), ERR_HTTP_VERSION},
+        {"another version behind an empty line", STR_LIT("\r\nHTTP/1.2 200 OK\r\n\r\n"), ERR_HTTP_VERSION},
         {"obs-fold", STR_LIT(OK "X: y\r\n z\r\n\r\n"), ERR_INVALID},
         {"bare LF", STR_LIT("HTTP/1.1 200 OK\nX: y\n\n"), ERR_INVALID},
     };
