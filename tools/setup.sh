@@ -61,8 +61,15 @@ apt_install() {
     apt install --no-install-recommends "$@"
 }
 
+# excerpt LOG: what is wrong, or else the log's end
+excerpt() {
+    local text
+    text=$(awk -v most=100 -f tools/failures.awk "$1")
+    if [ -n "$text" ]; then printf '%s\n' "$text"; else tail -n 30 "$1"; fi
+}
+
 # stage TEXT COMMAND...: one line of what happens and how long it took; the command's output goes to a log,
-# whose end is shown when it fails. LOG names the log.
+# of which an excerpt is shown when it fails. LOG names the log.
 stage() {
     local text=$1 start=$EPOCHREALTIME log status=0
     shift
@@ -75,7 +82,7 @@ stage() {
         printf '%d.%d s\n' $((took / 10)) $((took % 10))
     else
         printf 'FAILED after %d.%d s (%s)\n' $((took / 10)) $((took % 10)) "$log"
-        tail -n "${TAIL:-40}" "$log" | sed 's/^/    /'
+        excerpt "$log" | cut -c1-240 | sed 's/^/    /'
     fi
     return "$status"
 }
