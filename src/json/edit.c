@@ -2,9 +2,9 @@
 
 #include "json/write.h"
 
-/* Invariants of ed->s: sorted by place, no overlap; insertions (remove == 0) at one place keep their order. A splice
- * with an empty insert is a removal and holds whole members with the commas between them, so what lies outside of all
- * removals is at every moment a well-formed list of members. */
+/* Invariants of ed->s: sorted by place, no overlap; insertions (remove == 0) at one place keep their order. A
+ * splice with an empty insert is a removal and holds whole members with the commas between them, so what lies
+ * outside of all removals is at every moment a well-formed list of members. */
 
 void json_edit_init(struct json_edit *ed, str text)
 {
@@ -48,7 +48,8 @@ enum errc json_edit_replace(struct json_edit *ed, const struct json_value *value
 
 static bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 
-/* From `at` over spaces and removals to the next byte that stays. Bounded by the closing bracket of the object. */
+/* From `at` over spaces and removals to the next byte that stays. Bounded by the closing bracket of the
+ * object. */
 static size_t next_kept(const struct json_edit *ed, size_t at)
 {
     for (unsigned i = 0; at < ed->text.len;) {
@@ -80,16 +81,15 @@ static size_t last_kept(const struct json_edit *ed, size_t at)
     return at ? at - 1 : 0;
 }
 
-enum errc json_edit_add(struct json_edit *ed, struct arena *a, const struct json_value *object, str name, str raw,
-                        err *e)
+enum errc json_edit_add(struct json_edit *ed, struct arena *a, const struct json_value *object, str name,
+                        str raw, err *e)
 {
     if (!is_of_text(ed, object) || object->type != JSON_OBJECT || raw.len == 0)
         return err_set(e, ERR_INVALID, "a new member needs an object of the text and JSON");
     const size_t at = object->offset + 1;
     bool is_alone = ed->text.p[next_kept(ed, at)] == '}';
     for (unsigned i = 0; i < ed->n; i++)
-        if (ed->s[i].at == at && ed->s[i].remove == 0)
-            is_alone = false; /* other new members stand there */
+        if (ed->s[i].at == at && ed->s[i].remove == 0) is_alone = false; /* other new members stand there */
 
     struct buf b;
     buf_init(&b, 6 * name.len + raw.len + 4);
@@ -97,40 +97,35 @@ enum errc json_edit_add(struct json_edit *ed, struct arena *a, const struct json
     json_escape(&b, name);
     buf_add(&b, S("\":"));
     buf_add(&b, raw);
-    if (!is_alone)
-        buf_add_char(&b, ',');
+    if (!is_alone) buf_add_char(&b, ',');
     const enum errc failed = buf_err(&b);
     const str insert = failed ? (str){NULL, 0} : str_dup(a, buf_str(&b));
     buf_fini(&b);
-    if (failed || !insert.p)
-        return err_code(e, failed ? failed : ERR_TOO_LARGE);
+    if (failed || !insert.p) return err_code(e, failed ? failed : ERR_TOO_LARGE);
     return put(ed, (struct json_splice){at, 0, insert}, e);
 }
 
-/* Offset of the opening quote of the name whose value starts at `at`; 0 when there is none (0 cannot be one). */
+/* Offset of the opening quote of the name whose value starts at `at`; 0 when there is none (0 cannot be
+ * one). */
 static size_t name_start(str text, size_t at)
 {
     while (at > 0 && is_space(text.p[at - 1]))
         at--;
-    if (at == 0 || text.p[--at] != ':')
-        return 0;
+    if (at == 0 || text.p[--at] != ':') return 0;
     while (at > 0 && is_space(text.p[at - 1]))
         at--;
-    if (at == 0 || text.p[--at] != '"')
-        return 0;
+    if (at == 0 || text.p[--at] != '"') return 0;
     while (at > 0) {
-        if (text.p[--at] != '"')
-            continue;
+        if (text.p[--at] != '"') continue;
         /* Inside the name a quote has a backslash before it; the opening one has none. */
-        if (at > 0 && text.p[at - 1] == '\\')
-            continue;
+        if (at > 0 && text.p[at - 1] == '\\') continue;
         return at;
     }
     return 0;
 }
 
-/* The last of the new members of the object whose contents start at `at` ends in a comma; the object has become empty
- * behind it. */
+/* The last of the new members of the object whose contents start at `at` ends in a comma; the object has
+ * become empty behind it. */
 static void drop_comma_of_added(struct json_edit *ed, size_t at)
 {
     for (unsigned i = ed->n; i-- > 0;) {
@@ -141,12 +136,12 @@ static void drop_comma_of_added(struct json_edit *ed, size_t at)
     }
 }
 
-enum errc json_edit_remove(struct json_edit *ed, const struct json_value *object, const struct json_value *value, err *e)
+enum errc json_edit_remove(struct json_edit *ed, const struct json_value *object,
+                           const struct json_value *value, err *e)
 {
     const str text = ed->text;
     if (!is_of_text(ed, object) || !is_of_text(ed, value) || object->type != JSON_OBJECT ||
-        value->offset <= object->offset ||
-        value->offset + value->raw.len >= object->offset + object->raw.len)
+        value->offset <= object->offset || value->offset + value->raw.len >= object->offset + object->raw.len)
         return err_set(e, ERR_INVALID, "a removal needs an object of the text and one of its members");
     size_t from = name_start(text, value->offset), to = value->offset + value->raw.len;
     const size_t before = last_kept(ed, from), behind = next_kept(ed, to);
@@ -166,15 +161,12 @@ enum errc json_edit_remove(struct json_edit *ed, const struct json_value *object
         const struct json_splice *s = &ed->s[i];
         const bool is_inside = s->at >= from && splice_end(s) <= to;
         const bool is_value = s->at <= value->offset && value->offset < splice_end(s);
-        if (is_inside && is_removal(s) && !is_value)
-            continue;
+        if (is_inside && is_removal(s) && !is_value) continue;
         next.s[next.n++] = *s;
     }
     const enum errc code = put(&next, (struct json_splice){from, to - from, {NULL, 0}}, e);
-    if (code)
-        return code;
-    if (is_last && is_first)
-        drop_comma_of_added(&next, object->offset + 1);
+    if (code) return code;
+    if (is_last && is_first) drop_comma_of_added(&next, object->offset + 1);
     *ed = next;
     return ERR_NONE;
 }
@@ -193,14 +185,11 @@ unsigned json_edit_slices(const struct json_edit *ed, str out[2 * JSON_EDITS_MAX
     size_t at = 0;
     for (unsigned i = 0; i < ed->n; i++) {
         const struct json_splice *s = &ed->s[i];
-        if (s->at > at)
-            out[n++] = (str){ed->text.p + at, s->at - at};
-        if (s->insert.len)
-            out[n++] = s->insert;
+        if (s->at > at) out[n++] = (str){ed->text.p + at, s->at - at};
+        if (s->insert.len) out[n++] = s->insert;
         at = splice_end(s);
     }
-    if (at < ed->text.len)
-        out[n++] = (str){ed->text.p + at, ed->text.len - at};
+    if (at < ed->text.len) out[n++] = (str){ed->text.p + at, ed->text.len - at};
     return n;
 }
 

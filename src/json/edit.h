@@ -1,7 +1,8 @@
 /* edit.h - changes to a scanned JSON text as splices: every other byte stays as it was.
  *
- * Edits are collected against offsets that json_scan reported, kept sorted, and must not overlap. The result is given as slices (for writev) or
- * appended to a buffer. Inserted text must stay alive until then; helper edits take it from the arena.
+ * Edits are collected against offsets that json_scan reported, kept sorted, and must not overlap. The result
+ * is given as slices (for writev) or appended to a buffer. Inserted text must stay alive until then; helper
+ * edits take it from the arena.
  * Threads: one owner.
  */
 #ifndef JSON_EDIT_H
@@ -24,12 +25,17 @@ struct json_edit {
 };
 
 void json_edit_init(struct json_edit *ed, str text);
-/* Replaces value (found in the same text) by raw JSON. ERR_INVALID on overlap, ERR_TOO_LARGE when there are too many edits. */
-WARN_UNUSED enum errc json_edit_replace(struct json_edit *ed, const struct json_value *value, str raw, err *e);
+/* Replaces value (found in the same text) by raw JSON. ERR_INVALID on overlap, ERR_TOO_LARGE when there are
+ * too many edits. */
+WARN_UNUSED enum errc json_edit_replace(struct json_edit *ed, const struct json_value *value, str raw,
+                                        err *e);
 /* Adds "name":raw as the first member of object. */
-WARN_UNUSED enum errc json_edit_add(struct json_edit *ed, struct arena *a, const struct json_value *object, str name, str raw, err *e);
-/* Removes the member whose value is given, with its name and one comma. object is the object that holds it. */
-WARN_UNUSED enum errc json_edit_remove(struct json_edit *ed, const struct json_value *object, const struct json_value *value, err *e);
+WARN_UNUSED enum errc json_edit_add(struct json_edit *ed, struct arena *a, const struct json_value *object,
+                                    str name, str raw, err *e);
+/* Removes the member whose value is given, with its name and one comma. object is the object that holds
+ * it. */
+WARN_UNUSED enum errc json_edit_remove(struct json_edit *ed, const struct json_value *object,
+                                       const struct json_value *value, err *e);
 /* Length of the result. */
 size_t json_edit_len(const struct json_edit *ed);
 /* The result as at most 2 * JSON_EDITS_MAX + 1 slices; returns their number. */

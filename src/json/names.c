@@ -7,8 +7,7 @@ static const struct json **slot_of(const struct names *set, str name)
 {
     for (uint64_t i = hash_bytes(name);; i++) {
         const struct json **slot = &set->slots[i & (set->cap - 1)];
-        if (!*slot || str_eq((*slot)->name, name))
-            return slot;
+        if (!*slot || str_eq((*slot)->name, name)) return slot;
     }
 }
 
@@ -22,18 +21,15 @@ enum errc names_add(struct names *set, struct arena *a, const struct json *objec
         return ERR_NONE;
     }
     if (!set->slots || object->n >= set->cap / 2) {
-        if (object->n > UINT32_MAX / 8)
-            return ERR_TOO_LARGE;
+        if (object->n > UINT32_MAX / 8) return ERR_TOO_LARGE;
         set->cap = set->cap ? set->cap * 4 : NAMES_LINEAR * 8;
         set->slots = arena_news(a, const struct json *, set->cap);
-        if (!set->slots)
-            return ERR_TOO_LARGE;
+        if (!set->slots) return ERR_TOO_LARGE;
         for (const struct json *m = object->child; m; m = m->next)
             *slot_of(set, m->name) = m;
     }
     const struct json **slot = slot_of(set, member->name);
     *is_duplicate = *slot != NULL;
-    if (!*slot)
-        *slot = member;
+    if (!*slot) *slot = member;
     return ERR_NONE;
 }

@@ -7,10 +7,10 @@
 /* One open object or array. */
 struct frame {
     const char *start;
-    uint32_t n;       /* members or elements whose value has begun */
-    uint32_t seen;    /* bit i: child i of the node was met in this object; a node has at most 32 children */
-    int16_t node;     /* of the container */
-    int16_t element;  /* of every element, for arrays */
+    uint32_t n;      /* members or elements whose value has begun */
+    uint32_t seen;   /* bit i: child i of the node was met in this object; a node has at most 32 children */
+    int16_t node;    /* of the container */
+    int16_t element; /* of every element, for arrays */
     bool is_object;
 };
 
@@ -19,12 +19,10 @@ _Static_assert(JSON_QUERY_PATHS <= 32, "frame.seen has a bit for each child of a
 /* The child of `node` that stands for every element, or NODE_NONE. */
 static int16_t element_child(const struct json_query *q, int node)
 {
-    if (node == NODE_NONE)
-        return NODE_NONE;
+    if (node == NODE_NONE) return NODE_NONE;
     const struct json_query_node *at = &q->nodes[node];
     for (unsigned i = at->first_child; i < (unsigned)at->first_child + at->n_children; i++)
-        if (q->nodes[i].any_element)
-            return (int16_t)i;
+        if (q->nodes[i].any_element) return (int16_t)i;
     return NODE_NONE;
 }
 
@@ -41,8 +39,8 @@ static int16_t named_child(const struct json_query *q, int node, str name, bool 
     return NODE_NONE;
 }
 
-enum errc json_scan(str text, const struct json_query *q, json_match_fn on_match, void *ctx, struct json_value *root,
-                    size_t *error_offset, err *e)
+enum errc json_scan(str text, const struct json_query *q, json_match_fn on_match, void *ctx,
+                    struct json_value *root, size_t *error_offset, err *e)
 {
     struct frame stack[JSON_DEPTH_MAX];
     unsigned depth = 0;
@@ -72,11 +70,11 @@ enum errc json_scan(str text, const struct json_query *q, json_match_fn on_match
             case '"':
                 type = JSON_STRING;
                 p = lex_string(p + 1, end, &has_escapes, &fault);
-                if (!p)
-                    goto fail;
+                if (!p) goto fail;
                 p++;
                 break;
-            case '{': case '[': {
+            case '{':
+            case '[': {
                 const bool is_object = *p == '{';
                 if (depth == JSON_DEPTH_MAX) {
                     lex_fail(&fault, p, "nesting deeper than 128");
@@ -97,8 +95,8 @@ enum errc json_scan(str text, const struct json_query *q, json_match_fn on_match
                 }
                 continue;
             }
-            case '-': case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8':
-            case '9':
+            case '-':
+            case '0' ... '9':
                 type = JSON_NUMBER;
                 p = lex_number(p, end, &fault);
                 break;
@@ -114,11 +112,9 @@ enum errc json_scan(str text, const struct json_query *q, json_match_fn on_match
                 type = JSON_NULL;
                 p = lex_word(p, end, S("null"), &fault);
                 break;
-            default:
-                p = lex_fail(&fault, p, (unsigned char)*p == 0xEF ? "byte order mark" : "value expected");
+            default: p = lex_no_value(p, end, &fault);
             }
-            if (!p)
-                goto fail;
+            if (!p) goto fail;
             state = AFTER_VALUE;
             continue;
 
@@ -131,8 +127,7 @@ enum errc json_scan(str text, const struct json_query *q, json_match_fn on_match
             const char *name = p + 1;
             bool name_escapes = false;
             p = lex_string(name, end, &name_escapes, &fault);
-            if (!p)
-                goto fail;
+            if (!p) goto fail;
             node = NODE_NONE;
             if (f->node != NODE_NONE) {
                 node = named_child(q, f->node, (str){name, (size_t)(p - name)}, name_escapes);
@@ -157,16 +152,16 @@ enum errc json_scan(str text, const struct json_query *q, json_match_fn on_match
 
         case AFTER_VALUE: {
             if (node != NODE_NONE && q->nodes[node].path >= 0) {
-                const struct json_value v = {type, has_escapes, {start, (size_t)(p - start)}, (size_t)(start - text.p), n};
+                const struct json_value v = {
+                    type, has_escapes, {start, (size_t)(p - start)}, (size_t)(start - text.p), n};
                 on_match(ctx, (unsigned)q->nodes[node].path, &v);
             }
             if (depth == 0) {
                 if (root)
-                    *root = (struct json_value){type, has_escapes, {start, (size_t)(p - start)},
-                                                (size_t)(start - text.p), n};
+                    *root = (struct json_value){
+                        type, has_escapes, {start, (size_t)(p - start)}, (size_t)(start - text.p), n};
                 p = lex_space(p, end);
-                if (p == end)
-                    return ERR_NONE;
+                if (p == end) return ERR_NONE;
                 lex_fail(&fault, p, "nothing expected behind the value");
                 goto fail;
             }
@@ -196,12 +191,10 @@ enum errc json_scan(str text, const struct json_query *q, json_match_fn on_match
     }
 
 fail:
-    if (error_offset)
-        *error_offset = text.len ? (size_t)(fault.at - text.p) : 0;
+    if (error_offset) *error_offset = text.len ? (size_t)(fault.at - text.p) : 0;
     return lex_error(&fault, text.p, e);
 fail_duplicate:
-    if (error_offset)
-        *error_offset = (size_t)(fault.at - text.p);
+    if (error_offset) *error_offset = (size_t)(fault.at - text.p);
     return err_set(e, ERR_INVALID, "duplicate member '%.*s' at byte %zu", STR(q->nodes[node].name),
                    (size_t)(fault.at - text.p));
 }
@@ -212,12 +205,12 @@ static void keep_hit(void *ctx, unsigned path, const struct json_value *value)
     hits[path] = *value;
 }
 
-enum errc json_find(str text, const struct json_query *q, struct json_value *hits, struct json_value *root, err *e)
+enum errc json_find(str text, const struct json_query *q, struct json_value *hits, struct json_value *root,
+                    err *e)
 {
     memset(hits, 0, q->n_paths * sizeof *hits);
     const enum errc code = json_scan(text, q, keep_hit, hits, root, NULL, e);
-    if (code)
-        memset(hits, 0, q->n_paths * sizeof *hits);
+    if (code) memset(hits, 0, q->n_paths * sizeof *hits);
     return code;
 }
 
@@ -232,18 +225,15 @@ str json_string(const struct json_value *v, char *out)
 
 bool json_string_is(const struct json_value *v, str s)
 {
-    if (v->type != JSON_STRING)
-        return false;
+    if (v->type != JSON_STRING) return false;
     return v->has_escapes ? lex_unescaped_is(contents(v), s) : str_eq(contents(v), s);
 }
 
 size_t json_string_len(const struct json_value *v)
 {
-    if (v->type != JSON_STRING)
-        return 0;
+    if (v->type != JSON_STRING) return 0;
     str rest = contents(v);
-    if (!v->has_escapes)
-        return rest.len;
+    if (!v->has_escapes) return rest.len;
     char tmp[4];
     str piece;
     size_t len = 0;

@@ -1,5 +1,6 @@
 #include "json/tree.h"
 
+#include "base/utf8.h"
 #include "json/lex.h"
 #include "json/names.h"
 
@@ -13,8 +14,7 @@ struct frame {
 /* The decoded text of a string without quotes; p is NULL when the arena is full. */
 static str decoded(struct arena *a, str s, bool has_escapes)
 {
-    if (!has_escapes)
-        return s;
+    if (!has_escapes) return s;
     char *out = arena_bytes(a, s.len);
     return (str){out, out ? lex_unescape(s, out) : 0};
 }
@@ -40,8 +40,7 @@ enum errc json_parse(struct arena *a, str text, struct json **out, err *e)
                 goto fail;
             }
             struct json *v = arena_new(a, struct json);
-            if (!v)
-                goto full;
+            if (!v) goto full;
             v->name = name;
             if (depth == 0) {
                 root = v;
@@ -49,11 +48,10 @@ enum errc json_parse(struct arena *a, str text, struct json **out, err *e)
                 struct frame *f = &stack[depth - 1];
                 if (f->node->type == JSON_OBJECT) {
                     bool is_duplicate;
-                    if (names_add(&f->names, a, f->node, v, &is_duplicate))
-                        goto full;
+                    if (names_add(&f->names, a, f->node, v, &is_duplicate)) goto full;
                     if (is_duplicate)
-                        return err_set(e, ERR_INVALID, "duplicate member '%.*s' at byte %zu", STR(str_take(name, 100)),
-                                       (size_t)(name_at - text.p));
+                        return err_set(e, ERR_INVALID, "duplicate member '%.*s' at byte %zu",
+                                       STR(utf8_take(name, 100)), (size_t)(name_at - text.p));
                 }
                 *f->link = v;
                 f->link = &v->next;
@@ -65,16 +63,15 @@ enum errc json_parse(struct arena *a, str text, struct json **out, err *e)
                 bool has_escapes = false;
                 const char *from = ++p;
                 p = lex_string(p, end, &has_escapes, &fault);
-                if (!p)
-                    goto fail;
+                if (!p) goto fail;
                 v->type = JSON_STRING;
                 v->text = decoded(a, (str){from, (size_t)(p - from)}, has_escapes);
-                if (!v->text.p)
-                    goto full;
+                if (!v->text.p) goto full;
                 p++;
                 continue;
             }
-            case '{': case '[':
+            case '{':
+            case '[':
                 if (depth == JSON_DEPTH_MAX) {
                     lex_fail(&fault, p, "nesting deeper than 128");
                     goto fail;
@@ -89,13 +86,12 @@ enum errc json_parse(struct arena *a, str text, struct json **out, err *e)
                 name = (str){NULL, 0};
                 state = v->type == JSON_OBJECT ? AT_NAME : AT_VALUE;
                 continue;
-            case '-': case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8':
-            case '9':
+            case '-':
+            case '0' ... '9':
                 v->type = JSON_NUMBER;
                 v->text.p = p;
                 p = lex_number(p, end, &fault);
-                if (p)
-                    v->text.len = (size_t)(p - v->text.p);
+                if (p) v->text.len = (size_t)(p - v->text.p);
                 break;
             case 't':
                 v->type = JSON_TRUE;
@@ -109,11 +105,9 @@ enum errc json_parse(struct arena *a, str text, struct json **out, err *e)
                 v->type = JSON_NULL;
                 p = lex_word(p, end, S("null"), &fault);
                 break;
-            default:
-                p = lex_fail(&fault, p, (unsigned char)*p == 0xEF ? "byte order mark" : "value expected");
+            default: p = lex_no_value(p, end, &fault);
             }
-            if (!p)
-                goto fail;
+            if (!p) goto fail;
             continue;
         }
 
@@ -126,11 +120,9 @@ enum errc json_parse(struct arena *a, str text, struct json **out, err *e)
             name_at = p;
             const char *from = ++p;
             p = lex_string(p, end, &has_escapes, &fault);
-            if (!p)
-                goto fail;
+            if (!p) goto fail;
             name = decoded(a, (str){from, (size_t)(p - from)}, has_escapes);
-            if (!name.p)
-                goto full;
+            if (!name.p) goto full;
             p = lex_space(p + 1, end);
             if (p == end || *p != ':') {
                 lex_fail(&fault, p, "':' expected");
@@ -176,22 +168,18 @@ full:
 
 const struct json *json_get(const struct json *o, str name)
 {
-    if (!o || o->type != JSON_OBJECT)
-        return NULL;
+    if (!o || o->type != JSON_OBJECT) return NULL;
     for (const struct json *m = o->child; m; m = m->next)
-        if (str_eq(m->name, name))
-            return m;
+        if (str_eq(m->name, name)) return m;
     return NULL;
 }
 
 const struct json *json_at(const struct json *o, str dotted)
 {
-    if (dotted.len == 0)
-        return o;
+    if (dotted.len == 0) return o;
     for (;;) {
         const ptrdiff_t dot = str_chr(dotted, '.');
-        if (dot < 0)
-            return json_get(o, dotted);
+        if (dot < 0) return json_get(o, dotted);
         o = json_get(o, str_take(dotted, (size_t)dot));
         dotted = str_skip(dotted, (size_t)dot + 1);
     }
@@ -204,8 +192,7 @@ bool json_i64(const struct json *v, int64_t *out)
 
 bool json_bool(const struct json *v, bool *out)
 {
-    if (!v || (v->type != JSON_TRUE && v->type != JSON_FALSE))
-        return false;
+    if (!v || (v->type != JSON_TRUE && v->type != JSON_FALSE)) return false;
     *out = v->type == JSON_TRUE;
     return true;
 }

@@ -1,7 +1,7 @@
 /* tree.h - a JSON (or YAML) document as a tree in an arena.
  *
- * Same strictness as scan.h; duplicate member names are an error (ERR_INVALID). Big integers stay exact: a number keeps its text.
- * Strings without escapes are slices of the input, which must outlive the tree.
+ * Same strictness as scan.h; duplicate member names are an error (ERR_INVALID). Big integers stay exact: a
+ * number keeps its text. Strings without escapes are slices of the input, which must outlive the tree.
  * Threads: a finished tree is immutable.
  */
 #ifndef JSON_TREE_H
@@ -12,14 +12,15 @@
 
 struct json {
     enum json_type type;
-    uint32_t n;       /* members or elements */
-    uint32_t line;    /* 1-based line in the source; 0 when unknown (JSON) */
-    str text;         /* strings: decoded; numbers: as written */
-    str name;         /* decoded member name when the parent is an object */
+    uint32_t n;    /* members or elements */
+    uint32_t line; /* 1-based line in the source; 0 when unknown (JSON) */
+    str text;      /* strings: decoded; numbers: as written */
+    str name;      /* decoded member name when the parent is an object */
     struct json *child, *next;
 };
 
-/* Parses a whole text. ERR_SYNTAX (offset in the message), ERR_INVALID (duplicate name), ERR_TOO_LARGE (arena). */
+/* Parses a whole text. ERR_SYNTAX (offset in the message), ERR_INVALID (duplicate name), ERR_TOO_LARGE
+ * (arena). */
 WARN_UNUSED enum errc json_parse(struct arena *a, str text, struct json **out, err *e);
 
 /* NULL when o is no object or has no such member. */

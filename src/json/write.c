@@ -19,8 +19,7 @@ static void before_value(struct json_writer *w)
         return;
     }
     assert(w->depth == 0 ? !w->needs_comma : w->closers[w->depth - 1] == ']');
-    if (w->needs_comma)
-        buf_add_char(w->out, ',');
+    if (w->needs_comma) buf_add_char(w->out, ',');
     w->needs_comma = true;
 }
 
@@ -53,8 +52,7 @@ static void add_quoted(struct buf *out, str s)
 void json_name(struct json_writer *w, str name)
 {
     assert(w->depth > 0 && w->closers[w->depth - 1] == '}' && !w->after_name);
-    if (w->needs_comma)
-        buf_add_char(w->out, ',');
+    if (w->needs_comma) buf_add_char(w->out, ',');
     add_quoted(w->out, name);
     buf_add_char(w->out, ':');
     w->after_name = true;
@@ -127,7 +125,8 @@ static void add_escape(struct buf *out, unsigned char c)
     char text[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
     size_t len = 2;
     switch (c) {
-    case '"': case '\\': text[1] = (char)c; break;
+    case '"':
+    case '\\': text[1] = (char)c; break;
     case '\b': text[1] = 'b'; break;
     case '\f': text[1] = 'f'; break;
     case '\n': text[1] = 'n'; break;
@@ -140,16 +139,15 @@ static void add_escape(struct buf *out, unsigned char c)
 
 void json_escape(struct buf *out, str s)
 {
-    if (s.len == 0)
-        return;
+    if (s.len == 0) return;
     const char *p = s.p, *end = s.p + s.len, *clean = p; /* [clean, p) waits to be copied as it is */
     while (p != end) {
         p = lex_plain_run(p, end);
-        if (p == end)
-            break;
+        if (p == end) break;
         const unsigned char c = (unsigned char)*p;
         const char *next = c < 0x80 ? NULL : lex_utf8(p, end);
-        const bool is_separator = next && next - p == 3 && memcmp(p, "\xE2\x80", 2) == 0 && (p[2] & 0x7E) == 0x28;
+        const bool is_separator =
+            next && next - p == 3 && memcmp(p, "\xE2\x80", 2) == 0 && (p[2] & 0x7E) == 0x28;
         if (next && !is_separator) {
             p = next;
             continue;

@@ -1,7 +1,7 @@
 /* write.h - JSON text into a buffer: commas and escaping done here, errors sticky in the buffer.
  *
- * Strings must be valid UTF-8; invalid bytes are written as U+FFFD so that the output is always JSON. Control characters, '"' and '\\' are escaped,
- * '/' is not, U+2028/2029 are (safe inside scripts).
+ * Strings must be valid UTF-8; invalid bytes are written as U+FFFD so that the output is always JSON. Control
+ * characters, '"' and '\\' are escaped, '/' is not, U+2028/2029 are (safe inside scripts).
  * Wrong nesting is a programming error and asserts. Threads: one owner.
  */
 #ifndef JSON_WRITE_H

@@ -2,8 +2,8 @@
  *
  *     build/release/bench/json FILE...
  *
- * For each file: GB/s of CPU time for a scan with the query of a gateway request, a scan without one, and a tree. Each
- * number is the best of several rounds, so that other work on the machine does not count.
+ * For each file: GB/s of CPU time for a scan with the query of a gateway request, a scan without one, and a
+ * tree. Each number is the best of several rounds, so that other work on the machine does not count.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,7 +48,10 @@ static bool run_scan_query(struct input *in)
     return json_scan(in->text, &in->q, count_match, in, NULL, NULL, NULL) == ERR_NONE;
 }
 
-static bool run_scan(struct input *in) { return json_scan(in->text, NULL, NULL, NULL, NULL, NULL, NULL) == ERR_NONE; }
+static bool run_scan(struct input *in)
+{
+    return json_scan(in->text, NULL, NULL, NULL, NULL, NULL, NULL) == ERR_NONE;
+}
 
 static bool run_tree(struct input *in)
 {
@@ -74,11 +77,9 @@ static double best_gb_per_s(bool (*run)(struct input *), struct input *in)
     for (int round = 0; round < ROUNDS; round++) {
         const double start = cpu_seconds();
         for (size_t i = 0; i < n; i++)
-            if (!run(in))
-                return 0;
+            if (!run(in)) return 0;
         const double rate = (double)n * (double)in->text.len / (cpu_seconds() - start) / 1e9;
-        if (rate > best)
-            best = rate;
+        if (rate > best) best = rate;
     }
     return best;
 }
@@ -86,8 +87,7 @@ static double best_gb_per_s(bool (*run)(struct input *), struct input *in)
 static bool read_file(const char *path, str *out)
 {
     FILE *f = fopen(path, "rb");
-    if (!f)
-        return false;
+    if (!f) return false;
     char *p = NULL;
     long size = -1;
     if (fseek(f, 0, SEEK_END) == 0 && (size = ftell(f)) >= 0 && fseek(f, 0, SEEK_SET) == 0 &&
@@ -118,15 +118,15 @@ int main(int argc, char **argv)
             fprintf(stderr, "%s: %s\n", argv[i], e.msg);
             return EXIT_FAILED;
         }
-        /* The first block stays for all rounds, as the arena of a kept-alive connection does; trees that outgrow it
-         * pay for more blocks every time. */
+        /* The first block stays for all rounds, as the arena of a kept-alive connection does; trees that
+         * outgrow it pay for more blocks every time. */
         arena_init(&in.arena, in.text.len * 64 + (1u << 20), 256u << 10);
-        if (!arena_alloc(&in.arena, 1))
-            return EXIT_FAILED;
+        if (!arena_alloc(&in.arena, 1)) return EXIT_FAILED;
         const double query = best_gb_per_s(run_scan_query, &in), plain = best_gb_per_s(run_scan, &in),
                      tree = best_gb_per_s(run_tree, &in);
         const char *slash = strrchr(argv[i], '/');
-        printf("%-24s %10zu %12.2f %12.2f %12.2f\n", slash ? slash + 1 : argv[i], in.text.len, query, plain, tree);
+        printf("%-24s %10zu %12.2f %12.2f %12.2f\n", slash ? slash + 1 : argv[i], in.text.len, query, plain,
+               tree);
         arena_fini(&in.arena);
         free((char *)(uintptr_t)in.text.p);
     }

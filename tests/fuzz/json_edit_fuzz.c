@@ -1,5 +1,5 @@
-/* Edits of any JSON object, chosen by the first bytes of the input: the result is JSON, as long as it says it is, and
- * lacks or has what was asked for. */
+/* Edits of any JSON object, chosen by the first bytes of the input: the result is JSON, as long as it says it
+ * is, and lacks or has what was asked for. */
 #include <stdlib.h>
 
 #include "json/edit.h"
@@ -11,17 +11,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct json_path paths[] = {
-        {STR_LIT("a"), true}, {STR_LIT("b"), true}, {STR_LIT("c"), true}, {STR_LIT("a.a"), true},
+        {STR_LIT("a"), true},   {STR_LIT("b"), true},    {STR_LIT("c"), true},    {STR_LIT("a.a"), true},
         {STR_LIT("a.b"), true}, {STR_LIT("c[]"), false}, {STR_LIT("new"), false}, {STR_LIT("a.new"), false},
     };
-    if (size < OPS)
-        return 0;
+    if (size < OPS) return 0;
     struct json_query q;
     CHECK(json_query_init(&q, paths, LENGTH_OF(paths), NULL) == ERR_NONE);
     const str text = {(const char *)data + OPS, size - OPS};
     struct json_value hits[LENGTH_OF(paths)], root;
-    if (json_find(text, &q, hits, &root, NULL))
-        return 0;
+    if (json_find(text, &q, hits, &root, NULL)) return 0;
 
     struct arena a;
     struct buf out;
@@ -38,12 +36,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             code = json_edit_replace(&ed, &hits[target], S("[{\"x\":\"y\"}]"), NULL);
         } else if (kind == 1) {
             code = json_edit_remove(&ed, parent, &hits[target], NULL);
-            if (!code && target < 3)
-                is_gone[target] = true;
+            if (!code && target < 3) is_gone[target] = true;
         } else if (kind == 2) {
             code = json_edit_add(&ed, &a, parent, S("new"), S("{}"), NULL);
-            if (!code && parent == &root)
-                is_new = true;
+            if (!code && parent == &root) is_new = true;
         }
         CHECK(code == ERR_NONE || code == ERR_INVALID);
     }

@@ -1,4 +1,5 @@
-/* Scanning any bytes: values lie inside the text, a good text is good for the tree too, offsets are inside. */
+/* Scanning any bytes: values lie inside the text, a good text is good for the tree too, offsets are
+ * inside. */
 #include <stdlib.h>
 
 #include "json/tree.h"
@@ -35,8 +36,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct json_path paths[] = {
-        {STR_LIT("model"), true}, {STR_LIT("a.b"), false}, {STR_LIT("a"), true},
-        {STR_LIT("messages[].content"), false}, {STR_LIT("[][]"), false}, {STR_LIT("messages[]"), false},
+        {STR_LIT("model"), true}, {STR_LIT("a.b"), false},
+        {STR_LIT("a"), true},     {STR_LIT("messages[].content"), false},
+        {STR_LIT("[][]"), false}, {STR_LIT("messages[]"), false},
     };
     struct json_query q;
     CHECK(json_query_init(&q, paths, LENGTH_OF(paths), NULL) == ERR_NONE);
@@ -47,8 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     err e = {0};
     const enum errc code = json_scan(text, &q, see, &s, &root, &offset, &e);
     CHECK(code == ERR_NONE || code == ERR_SYNTAX || code == ERR_INVALID);
-    if (code)
-        CHECK(offset <= size && e.code == code && e.msg[0]);
+    if (code) CHECK(offset <= size && e.code == code && e.msg[0]);
 
     struct arena a;
     struct json *tree;
@@ -57,8 +58,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const enum errc plain_code = json_scan(text, NULL, NULL, NULL, &root, NULL, NULL);
     if (tree_code == ERR_NONE)
         CHECK(code == ERR_NONE && plain_code == ERR_NONE && tree->type == root.type && tree->n == root.n);
-    if (tree_code == ERR_SYNTAX)
-        CHECK(plain_code == ERR_SYNTAX);
+    if (tree_code == ERR_SYNTAX) CHECK(plain_code == ERR_SYNTAX);
     arena_fini(&a);
     return 0;
 }

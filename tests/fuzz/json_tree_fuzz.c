@@ -22,8 +22,7 @@ static void write_tree(struct json_writer *w, const struct json *v, unsigned dep
     default: json_null(w); return;
     }
     for (const struct json *c = v->child; c; c = c->next) {
-        if (v->type == JSON_OBJECT)
-            json_name(w, c->name);
+        if (v->type == JSON_OBJECT) json_name(w, c->name);
         write_tree(w, c, depth + 1);
     }
     json_end(w);
@@ -31,8 +30,7 @@ static void write_tree(struct json_writer *w, const struct json *v, unsigned dep
 
 static void check_equal(const struct json *a, const struct json *b, unsigned depth)
 {
-    if (depth == JSON_WRITE_DEPTH)
-        return;
+    if (depth == JSON_WRITE_DEPTH) return;
     CHECK(a->type == b->type && a->n == b->n && str_eq(a->text, b->text));
     const struct json *x = a->child, *y = b->child;
     for (; x && y; x = x->next, y = y->next) {
@@ -58,8 +56,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         CHECK(buf_err(&b) == ERR_NONE);
         const enum errc code = json_parse(&a, buf_str(&b), &second, NULL);
         CHECK(code == ERR_NONE || code == ERR_TOO_LARGE);
-        if (code == ERR_NONE)
-            check_equal(first, second, 0);
+        if (code == ERR_NONE) check_equal(first, second, 0);
     } else {
         CHECK(!first);
     }

@@ -6,9 +6,9 @@
 
 #include <cmocka.h>
 
-#include "json/edit.h"
 #include "json_random.h"
 #include "oracle.h"
+#include "json/edit.h"
 
 struct fixture {
     struct arena a;
@@ -40,8 +40,7 @@ static void assert_result(struct fixture *f, const char *want)
     buf_init(&b, 1 << 20);
     json_edit_write(&f->ed, &b);
     assert_int_equal(buf_err(&b), ERR_NONE);
-    if (!str_eq(buf_str(&b), str_c(want)))
-        fail_msg("%.*s instead of %s", STR(buf_str(&b)), want);
+    if (!str_eq(buf_str(&b), str_c(want))) fail_msg("%.*s instead of %s", STR(buf_str(&b)), want);
     assert_int_equal(json_edit_len(&f->ed), b.len);
     str parts[2 * JSON_EDITS_MAX + 1];
     size_t at = 0;
@@ -70,8 +69,7 @@ static void replace(struct fixture *f, unsigned hit, const char *raw)
 static void take_out(struct fixture *f, const struct json_value *object, unsigned hit)
 {
     err e = {0};
-    if (json_edit_remove(&f->ed, object, &f->hits[hit], &e))
-        fail_msg("%s", e.msg);
+    if (json_edit_remove(&f->ed, object, &f->hits[hit], &e)) fail_msg("%s", e.msg);
 }
 
 static void no_edits_give_the_text_itself(void **state)
@@ -141,12 +139,23 @@ static void a_member_is_removed_with_one_comma(void **state)
 static void members_may_go_in_any_order_and_leave_a_sound_object(void **state)
 {
     (void)state;
-    static const char *const left[16] = {
-        /* by the bits of what was removed: a = 1, b = 2, c = 4, d = 8 */
-        "{\"a\":0,\"b\":1,\"c\":2,\"d\":3}", "{\"b\":1,\"c\":2,\"d\":3}", "{\"a\":0,\"c\":2,\"d\":3}", "{\"c\":2,\"d\":3}",
-        "{\"a\":0,\"b\":1,\"d\":3}", "{\"b\":1,\"d\":3}", "{\"a\":0,\"d\":3}", "{\"d\":3}",
-        "{\"a\":0,\"b\":1,\"c\":2}", "{\"b\":1,\"c\":2}", "{\"a\":0,\"c\":2}", "{\"c\":2}",
-        "{\"a\":0,\"b\":1}", "{\"b\":1}", "{\"a\":0}", "{}"};
+    static const char *const left[16] = {/* by the bits of what was removed: a = 1, b = 2, c = 4, d = 8 */
+                                         "{\"a\":0,\"b\":1,\"c\":2,\"d\":3}",
+                                         "{\"b\":1,\"c\":2,\"d\":3}",
+                                         "{\"a\":0,\"c\":2,\"d\":3}",
+                                         "{\"c\":2,\"d\":3}",
+                                         "{\"a\":0,\"b\":1,\"d\":3}",
+                                         "{\"b\":1,\"d\":3}",
+                                         "{\"a\":0,\"d\":3}",
+                                         "{\"d\":3}",
+                                         "{\"a\":0,\"b\":1,\"c\":2}",
+                                         "{\"b\":1,\"c\":2}",
+                                         "{\"a\":0,\"c\":2}",
+                                         "{\"c\":2}",
+                                         "{\"a\":0,\"b\":1}",
+                                         "{\"b\":1}",
+                                         "{\"a\":0}",
+                                         "{}"};
     for (unsigned order = 0; order < 256; order++) { /* two bits a step */
         unsigned gone = 0;
         for (unsigned steps = 0; steps <= 4; steps++) {
@@ -157,8 +166,7 @@ static void members_may_go_in_any_order_and_leave_a_sound_object(void **state)
             for (unsigned k = 0; k < steps && is_order; k++) {
                 const unsigned i = order >> (2 * k) & 3;
                 is_order = !(gone & 1u << i);
-                if (is_order)
-                    take_out(&f, &f.root, i);
+                if (is_order) take_out(&f, &f.root, i);
                 gone |= 1u << i;
             }
             if (!is_order) {
@@ -250,7 +258,8 @@ static void the_number_of_edits_and_the_arena_are_limited(void **state)
     arena_init(&small, 64, 64);
     char raw[200];
     memset(raw, '1', sizeof raw);
-    assert_int_equal(json_edit_add(&f.ed, &small, &f.root, S("x"), str_of(raw, sizeof raw), NULL), ERR_TOO_LARGE);
+    assert_int_equal(json_edit_add(&f.ed, &small, &f.root, S("x"), str_of(raw, sizeof raw), NULL),
+                     ERR_TOO_LARGE);
     arena_fini(&small);
     assert_result(&f, "{}");
 }
@@ -295,19 +304,16 @@ static void check_kept_bytes(const struct json_edit *ed, const bool *may_go, uns
     for (unsigned i = 0; i <= n; i++) {
         size_t next = ed->text.len;
         if (i < n) {
-            if (parts[i].p < ed->text.p || parts[i].p >= ed->text.p + ed->text.len)
-                continue;
+            if (parts[i].p < ed->text.p || parts[i].p >= ed->text.p + ed->text.len) continue;
             next = (size_t)(parts[i].p - ed->text.p);
         }
         assert_true(next >= at);
         for (; at < next; at++) {
-            if (may_go[at])
-                continue;
+            if (may_go[at]) continue;
             n_commas += ed->text.p[at] == ',';
             assert_true(n_removed > 0 && strchr(", \t\r\n", ed->text.p[at]));
         }
-        if (i < n)
-            at += parts[i].len;
+        if (i < n) at += parts[i].len;
     }
     assert_true(n_commas <= n_removed);
 }
@@ -342,11 +348,9 @@ static void random_edits_give_what_jansson_gives_and_keep_all_other_bytes(void *
         const str text = random_document(&r, &made, true);
         struct json_value hits[TARGETS], root;
         assert_int_equal(json_find(text, &q, hits, &root, NULL), ERR_NONE);
-        if (root.type != JSON_OBJECT)
-            continue;
+        if (root.type != JSON_OBJECT) continue;
         json_t *doc = oracle_load(text, JSON_REJECT_DUPLICATES, NULL);
-        if (!doc)
-            continue; /* a number too large for jansson */
+        if (!doc) continue; /* a number too large for jansson */
         struct target targets[TARGETS];
         for (unsigned i = 0; i < TARGETS; i++)
             targets[i] = (struct target){i % 6 ? &hits[i - i % 6] : &root, &hits[i], names[i][0],
@@ -360,8 +364,7 @@ static void random_edits_give_what_jansson_gives_and_keep_all_other_bytes(void *
         for (unsigned k = 0; k < 40 && ed.n < 8; k++) {
             const unsigned i = rng_below(&r, TARGETS);
             struct target *t = &targets[i];
-            if (t->value->type == JSON_NONE)
-                continue;
+            if (t->value->type == JSON_NONE) continue;
             const char outer[2] = {t->outer, 0}, inner[2] = {t->inner, 0};
             json_t *parent = t->inner ? json_object_get(doc, outer) : doc;
             const char *name = t->inner ? inner : outer;
@@ -381,27 +384,25 @@ static void random_edits_give_what_jansson_gives_and_keep_all_other_bytes(void *
                 code = json_edit_remove(&ed, t->parent, t->value, &e);
                 if (!code) {
                     assert_int_equal(json_object_del(parent, name), 0);
-                    mark_range(may_go, member_start(text, t->value->offset), t->value->offset + t->value->raw.len);
+                    mark_range(may_go, member_start(text, t->value->offset),
+                               t->value->offset + t->value->raw.len);
                     n_removed++;
                 }
             } else {
-                const struct json_value *object = t->value->type == JSON_OBJECT && rng_one_in(&r, 2) ? t->value : &root;
-                if (object != &root && meets)
-                    continue;
+                const struct json_value *object =
+                    t->value->type == JSON_OBJECT && rng_one_in(&r, 2) ? t->value : &root;
+                if (object != &root && meets) continue;
                 char fresh[16];
                 snprintf(fresh, sizeof fresh, "new%u", n_new++);
                 code = json_edit_add(&ed, &a, object, str_c(fresh), S("[null]"), &e);
-                if (code)
-                    fail_msg("%s: %.*s", e.msg, STR(text));
+                if (code) fail_msg("%s: %.*s", e.msg, STR(text));
                 json_t *into = object == &root ? doc : json_object_get(parent, name);
                 assert_int_equal(json_object_set_new(into, fresh, json_pack("[n]")), 0);
-                if (object != &root)
-                    touched[n_touched++] = object; /* it can be replaced no more */
+                if (object != &root) touched[n_touched++] = object; /* it can be replaced no more */
                 n_done++;
                 continue;
             }
-            if (code && !meets)
-                fail_msg("%s: %.*s", e.msg, STR(text));
+            if (code && !meets) fail_msg("%s: %.*s", e.msg, STR(text));
             if (!code) {
                 touched[n_touched++] = t->value;
                 n_done++;

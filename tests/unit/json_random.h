@@ -1,7 +1,7 @@
 /* json_random.h - JSON texts from a fixed seed, for tests that compare implementations.
  *
- * Objects of up to eight members named a to h, so that paths such as "a.b[]" often lead somewhere; names and strings are
- * written with needless escapes now and then, and spaces stand wherever they may.
+ * Objects of up to eight members named a to h, so that paths such as "a.b[]" often lead somewhere; names and
+ * strings are written with needless escapes now and then, and spaces stand wherever they may.
  */
 #ifndef TESTS_JSON_RANDOM_H
 #define TESTS_JSON_RANDOM_H
@@ -26,8 +26,7 @@ static inline bool rng_one_in(struct rng *r, unsigned n) { return rng_below(r, n
 
 static inline void random_space(struct rng *r, struct buf *b)
 {
-    if (!rng_one_in(r, 3))
-        return;
+    if (!rng_one_in(r, 3)) return;
     unsigned n = rng_one_in(r, 10) ? rng_below(r, 40) : rng_below(r, 3);
     while (n--)
         buf_add_char(b, " \n\t\r    "[rng_below(r, 8)]);
@@ -38,8 +37,7 @@ static inline uint32_t random_scalar_value(struct rng *r)
     for (;;) {
         const uint32_t limits[] = {0x80, 0x800, 0x10000, 0x110000};
         const uint32_t cp = rng_below(r, limits[rng_below(r, 4)]);
-        if (cp < 0xD800 || cp > 0xDFFF)
-            return cp;
+        if (cp < 0xD800 || cp > 0xDFFF) return cp;
     }
 }
 
@@ -103,8 +101,7 @@ static inline void random_value(struct rng *r, struct buf *b, unsigned depth, bo
         buf_add_char(b, is_object ? '{' : '[');
         random_space(r, b);
         for (unsigned i = 0; i < n; i++) {
-            if (i)
-                buf_add_char(b, ',');
+            if (i) buf_add_char(b, ',');
             random_space(r, b);
             if (is_object) {
                 letter = unique_names ? letter + (i > 0) + rng_below(r, 2) : rng_below(r, 8);
@@ -133,7 +130,8 @@ static inline str random_document(struct rng *r, struct buf *b, bool unique_name
 /* A few bytes changed, put in, taken out or doubled. */
 static inline str random_mutation(struct rng *r, struct buf *b, str text)
 {
-    static const char interesting[] = "\"\\{}[],:0-9eE.+utfn \n\0\x1f\x7f\x80\xc0\xe2\xed\xa0\xf0\xf4\xff/d8c";
+    static const char interesting[] =
+        "\"\\{}[],:0-9eE.+utfn \n\0\x1f\x7f\x80\xc0\xe2\xed\xa0\xf0\xf4\xff/d8c";
     buf_clear(b);
     buf_add(b, text);
     for (unsigned n = 1 + rng_below(r, 3); n > 0; n--) {
@@ -141,12 +139,10 @@ static inline str random_mutation(struct rng *r, struct buf *b, str text)
         const char c = interesting[rng_below(r, sizeof interesting - 1)];
         switch (rng_below(r, 4)) {
         case 0:
-            if (at < b->len)
-                b->p[at] = c;
+            if (at < b->len) b->p[at] = c;
             break;
         case 1:
-            if (!buf_reserve(b, 1))
-                break;
+            if (!buf_reserve(b, 1)) break;
             memmove(b->p + at + 1, b->p + at, b->len - at);
             b->p[at] = c;
             buf_added(b, 1);
@@ -158,8 +154,7 @@ static inline str random_mutation(struct rng *r, struct buf *b, str text)
             }
             break;
         default:
-            if (rng_one_in(r, 3))
-                b->len = at;
+            if (rng_one_in(r, 3)) b->len = at;
             break;
         }
     }

@@ -1,15 +1,16 @@
-/* Scanning: accepts what jansson accepts, reports offsets exactly, and finds what a walk through the tree finds. */
+/* Scanning: accepts what jansson accepts, reports offsets exactly, and finds what a walk through the tree
+ * finds. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
 
+#include "json_random.h"
+#include "oracle.h"
 #include "json/lex.h"
 #include "json/scan.h"
 #include "json/tree.h"
-#include "json_random.h"
-#include "oracle.h"
 
 #define NO_OFFSET ((size_t)-1)
 
@@ -23,8 +24,7 @@ static void assert_accepts(str text)
 {
     size_t offset;
     err e = {0};
-    if (json_scan(text, NULL, NULL, NULL, NULL, &offset, &e))
-        fail_msg("%.*s: %s", STR(text), e.msg);
+    if (json_scan(text, NULL, NULL, NULL, NULL, &offset, &e)) fail_msg("%.*s: %s", STR(text), e.msg);
 }
 
 static void assert_refuses(str text, size_t at)
@@ -33,8 +33,7 @@ static void assert_refuses(str text, size_t at)
     err e = {0};
     /* A copy of exactly this size, so that ASan sees a byte read too far. */
     char *copy = malloc(text.len ? text.len : 1);
-    if (text.len)
-        memcpy(copy, text.p, text.len);
+    if (text.len) memcpy(copy, text.p, text.len);
     const enum errc code = json_scan(str_of(copy, text.len), NULL, NULL, NULL, NULL, &offset, &e);
     free(copy);
     if (code != ERR_SYNTAX || offset != at)
@@ -48,11 +47,34 @@ static void scan_accepts_every_form_of_value(void **state)
 {
     (void)state;
     const char *texts[] = {
-        "null", "true", "false", "0", "-0", "-0.0e-0", "12", "1e400", "-1E+99999999999999999999", "0.5",
-        "123456789012345678901234567890", "\"\"", "\"a\"", "[]", "{}", " [ ] ", "\t\r\n{ }\n", "[1,2]", "{\"a\":1}",
-        "{\"\":\"\"}", "{\"a\":1,\"a\":2}", "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u0000\\uFfFf\"", "\"\\ud83d\\uDE00\"",
-        "\"\x7f\"", "\"\xC2\x80\xDF\xBF\"", "\"\xE0\xA0\x80\xED\x9F\xBF\xEE\x80\x80\xEF\xBF\xBF\"",
-        "\"\xF0\x90\x80\x80\xF4\x8F\xBF\xBF\"", "[[[{\"a\":[null,{}]}]], true , false]",
+        "null",
+        "true",
+        "false",
+        "0",
+        "-0",
+        "-0.0e-0",
+        "12",
+        "1e400",
+        "-1E+99999999999999999999",
+        "0.5",
+        "123456789012345678901234567890",
+        "\"\"",
+        "\"a\"",
+        "[]",
+        "{}",
+        " [ ] ",
+        "\t\r\n{ }\n",
+        "[1,2]",
+        "{\"a\":1}",
+        "{\"\":\"\"}",
+        "{\"a\":1,\"a\":2}",
+        "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u0000\\uFfFf\"",
+        "\"\\ud83d\\uDE00\"",
+        "\"\x7f\"",
+        "\"\xC2\x80\xDF\xBF\"",
+        "\"\xE0\xA0\x80\xED\x9F\xBF\xEE\x80\x80\xEF\xBF\xBF\"",
+        "\"\xF0\x90\x80\x80\xF4\x8F\xBF\xBF\"",
+        "[[[{\"a\":[null,{}]}]], true , false]",
         "{\"a\" : \"sixteen bytes and more of plain text\" , \"b\":[ ]}",
     };
     for (size_t i = 0; i < LENGTH_OF(texts); i++)
@@ -66,22 +88,91 @@ static void scan_names_the_offending_byte(void **state)
         str text;
         size_t at;
     } cases[] = {
-        {S(""), 0}, {S("  "), 2}, {S("\xEF\xBB\xBF{}"), 0}, {S("\0"), 0}, {S("{}\0"), 2}, {S("nul"), 3}, {S("nulx"), 3},
-        {S("nullx"), 4}, {S("True"), 0}, {S("tru e"), 3}, {S("NaN"), 0}, {S("'a'"), 0}, {S("01"), 1}, {S("-"), 1},
-        {S("-a"), 1}, {S("+1"), 0}, {S(".5"), 0}, {S("1."), 2}, {S("1.e5"), 2}, {S("1e"), 2}, {S("1e+"), 3}, {S("1ex"), 2},
-        {S("0x10"), 1}, {S("-01"), 2}, {S("1 2"), 2}, {S("[1,]"), 3}, {S("[,1]"), 1}, {S("[1 2]"), 3}, {S("[1"), 2},
-        {S("["), 1}, {S("[1}"), 2}, {S("]"), 0}, {S("{"), 1}, {S("{,}"), 1}, {S("{\"a\"}"), 4}, {S("{\"a\":}"), 5},
-        {S("{\"a\":1,}"), 7}, {S("{\"a\" 1}"), 5}, {S("{a:1}"), 1}, {S("{1:1}"), 1}, {S("{\"a\":1]"), 6},
-        {S("{\"a\":1 \"b\":2}"), 7}, {S("{}}"), 2}, {S("[] x"), 3}, {S("\""), 1}, {S("\"abc"), 4}, {S("\"a\nb\""), 2},
-        {S("\"a\0b\""), 2}, {S("\"\x1f\""), 1}, {S("\"\\"), 2}, {S("\"\\x\""), 2}, {S("\"\\u12"), 5},
-        {S("\"\\u12g4\""), 5}, {S("\"\\u\""), 3}, {S("\"\\ud800\""), 1}, {S("\"ab\\udc00\""), 3},
-        {S("\"\\ud800\\ud800\""), 1}, {S("\"\\ud800x\""), 1}, {S("\"\\ud800\\n\""), 1}, {S("\"\\ud800\\u0041\""), 1},
-        {S("\"\\ud800"), 7}, {S("\"\\ud800\\"), 8}, {S("\"\\ud800\\u"), 9}, {S("\"\\ud800\\uzz"), 9},
-        {S("\"\x80\""), 1}, {S("\"a\xC0\xAF\""), 2}, {S("\"\xC1\xBF\""), 1}, {S("\"\xC3\""), 1}, {S("\"\xC3"), 1},
-        {S("\"\xE0\x9F\xBF\""), 1}, {S("\"\xED\xA0\x80\""), 1}, {S("\"\xE4\xBD\""), 1}, {S("\"\xF0\x8F\xBF\xBF\""), 1},
-        {S("\"\xF4\x90\x80\x80\""), 1}, {S("\"\xF5\x80\x80\x80\""), 1}, {S("\"\xF0\x9F\x98\""), 1}, {S("\"\xFF\""), 1},
-        {S("\"0123456789abcdefghij\x01\""), 21}, {S("{\"\xC3\xA9\":1,\"b\xFF\":2}"), 10}, {S("// c"), 0},
-        {S("[1,\f2]"), 3}, {S("\xC2\xA0""1"), 0}, {S("{\"a\":1}{\"a\":1}"), 7},
+        {S(""), 0},
+        {S("  "), 2},
+        {S("\xEF\xBB\xBF{}"), 0},
+        {S("\0"), 0},
+        {S("{}\0"), 2},
+        {S("nul"), 3},
+        {S("nulx"), 3},
+        {S("nullx"), 4},
+        {S("True"), 0},
+        {S("tru e"), 3},
+        {S("NaN"), 0},
+        {S("'a'"), 0},
+        {S("01"), 1},
+        {S("-"), 1},
+        {S("-a"), 1},
+        {S("+1"), 0},
+        {S(".5"), 0},
+        {S("1."), 2},
+        {S("1.e5"), 2},
+        {S("1e"), 2},
+        {S("1e+"), 3},
+        {S("1ex"), 2},
+        {S("0x10"), 1},
+        {S("-01"), 2},
+        {S("1 2"), 2},
+        {S("[1,]"), 3},
+        {S("[,1]"), 1},
+        {S("[1 2]"), 3},
+        {S("[1"), 2},
+        {S("["), 1},
+        {S("[1}"), 2},
+        {S("]"), 0},
+        {S("{"), 1},
+        {S("{,}"), 1},
+        {S("{\"a\"}"), 4},
+        {S("{\"a\":}"), 5},
+        {S("{\"a\":1,}"), 7},
+        {S("{\"a\" 1}"), 5},
+        {S("{a:1}"), 1},
+        {S("{1:1}"), 1},
+        {S("{\"a\":1]"), 6},
+        {S("{\"a\":1 \"b\":2}"), 7},
+        {S("{}}"), 2},
+        {S("[] x"), 3},
+        {S("\""), 1},
+        {S("\"abc"), 4},
+        {S("\"a\nb\""), 2},
+        {S("\"a\0b\""), 2},
+        {S("\"\x1f\""), 1},
+        {S("\"\\"), 2},
+        {S("\"\\x\""), 2},
+        {S("\"\\u12"), 5},
+        {S("\"\\u12g4\""), 5},
+        {S("\"\\u\""), 3},
+        {S("\"\\ud800\""), 1},
+        {S("\"ab\\udc00\""), 3},
+        {S("\"\\ud800\\ud800\""), 1},
+        {S("\"\\ud800x\""), 1},
+        {S("\"\\ud800\\n\""), 1},
+        {S("\"\\ud800\\u0041\""), 1},
+        {S("\"\\ud800"), 7},
+        {S("\"\\ud800\\"), 8},
+        {S("\"\\ud800\\u"), 9},
+        {S("\"\\ud800\\uzz"), 9},
+        {S("\"\x80\""), 1},
+        {S("\"a\xC0\xAF\""), 2},
+        {S("\"\xC1\xBF\""), 1},
+        {S("\"\xC3\""), 1},
+        {S("\"\xC3"), 1},
+        {S("\"\xE0\x9F\xBF\""), 1},
+        {S("\"\xED\xA0\x80\""), 1},
+        {S("\"\xE4\xBD\""), 1},
+        {S("\"\xF0\x8F\xBF\xBF\""), 1},
+        {S("\"\xF4\x90\x80\x80\""), 1},
+        {S("\"\xF5\x80\x80\x80\""), 1},
+        {S("\"\xF0\x9F\x98\""), 1},
+        {S("\"\xFF\""), 1},
+        {S("\"0123456789abcdefghij\x01\""), 21},
+        {S("{\"\xC3\xA9\":1,\"b\xFF\":2}"), 10},
+        {S("// c"), 0},
+        {S("[1,\f2]"), 3},
+        {S("\xC2\xA0"
+           "1"),
+         0},
+        {S("{\"a\":1}{\"a\":1}"), 7},
     };
     for (size_t i = 0; i < LENGTH_OF(cases); i++)
         assert_refuses(cases[i].text, cases[i].at);
@@ -105,8 +196,9 @@ static void scan_refuses_nesting_deeper_than_the_limit(void **state)
 static void scan_fails_at_the_end_of_every_truncation(void **state)
 {
     (void)state;
-    const str text = S(" {\"a\" : [1.5e+3, -0, \"plain text of some length\\u00e9\\ud83d\\ude00\\n\", true,false,null],"
-                       "\"b\":{\"c\":[[],{}]}, \"d\" : \"x\"} ");
+    const str text =
+        S(" {\"a\" : [1.5e+3, -0, \"plain text of some length\\u00e9\\ud83d\\ude00\\n\", true,false,null],"
+          "\"b\":{\"c\":[[],{}]}, \"d\" : \"x\"} ");
     assert_accepts(text);
     for (size_t len = 0; len < text.len - 2; len++)
         assert_refuses(str_take(text, len), len);
@@ -145,8 +237,7 @@ static void utf8_is_judged_as_base_does_for_every_short_sequence(void **state)
                 size_t offset;
                 const enum errc code = scan_code(text, &offset);
                 assert_int_equal(code, good == 4 ? ERR_NONE : ERR_SYNTAX);
-                if (code)
-                    assert_int_equal(offset, good + 1);
+                if (code) assert_int_equal(offset, good + 1);
             }
         }
     }
@@ -171,11 +262,13 @@ static void see(void *ctx, unsigned path, const struct json_value *value)
 static void scan_reports_matches_in_text_order_with_containers_after_their_contents(void **state)
 {
     (void)state;
-    const struct json_path paths[] = {{STR_LIT("a"), false},     {STR_LIT("a[]"), false},  {STR_LIT("a[].x"), false},
-                                      {STR_LIT("b.c.d"), false}, {STR_LIT("a[][]"), false}, {STR_LIT("m\xC3\xA9"), false}};
+    const struct json_path paths[] = {{STR_LIT("a"), false},     {STR_LIT("a[]"), false},
+                                      {STR_LIT("a[].x"), false}, {STR_LIT("b.c.d"), false},
+                                      {STR_LIT("a[][]"), false}, {STR_LIT("m\xC3\xA9"), false}};
     struct json_query q;
     assert_int_equal(json_query_init(&q, paths, LENGTH_OF(paths), NULL), ERR_NONE);
-    const str text = S(" {\"a\":[{\"x\": 1},[2], \"s\\n\"],\"b\":{\"c\":{\"\\u0064\":null,\"e\":0}},\"x\":9,\"m\\u00e9\":{ }} ");
+    const str text = S(" {\"a\":[{\"x\": 1},[2], "
+                       "\"s\\n\"],\"b\":{\"c\":{\"\\u0064\":null,\"e\":0}},\"x\":9,\"m\\u00e9\":{ }} ");
     struct seen s = {0};
     struct json_value root;
     assert_int_equal(json_scan(text, &q, see, &s, &root, NULL, NULL), ERR_NONE);
@@ -185,10 +278,10 @@ static void scan_reports_matches_in_text_order_with_containers_after_their_conte
         enum json_type type;
         unsigned n;
     } want[] = {
-        {2, "1", JSON_NUMBER, 0},       {1, "{\"x\": 1}", JSON_OBJECT, 1},
-        {4, "2", JSON_NUMBER, 0},       {1, "[2]", JSON_ARRAY, 1},
+        {2, "1", JSON_NUMBER, 0},        {1, "{\"x\": 1}", JSON_OBJECT, 1},
+        {4, "2", JSON_NUMBER, 0},        {1, "[2]", JSON_ARRAY, 1},
         {1, "\"s\\n\"", JSON_STRING, 0}, {0, "[{\"x\": 1},[2], \"s\\n\"]", JSON_ARRAY, 3},
-        {3, "null", JSON_NULL, 0},      {5, "{ }", JSON_OBJECT, 0},
+        {3, "null", JSON_NULL, 0},       {5, "{ }", JSON_OBJECT, 0},
     };
     assert_int_equal(s.n, LENGTH_OF(want));
     for (unsigned i = 0; i < s.n; i++) {
@@ -278,8 +371,8 @@ static void all_32_paths_of_one_object_are_told_apart(void **state)
 static void deciding_duplicates_are_refused_and_others_are_not(void **state)
 {
     (void)state;
-    const struct json_path paths[] = {{STR_LIT("model"), true}, {STR_LIT("o.x"), true}, {STR_LIT("user"), false},
-                                      {STR_LIT("l[].k"), true}};
+    const struct json_path paths[] = {
+        {STR_LIT("model"), true}, {STR_LIT("o.x"), true}, {STR_LIT("user"), false}, {STR_LIT("l[].k"), true}};
     struct json_query q;
     assert_int_equal(json_query_init(&q, paths, LENGTH_OF(paths), NULL), ERR_NONE);
     const struct {
@@ -306,8 +399,7 @@ static void deciding_duplicates_are_refused_and_others_are_not(void **state)
         const enum errc code = json_scan(cases[i].text, &q, see, &s, NULL, &offset, &e);
         assert_int_equal(code, cases[i].at == NO_OFFSET ? ERR_NONE : ERR_INVALID);
         assert_int_equal(offset, cases[i].at);
-        if (code)
-            assert_non_null(strstr(e.msg, "duplicate"));
+        if (code) assert_non_null(strstr(e.msg, "duplicate"));
     }
 }
 
@@ -372,15 +464,38 @@ static void integers_are_exact_or_refused(void **state)
         bool is_integer;
         int64_t v;
     } cases[] = {
-        {"0", true, 0}, {"-0", true, 0}, {"12", true, 12}, {"-3", true, -3}, {"12.0", true, 12}, {"1e3", true, 1000},
-        {"1E+3", true, 1000}, {"1.5e1", true, 15}, {"100e-2", true, 1}, {"0.000", true, 0}, {"0e999999999999999999", true, 0},
-        {"0.0e-99999999999999999999999", true, 0}, {"-1.20e1", true, -12}, {"9223372036854775807", true, INT64_MAX},
-        {"-9223372036854775808", true, INT64_MIN}, {"9223372036854775808", false, 0}, {"-9223372036854775809", false, 0},
-        {"9.223372036854775807e18", true, INT64_MAX}, {"92233720368547758070e-1", true, INT64_MAX},
-        {"1.5", false, 0}, {"1e-1", false, 0}, {"1e19", false, 0}, {"1e400", false, 0}, {"1e99999999999999999999", false, 0},
-        {"1e-99999999999999999999", false, 0}, {"10e-2", false, 0}, {"505874924095815681", true, 505874924095815681},
-        {"1000000000000000000000e-3", true, 1000000000000000000}, {"true", false, 0}, {"\"1\"", false, 0},
-        {"0.1", false, 0}, {"1e18", true, 1000000000000000000},
+        {"0", true, 0},
+        {"-0", true, 0},
+        {"12", true, 12},
+        {"-3", true, -3},
+        {"12.0", true, 12},
+        {"1e3", true, 1000},
+        {"1E+3", true, 1000},
+        {"1.5e1", true, 15},
+        {"100e-2", true, 1},
+        {"0.000", true, 0},
+        {"0e999999999999999999", true, 0},
+        {"0.0e-99999999999999999999999", true, 0},
+        {"-1.20e1", true, -12},
+        {"9223372036854775807", true, INT64_MAX},
+        {"-9223372036854775808", true, INT64_MIN},
+        {"9223372036854775808", false, 0},
+        {"-9223372036854775809", false, 0},
+        {"9.223372036854775807e18", true, INT64_MAX},
+        {"92233720368547758070e-1", true, INT64_MAX},
+        {"1.5", false, 0},
+        {"1e-1", false, 0},
+        {"1e19", false, 0},
+        {"1e400", false, 0},
+        {"1e99999999999999999999", false, 0},
+        {"1e-99999999999999999999", false, 0},
+        {"10e-2", false, 0},
+        {"505874924095815681", true, 505874924095815681},
+        {"1000000000000000000000e-3", true, 1000000000000000000},
+        {"true", false, 0},
+        {"\"1\"", false, 0},
+        {"0.1", false, 0},
+        {"1e18", true, 1000000000000000000},
     };
     for (size_t i = 0; i < LENGTH_OF(cases); i++) {
         const struct json_value v = only_value(str_c(cases[i].text));
@@ -415,12 +530,11 @@ static void scan_accepts_what_jansson_accepts(void **state)
                 fail_msg("jansson %s: %.*s", accepts ? "accepts" : "refuses", STR(mutant));
             n_good += code == ERR_NONE;
             n_bad += code != ERR_NONE;
-            if (!code)
-                continue;
-            /* Everything before the offset is a good beginning: cut there, it either stands or lacks only more. */
+            if (!code) continue;
+            /* Everything before the offset is a good beginning: cut there, it either stands or lacks only
+             * more. */
             assert_true(offset <= mutant.len);
-            if (scan_code(str_take(mutant, offset), &again))
-                assert_int_equal(again, offset);
+            if (scan_code(str_take(mutant, offset), &again)) assert_int_equal(again, offset);
         }
     }
     assert_true(n_good > 1000 && n_bad > 1000);
@@ -430,12 +544,10 @@ static void scan_accepts_what_jansson_accepts(void **state)
 
 static bool trees_equal(const struct json *a, const struct json *b)
 {
-    if (a->type != b->type || a->n != b->n || !str_eq(a->text, b->text))
-        return false;
+    if (a->type != b->type || a->n != b->n || !str_eq(a->text, b->text)) return false;
     const struct json *x = a->child, *y = b->child;
     for (; x && y; x = x->next, y = y->next)
-        if (!str_eq(x->name, y->name) || !trees_equal(x, y))
-            return false;
+        if (!str_eq(x->name, y->name) || !trees_equal(x, y)) return false;
     return !x && !y;
 }
 
@@ -453,14 +565,12 @@ static void walk(const struct json *v, str path, const struct json **found, unsi
                 walk(c, str_skip(path, 2), found, n);
         return;
     }
-    if (path.p[0] == '.')
-        path = str_skip(path, 1);
+    if (path.p[0] == '.') path = str_skip(path, 1);
     size_t len = 0;
     while (len < path.len && path.p[len] != '.' && path.p[len] != '[')
         len++;
     const struct json *member = json_get(v, str_take(path, len));
-    if (member)
-        walk(member, str_skip(path, len), found, n);
+    if (member) walk(member, str_skip(path, len), found, n);
 }
 
 static void queries_find_what_a_walk_through_the_tree_finds(void **state)
@@ -485,8 +595,7 @@ static void queries_find_what_a_walk_through_the_tree_finds(void **state)
                     names[n_paths][len++] = '[';
                     names[n_paths][len++] = ']';
                 } else {
-                    if (len)
-                        names[n_paths][len++] = '.';
+                    if (len) names[n_paths][len++] = '.';
                     names[n_paths][len++] = (char)('a' + rng_below(&r, 4));
                 }
             }
@@ -494,8 +603,7 @@ static void queries_find_what_a_walk_through_the_tree_finds(void **state)
             bool is_new = true;
             for (unsigned k = 0; k < n_paths; k++)
                 is_new &= !str_eq(paths[k].path, path);
-            if (is_new)
-                paths[n_paths++] = (struct json_path){path, true};
+            if (is_new) paths[n_paths++] = (struct json_path){path, true};
         }
         struct json_query q;
         assert_int_equal(json_query_init(&q, paths, n_paths, NULL), ERR_NONE);
@@ -511,8 +619,7 @@ static void queries_find_what_a_walk_through_the_tree_finds(void **state)
             unsigned n = 0, at = 0;
             walk(tree, paths[p].path, found, &n);
             for (unsigned k = 0; k < s->n; k++) {
-                if (s->path[k] != p)
-                    continue;
+                if (s->path[k] != p) continue;
                 assert_true(at < n);
                 assert_int_equal(json_parse(&a, s->v[k].raw, &part, NULL), ERR_NONE);
                 assert_true(trees_equal(part, found[at]));

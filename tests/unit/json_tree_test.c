@@ -6,9 +6,9 @@
 
 #include <cmocka.h>
 
-#include "json/tree.h"
 #include "json_random.h"
 #include "oracle.h"
+#include "json/tree.h"
 
 static int set_up(void **state)
 {
@@ -27,7 +27,8 @@ static int tear_down(void **state)
 static void a_tree_holds_names_values_and_their_order(void **state)
 {
     struct json *root;
-    const str text = S(" {\"s\":\"a\\u00e9\\n\",\"n\":-12.50e1,\"l\":[true,false,null,{}],\"\\u006f\":{\"x\":{\"y\":7}}} ");
+    const str text = S(
+        " {\"s\":\"a\\u00e9\\n\",\"n\":-12.50e1,\"l\":[true,false,null,{}],\"\\u006f\":{\"x\":{\"y\":7}}} ");
     assert_int_equal(json_parse(*state, text, &root, NULL), ERR_NONE);
     assert_int_equal(root->type, JSON_OBJECT);
     assert_int_equal(root->n, 4);
@@ -61,7 +62,8 @@ static void a_tree_holds_names_values_and_their_order(void **state)
 static void integers_and_booleans_are_read_only_from_their_own_types(void **state)
 {
     struct json *root;
-    assert_int_equal(json_parse(*state, S("[1,true,false,\"1\",1.5,null,505874924095815681]"), &root, NULL), ERR_NONE);
+    assert_int_equal(json_parse(*state, S("[1,true,false,\"1\",1.5,null,505874924095815681]"), &root, NULL),
+                     ERR_NONE);
     const struct json *c = root->child;
     const int want_int[] = {1, 0, 0, 0, 0, 0, 1}, want_bool[] = {0, 1, 1, 0, 0, 0, 0};
     for (size_t i = 0; c; c = c->next, i++) {
@@ -69,10 +71,8 @@ static void integers_and_booleans_are_read_only_from_their_own_types(void **stat
         bool b;
         assert_int_equal(json_i64(c, &v), want_int[i]);
         assert_int_equal(json_bool(c, &b), want_bool[i]);
-        if (want_bool[i])
-            assert_int_equal(b, i == 1);
-        if (i == 6)
-            assert_true(v == 505874924095815681);
+        if (want_bool[i]) assert_int_equal(b, i == 1);
+        if (i == 6) assert_true(v == 505874924095815681);
     }
     int64_t v;
     bool b;
@@ -104,9 +104,9 @@ static void duplicate_names_are_refused_wherever_they_stand(void **state)
     for (size_t i = 0; i < LENGTH_OF(cases); i++) {
         struct json *root = NULL;
         err e = {0};
-        assert_int_equal(json_parse(*state, cases[i].text, &root, &e), cases[i].place ? ERR_INVALID : ERR_NONE);
-        if (cases[i].place)
-            assert_non_null(strstr(e.msg, cases[i].place));
+        assert_int_equal(json_parse(*state, cases[i].text, &root, &e),
+                         cases[i].place ? ERR_INVALID : ERR_NONE);
+        if (cases[i].place) assert_non_null(strstr(e.msg, cases[i].place));
         assert_int_equal(root == NULL, cases[i].place != NULL);
     }
 }
@@ -125,8 +125,7 @@ static void duplicates_are_found_among_very_many_members(void **state)
             const struct arena_mark mark = arena_mark(*state);
             struct json *root;
             assert_int_equal(json_parse(*state, buf_str(&b), &root, NULL), twin ? ERR_INVALID : ERR_NONE);
-            if (!twin)
-                assert_int_equal(root->n, n + 1);
+            if (!twin) assert_int_equal(root->n, n + 1);
             arena_reset(*state, mark);
         }
     }
@@ -182,8 +181,7 @@ static void trees_equal_those_of_jansson_and_fail_where_scan_fails(void **state)
     for (int i = 0; i < 20000; i++) {
         const struct arena_mark mark = arena_mark(*state);
         str text = random_document(&r, &made, rng_one_in(&r, 2));
-        if (i % 4)
-            text = random_mutation(&r, &changed, text);
+        if (i % 4) text = random_mutation(&r, &changed, text);
         struct json *root;
         err e = {0}, scan_e = {0};
         bool is_undecided;
@@ -214,13 +212,15 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_tree_holds_names_values_and_their_order, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(integers_and_booleans_are_read_only_from_their_own_types, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(integers_and_booleans_are_read_only_from_their_own_types, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(plain_strings_are_slices_of_the_text, set_up, tear_down),
         cmocka_unit_test_setup_teardown(duplicate_names_are_refused_wherever_they_stand, set_up, tear_down),
         cmocka_unit_test_setup_teardown(duplicates_are_found_among_very_many_members, set_up, tear_down),
         cmocka_unit_test(a_full_arena_is_an_error_at_every_size),
         cmocka_unit_test_setup_teardown(nesting_is_limited_as_in_scan, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(trees_equal_those_of_jansson_and_fail_where_scan_fails, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(trees_equal_those_of_jansson_and_fail_where_scan_fails, set_up,
+                                        tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

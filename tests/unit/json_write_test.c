@@ -10,10 +10,10 @@
 
 #include <cmocka.h>
 
-#include "json/tree.h"
-#include "json/write.h"
 #include "json_random.h"
 #include "oracle.h"
+#include "json/tree.h"
+#include "json/write.h"
 
 static void commas_and_nesting_are_done_by_the_writer(void **state)
 {
@@ -62,7 +62,9 @@ static void strings_are_escaped_by_rule(void **state)
         {S("\"\\\b\f\n\r\t"), S("\\\"\\\\\\b\\f\\n\\r\\t")},
         {S("\0\x01\x1f"), S("\\u0000\\u0001\\u001f")},
         {S("\xC3\xA9\xE4\xBD\xA0\xF0\x9F\x98\x80"), S("\xC3\xA9\xE4\xBD\xA0\xF0\x9F\x98\x80")},
-        {S("a\xE2\x80\xA8""b\xE2\x80\xA9"), S("a\\u2028b\\u2029")},
+        {S("a\xE2\x80\xA8"
+           "b\xE2\x80\xA9"),
+         S("a\\u2028b\\u2029")},
         {S("\xE2\x80\xA7\xE2\x80\xAA"), S("\xE2\x80\xA7\xE2\x80\xAA")},
         {S("\xFF"), S("\xEF\xBF\xBD")},
         {S("a\xC3"), S("a\xEF\xBF\xBD")},
@@ -73,8 +75,7 @@ static void strings_are_escaped_by_rule(void **state)
         struct buf b;
         buf_init(&b, 4096);
         json_escape(&b, cases[i].in);
-        if (!str_eq(buf_str(&b), cases[i].want))
-            fail_msg("case %zu: %.*s", i, STR(buf_str(&b)));
+        if (!str_eq(buf_str(&b), cases[i].want)) fail_msg("case %zu: %.*s", i, STR(buf_str(&b)));
         buf_fini(&b);
     }
 }
@@ -141,8 +142,7 @@ static bool aborts(void (*fn)(struct json_writer *w))
         struct json_writer w;
         setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
         signal(SIGABRT, SIG_DFL); /* cmocka's handler would go on with the next test */
-        if (!freopen("/dev/null", "w", stderr))
-            _exit(1);
+        if (!freopen("/dev/null", "w", stderr)) _exit(1);
         buf_init(&b, 4096);
         json_writer_init(&w, &b);
         fn(&w);

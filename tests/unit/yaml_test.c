@@ -1,4 +1,5 @@
-/* YAML: what configuration needs is read into the tree; everything surprising is refused at its line and column. */
+/* YAML: what configuration needs is read into the tree; everything surprising is refused at its line and
+ * column. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -6,8 +7,8 @@
 
 #include <cmocka.h>
 
-#include "json/yaml.h"
 #include "json/write.h"
+#include "json/yaml.h"
 
 static int set_up(void **state)
 {
@@ -34,12 +35,10 @@ static void write_tree(struct json_writer *w, const struct json *v)
     case JSON_OBJECT: json_object(w); break;
     default: json_null(w); break;
     }
-    if (v->type != JSON_ARRAY && v->type != JSON_OBJECT)
-        return;
+    if (v->type != JSON_ARRAY && v->type != JSON_OBJECT) return;
     uint32_t n = 0;
     for (const struct json *c = v->child; c; c = c->next, n++) {
-        if (v->type == JSON_OBJECT)
-            json_name(w, c->name);
+        if (v->type == JSON_OBJECT) json_name(w, c->name);
         write_tree(w, c);
     }
     assert_int_equal(n, v->n);
@@ -53,13 +52,11 @@ static void assert_means(struct arena *a, str yaml, const char *json)
     struct json_writer w;
     struct buf b;
     err e = {0};
-    if (yaml_parse(a, yaml, &root, &e))
-        fail_msg("%.*s: %s", STR(yaml), e.msg);
+    if (yaml_parse(a, yaml, &root, &e)) fail_msg("%.*s: %s", STR(yaml), e.msg);
     buf_init(&b, 1 << 20);
     json_writer_init(&w, &b);
     write_tree(&w, root);
-    if (!str_eq(buf_str(&b), str_c(json)))
-        fail_msg("%.*s instead of %s", STR(buf_str(&b)), json);
+    if (!str_eq(buf_str(&b), str_c(json))) fail_msg("%.*s instead of %s", STR(buf_str(&b)), json);
     buf_fini(&b);
 }
 
@@ -68,8 +65,7 @@ static void assert_refused(struct arena *a, str yaml, enum errc code, const char
     struct json *root;
     err e = {0};
     const enum errc got = yaml_parse(a, yaml, &root, &e);
-    if (got != code || !strstr(e.msg, message))
-        fail_msg("%.*s: code %d, %s", STR(yaml), (int)got, e.msg);
+    if (got != code || !strstr(e.msg, message)) fail_msg("%.*s: code %d, %s", STR(yaml), (int)got, e.msg);
     assert_null(root);
 }
 
@@ -115,17 +111,53 @@ static void only_json_like_plain_scalars_are_more_than_text(void **state)
     const struct {
         const char *yaml, *json;
     } cases[] = {
-        {"null", "null"}, {"~", "null"}, {"true", "true"}, {"false", "false"}, {"12", "12"}, {"-3", "-3"}, {"1.50", "1.50"},
-        {"-1e9", "-1e9"}, {"12345678901234567890123", "12345678901234567890123"}, {"0", "0"},
-        {"Null", "\"Null\""}, {"NULL", "\"NULL\""}, {"True", "\"True\""}, {"TRUE", "\"TRUE\""}, {"yes", "\"yes\""},
-        {"no", "\"no\""}, {"on", "\"on\""}, {"off", "\"off\""}, {"010", "\"010\""}, {"0x10", "\"0x10\""}, {"0o7", "\"0o7\""},
-        {"+1", "\"+1\""}, {".5", "\".5\""}, {"1.", "\"1.\""}, {"1_000", "\"1_000\""}, {".inf", "\".inf\""},
-        {"-.nan", "\"-.nan\""}, {"1:30", "\"1:30\""}, {"2024-02-29", "\"2024-02-29\""}, {"'12'", "\"12\""},
-        {"\"true\"", "\"true\""}, {"''", "\"\""}, {"\"\"", "\"\""}, {"'~'", "\"~\""}, {"|\n 12", "\"12\""},
-        {"\"\\u00e9\\0\\x41\"", "\"\xC3\xA9\\u0000A\""}, {"-", "[null]"}, {"- -", "[[null]]"}, {"--1", "\"--1\""}, {"-a", "\"-a\""},
-        {"[]", "[]"}, {"{}", "{}"}, {"{a: , b}", "{\"a\":null,\"b\":null}"}, {"1: x\ntrue: y\nnull: z\n'<<': w",
-         "{\"1\":\"x\",\"true\":\"y\",\"null\":\"z\",\"<<\":\"w\"}"},
-        {"a b: c d", "{\"a b\":\"c d\"}"}, {"[a, {b: c}]", "[\"a\",{\"b\":\"c\"}]"}, {"[a: b]", "[{\"a\":\"b\"}]"},
+        {"null", "null"},
+        {"~", "null"},
+        {"true", "true"},
+        {"false", "false"},
+        {"12", "12"},
+        {"-3", "-3"},
+        {"1.50", "1.50"},
+        {"-1e9", "-1e9"},
+        {"12345678901234567890123", "12345678901234567890123"},
+        {"0", "0"},
+        {"Null", "\"Null\""},
+        {"NULL", "\"NULL\""},
+        {"True", "\"True\""},
+        {"TRUE", "\"TRUE\""},
+        {"yes", "\"yes\""},
+        {"no", "\"no\""},
+        {"on", "\"on\""},
+        {"off", "\"off\""},
+        {"010", "\"010\""},
+        {"0x10", "\"0x10\""},
+        {"0o7", "\"0o7\""},
+        {"+1", "\"+1\""},
+        {".5", "\".5\""},
+        {"1.", "\"1.\""},
+        {"1_000", "\"1_000\""},
+        {".inf", "\".inf\""},
+        {"-.nan", "\"-.nan\""},
+        {"1:30", "\"1:30\""},
+        {"2024-02-29", "\"2024-02-29\""},
+        {"'12'", "\"12\""},
+        {"\"true\"", "\"true\""},
+        {"''", "\"\""},
+        {"\"\"", "\"\""},
+        {"'~'", "\"~\""},
+        {"|\n 12", "\"12\""},
+        {"\"\\u00e9\\0\\x41\"", "\"\xC3\xA9\\u0000A\""},
+        {"-", "[null]"},
+        {"- -", "[[null]]"},
+        {"--1", "\"--1\""},
+        {"-a", "\"-a\""},
+        {"[]", "[]"},
+        {"{}", "{}"},
+        {"{a: , b}", "{\"a\":null,\"b\":null}"},
+        {"1: x\ntrue: y\nnull: z\n'<<': w", "{\"1\":\"x\",\"true\":\"y\",\"null\":\"z\",\"<<\":\"w\"}"},
+        {"a b: c d", "{\"a b\":\"c d\"}"},
+        {"[a, {b: c}]", "[\"a\",{\"b\":\"c\"}]"},
+        {"[a: b]", "[{\"a\":\"b\"}]"},
     };
     for (size_t i = 0; i < LENGTH_OF(cases); i++)
         assert_means(*state, str_c(cases[i].yaml), cases[i].json);
@@ -137,7 +169,10 @@ static void an_empty_text_is_null(void **state)
     for (size_t i = 0; i < LENGTH_OF(texts); i++)
         assert_means(*state, str_c(texts[i]), "null");
     assert_means(*state, (str){NULL, 0}, "null");
-    assert_means(*state, S("\xEF\xBB\xBF""a: 1\n"), "{\"a\":1}");
+    assert_means(*state,
+                 S("\xEF\xBB\xBF"
+                   "a: 1\n"),
+                 "{\"a\":1}");
 }
 
 static void bombs_and_surprises_are_refused(void **state)
@@ -163,9 +198,11 @@ static void bombs_and_surprises_are_refused(void **state)
 
 static void duplicate_keys_are_refused(void **state)
 {
-    assert_refused(*state, S("a: 1\nb:\n  c: 1\n  'c': 2\n"), ERR_INVALID, "line 4, column 3: duplicate key 'c'");
+    assert_refused(*state, S("a: 1\nb:\n  c: 1\n  'c': 2\n"), ERR_INVALID,
+                   "line 4, column 3: duplicate key 'c'");
     assert_refused(*state, S("{a: 1, \"\\x61\": 2}"), ERR_INVALID, "line 1, column 8: duplicate key 'a'");
-    assert_means(*state, S("a: {a: {a: 1}}\nb: [{a: 1}, {a: 2}]\n"), "{\"a\":{\"a\":{\"a\":1}},\"b\":[{\"a\":1},{\"a\":2}]}");
+    assert_means(*state, S("a: {a: {a: 1}}\nb: [{a: 1}, {a: 2}]\n"),
+                 "{\"a\":{\"a\":{\"a\":1}},\"b\":[{\"a\":1},{\"a\":2}]}");
     struct buf b;
     buf_init(&b, 1 << 20);
     for (int i = 0; i < 40000; i++)
@@ -190,7 +227,10 @@ static void syntax_errors_name_line_and_column(void **state)
     assert_refused(*state, S("a: 1\nbc: \xC3"), ERR_SYNTAX, "line 2, column 5: ");
     assert_refused(*state, S("a: x\0y\n"), ERR_SYNTAX, "line 1, column 5: ");
     assert_refused(*state, S("a: \x01\n"), ERR_SYNTAX, "line 1, column 4: ");
-    assert_refused(*state, S("\xFF\xFE""a\0"), ERR_SYNTAX, "line 1, column 1: ");
+    assert_refused(*state,
+                   S("\xFF\xFE"
+                     "a\0"),
+                   ERR_SYNTAX, "line 1, column 1: ");
     assert_refused(*state, S("a\n...\nb\n"), ERR_SYNTAX, "line 3, column 1: ");
     assert_refused(*state, S("%FOO bar\na: 1\n"), ERR_SYNTAX, "line ");
 }
@@ -219,11 +259,10 @@ static void depth_size_and_memory_are_limited(void **state)
         struct arena a;
         err e = {0};
         arena_init(&a, limit, 64);
-        const enum errc code =
-            yaml_parse(&a, S("a: [x, y, {z: w}]\nb: 12\nc: 1\nd: 1\ne: 1\nf: 1\ng: 1\nh: 1\ni: 1\nj: 1\n"), &root, &e);
+        const enum errc code = yaml_parse(
+            &a, S("a: [x, y, {z: w}]\nb: 12\nc: 1\nd: 1\ne: 1\nf: 1\ng: 1\nh: 1\ni: 1\nj: 1\n"), &root, &e);
         fits = code == ERR_NONE;
-        if (!fits)
-            assert_int_equal(code, ERR_TOO_LARGE);
+        if (!fits) assert_int_equal(code, ERR_TOO_LARGE);
         arena_fini(&a);
     }
 }
