@@ -17,8 +17,10 @@ enum usage_member {
     [(int)(first) + (int)USAGE_OUTPUT] = {STR_LIT(at "usage.output_tokens"), false},                         \
     [(int)(first) + (int)USAGE_CACHE_READ] = {STR_LIT(at "usage.cache_read_input_tokens"), false},           \
     [(int)(first) + (int)USAGE_CACHE_CREATION] = {STR_LIT(at "usage.cache_creation_input_tokens"), false},   \
-    [(int)(first) + (int)USAGE_CACHE_CREATION_5M] = {STR_LIT(at "usage.cache_creation.ephemeral_5m_input_tokens"), false},\
-    [(int)(first) + (int)USAGE_CACHE_CREATION_1H] = {STR_LIT(at "usage.cache_creation.ephemeral_1h_input_tokens"), false},\
+    [(int)(first) + (int)USAGE_CACHE_CREATION_5M] =                                                          \
+        {STR_LIT(at "usage.cache_creation.ephemeral_5m_input_tokens"), false},                               \
+    [(int)(first) + (int)USAGE_CACHE_CREATION_1H] =                                                          \
+        {STR_LIT(at "usage.cache_creation.ephemeral_1h_input_tokens"), false},                               \
     [(int)(first) + (int)USAGE_THINKING] = {STR_LIT(at "usage.output_tokens_details.thinking_tokens"), false}
 
 enum event_path {
