@@ -277,6 +277,8 @@ static size_t text_columns(str s)
 static void print_table(const struct report *report, struct group **groups, size_t n, struct buf *out)
 {
     const struct tally *total = &report->total;
+    struct tally known = *total; /* a sentence below says how many are unknown, not the last column */
+    if (!cost_is_unknown(total)) known.unknown_cost = 0;
     struct buf scratch;
     buf_init(&scratch, 1024);
     size_t widths[COLUMNS], name_width = strlen("TOTAL");
@@ -290,7 +292,7 @@ static void print_table(const struct report *report, struct group **groups, size
         if (columns > name_width) name_width = columns;
     }
     for (int c = 0; c < COLUMNS; c++) {
-        column_text(total, c, &scratch);
+        column_text(&known, c, &scratch);
         widths[c] = strlen(column_names[c]) > scratch.len ? strlen(column_names[c]) : scratch.len;
         for (size_t i = 0; i < n; i++) {
             column_text(&groups[i]->tally, c, &scratch);
@@ -303,8 +305,6 @@ static void print_table(const struct report *report, struct group **groups, size
     buf_add_char(out, '\n');
     for (size_t i = 0; i < n; i++)
         print_row(&groups[i]->tally, shown_name(groups[i]), name_width, widths, out, &scratch);
-    struct tally known = *total; /* the sentence below says what the last column would */
-    if (!cost_is_unknown(total)) known.unknown_cost = 0;
     print_row(&known, S("TOTAL"), name_width, widths, out, &scratch);
     buf_fini(&scratch);
     if (total->unknown_cost && !cost_is_unknown(total)) {
