@@ -3,8 +3,8 @@
 #   awk -f tools/count-tests.awk WHAT_CTEST_PRINTED Testing/Temporary/LastTest.log
 #
 # First line of the answer: passed failed skipped. Then one line for each skipped case. cmocka and Node tell
-# how many cases a program held; a program that does not, or that died before it could tell, counts as one case.
-# What became of the program comes from what ctest printed: its log calls a skipped or missing program passed.
+# how many cases a program held; one that does not, or that died before it could tell, counts as one case. What
+# became of the program comes from what ctest printed: its log calls a skipped or missing program passed.
 function close_test() {
     if (name == "") return
     if (result[name] == "Skipped") {

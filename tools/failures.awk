@@ -1,7 +1,7 @@
 # failures.awk - picks out of a build's or a test run's log what a person needs to see of a failure.
 #
 # ninja prints a failed command between its other steps, ctest all that a failed program said: the blocks that
-# matter are compiler errors, failed cases of cmocka and of Node, and what a sanitizer says before it ends a program.
+# matter are compiler errors, failed cases of cmocka and of Node, and what a sanitizer says.
 function show(lines) {
     if (left < lines) left = lines
 }

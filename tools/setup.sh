@@ -1,7 +1,7 @@
 # setup.sh - what ./run and ./test share: installing what is missing, telling what happens; sourced by bash.
 #
 # A thing is looked for by what it gives (a command, a library that pkg-config knows, a file), not by the name
-# of a package: so a machine that got it in another way is left alone. What is missing comes from Debian by apt.
+# of a package: a machine that got it in another way is left alone. What is missing comes from Debian by apt.
 
 # Package and what shows that it is there: @command, =library or ?a function below.
 BUILD_NEEDS='gcc@gcc libc6-dev?has_libc cmake@cmake ninja-build@ninja pkgconf@pkg-config libuv1-dev=libuv
