@@ -22,7 +22,7 @@ static void see(void *ctx, unsigned path, const struct json_value *v)
     CHECK(json_scan(v->raw, NULL, NULL, NULL, &alone, NULL, NULL) == ERR_NONE);
     CHECK(alone.type == v->type && alone.n == v->n && alone.has_escapes == v->has_escapes);
     int64_t integer;
-    (void)json_to_i64(v, &integer);
+    if (!json_to_i64(v, &integer)) integer = 0;
     if (v->type == JSON_STRING) {
         char *out = malloc(v->raw.len);
         CHECK(out);
