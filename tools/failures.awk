@@ -7,7 +7,7 @@ function show(lines) {
 }
 /^FAILED: / { compiler = 1; show(30) }
 /^\[[0-9]+\/[0-9]+\] / { compiler = 0; left = 0 }
-compiler && /^\/[^ ]*(gcc|clang|cc) -/ { next } # the command line, which is long
+compiler && /(^|&& )\/[^ ]*(gcc|clang|cc) -/ { next } # the command line, which is long
 /^CMake Error/ { show(12) }
 /^ *not ok [0-9]+/ && !/# TODO/ { show(24) }
 /^\[  (FAILED|ERROR) / { show(1) }
