@@ -7,10 +7,9 @@
 /* One open object or array. */
 struct frame {
     const char *start;
-    uint32_t n;      /* members or elements whose value has begun */
-    uint32_t seen;   /* bit i: child i of the node was met in this object; a node has at most 32 children */
-    int16_t node;    /* of the container */
-    int16_t element; /* of every element, for arrays */
+    uint32_t n;    /* members or elements whose value has begun */
+    uint32_t seen; /* bit i: child i of the node was met in this object; a node has at most 32 children */
+    int16_t node;  /* of the container */
     bool is_object;
 };
 
@@ -86,13 +85,12 @@ enum errc json_scan(str text, const struct json_query *q, json_match_fn on_match
                     p++;
                     break;
                 }
-                struct frame *f = &stack[depth++];
-                *f = (struct frame){start, 1, 0, node, NODE_NONE, is_object};
-                if (is_object) {
+                stack[depth++] = (struct frame){start, 1, 0, node, is_object};
+                /* An array's elements all have one node, which is at hand again after each of them. */
+                if (is_object)
                     state = AT_NAME;
-                } else {
-                    node = f->element = element_child(q, node);
-                }
+                else
+                    node = element_child(q, node);
                 continue;
             }
             case '-':
@@ -171,7 +169,6 @@ enum errc json_scan(str text, const struct json_query *q, json_match_fn on_match
                 f->n += f->n != UINT32_MAX;
                 p = lex_space(p + 1, end);
                 state = f->is_object ? AT_NAME : AT_VALUE;
-                node = f->element;
                 continue;
             }
             if (p == end || *p != (f->is_object ? '}' : ']')) {

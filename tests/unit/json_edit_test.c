@@ -134,6 +134,9 @@ static void a_member_is_removed_with_one_comma(void **state)
     begin(&f, "{\"\\\"{,\\\\\":0,\"a\\\\\":1}", "a\\ b");
     take_out(&f, &f.root, 0);
     assert_result(&f, "{\"\\\"{,\\\\\":0}");
+    begin(&f, "{\"x\\\"y\\\\\\\"\":1, \"z\":2}", "x\"y\\\" z");
+    take_out(&f, &f.root, 0);
+    assert_result(&f, "{ \"z\":2}");
 }
 
 static void members_may_go_in_any_order_and_leave_a_sound_object(void **state)
