@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/utf8.h"
 #include "json/yaml.h"
 
 /* Sections that may be written as one value: `listen: X` is short for `listen: {address: X}`. */
@@ -16,6 +17,8 @@ static const struct {
 } shorthands[] = {
     {"listen", "address"},
 };
+
+#define TREE_DEPTH_MAX 16 /* far more than any room reads, and less than the JSON writer can nest */
 
 struct loader {
     struct config *c;
@@ -229,13 +232,27 @@ static void check_list(struct loader *l, str where, const char *key, const struc
     }
 }
 
+static unsigned depth_of(const struct json *v)
+{
+    unsigned deepest = 0;
+    for (const struct json *it = v->child; it; it = it->next) {
+        unsigned depth = depth_of(it); /* the parser has bounded it */
+        if (depth > deepest) deepest = depth;
+    }
+    return 1 + deepest;
+}
+
 /* A leaf of any type; null has been taken for absent before. */
 static void check_leaf(struct loader *l, str where, const char *key, const struct option *o,
                        const struct json *v)
 {
     char value[SHOWN_MAX];
     str text;
-    if (o->type == OPTION_TREE) return;
+    if (o->type == OPTION_TREE) {
+        if (depth_of(v) > TREE_DEPTH_MAX)
+            problem(l, where, "'%s' is nested more than %d levels deep", key, TREE_DEPTH_MAX);
+        return;
+    }
     if (o->type == OPTION_TEXT_LIST) {
         check_list(l, where, key, o, v);
         return;
@@ -624,6 +641,10 @@ static void apply(struct loader *l, str key, str value, enum config_origin origi
             key = arena_printf(l->a, "%s.%s", shorthands[i].section, shorthands[i].member);
     if (!key.p || !where.p) {
         l->is_out_of_memory = true;
+        return;
+    }
+    if (!utf8_is_valid(key) || !utf8_is_valid(value) || !utf8_is_valid(where)) {
+        problem(l, utf8_is_valid(where) ? where : S("a setting"), "the key or its value is not valid UTF-8");
         return;
     }
     size_t path_len = 0;

@@ -28,6 +28,28 @@ static enum config_origin node_origin(const struct config *c, const struct json 
     return given ? given->origin : node ? CONFIG_FILE : CONFIG_DEFAULT;
 }
 
+/* JSON's strings may hold characters that YAML takes for line breaks or refuses: DEL, U+0080 to U+009F,
+ * U+FEFF, U+FFFE, U+FFFF. They are escaped as both understand. */
+static void yaml_json(struct buf *out, str json)
+{
+    for (size_t i = 0; i < json.len; i++) {
+        const unsigned char *p = (const unsigned char *)json.p + i;
+        size_t left = json.len - i;
+        if (p[0] == 0x7F) {
+            buf_add(out, S("\\u007f"));
+        } else if (left > 1 && p[0] == 0xC2 && p[1] < 0xA0) {
+            buf_addf(out, "\\u%04x", p[1]);
+            i += 1;
+        } else if (left > 2 && p[0] == 0xEF &&
+                   ((p[1] == 0xBB && p[2] == 0xBF) || (p[1] == 0xBF && p[2] >= 0xBE))) {
+            buf_addf(out, "\\u%04x", 0xF000u | (p[1] & 0x3Fu) << 6 | (p[2] & 0x3Fu));
+            i += 2;
+        } else {
+            buf_add_char(out, json.p[i]);
+        }
+    }
+}
+
 /* Plain where YAML reads the same text back, quoted as in JSON otherwise. */
 static void yaml_text(struct buf *out, str s)
 {
@@ -43,9 +65,13 @@ static void yaml_text(struct buf *out, str s)
         buf_add(out, s);
         return;
     }
+    struct buf json;
+    buf_init(&json, out->max);
+    json_escape(&json, s);
     buf_add_char(out, '"');
-    json_escape(out, s);
+    yaml_json(out, buf_str(&json));
     buf_add_char(out, '"');
+    buf_fini(&json);
 }
 
 static str masked(str text) { return config_looks_secret(text) ? S(MASK) : text; }
@@ -100,7 +126,7 @@ static void json_value(struct view *v, const struct option *o, const struct json
     }
     str text = effective_text(o, node);
     int64_t n = 0;
-    if (text.len == 0)
+    if (text.len == 0 && !node)
         json_null(w);
     else if (o->type == OPTION_SECRET)
         json_str(w, S(MASK));
@@ -117,16 +143,20 @@ static void yaml_value(struct view *v, const struct option *o, const struct json
     struct buf *out = v->out;
     if (o->type == OPTION_TREE || o->type == OPTION_TEXT_LIST) {
         const struct json *tree = effective_tree(v, o, node);
-        struct json_writer w;
-        json_writer_init(&w, out);
         if (!tree) return;
-        buf_add_char(out, ' ');
+        struct json_writer w;
+        struct buf json;
+        buf_init(&json, out->max);
+        json_writer_init(&w, &json);
         write_tree(&w, tree);
+        buf_add_char(out, ' ');
+        yaml_json(out, buf_str(&json));
+        buf_fini(&json);
         return;
     }
     str text = effective_text(o, node);
     int64_t n = 0;
-    if (text.len == 0) return;
+    if (text.len == 0 && !node) return;
     buf_add_char(out, ' ');
     if (o->type == OPTION_SECRET) {
         buf_add(out, S("\"" MASK "\""));

@@ -328,6 +328,8 @@ static void wrong_types_say_what_would_be_right(void **state)
                    "each entry of 'origins' must be a text, not a section");
     assert_problem(s, "providers:\n  - name: a\n    kind: openai\n    dialects:\n      - chta\n", 5,
                    "'providers[].dialects' must be one of chat, messages, not 'chta'; did you mean 'chat'?");
+    assert_problem(s, "providers: [{name: a, kind: openai, prices: [[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]}]\n", 1,
+                   "'providers[].prices' is nested more than 16 levels deep");
     assert_problem(s, "aliases: {a: [b]}\n", 1, "'aliases.a' must be a text, not a list");
 }
 
