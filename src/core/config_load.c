@@ -611,7 +611,7 @@ static const struct option *option_for(const struct schema *s, str key, size_t *
     return NULL;
 }
 
-/* The length of the section's name that a key starts with, its dot included; 0 when there is no such section. */
+/* The length of the section that a key starts with, its dot included; 0 when there is no such section. */
 static size_t section_len(const struct schema *s, str key)
 {
     size_t len = 0;

@@ -1,5 +1,6 @@
-/* Any bytes as a configuration file, with variables and flags behind a line "%%": it loads or says why, and what loads
- * can be shown in all forms. Shown as JSON it is JSON; shown as YAML and loaded again it has the same values. */
+/* Any bytes as a configuration file, with variables and flags behind a line "%%": it loads or says why, and
+ * what loads can be shown in all forms. Shown as JSON it is JSON; shown as YAML and loaded again it has the
+ * same values. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
