@@ -4,18 +4,18 @@
 //
 // VALID_FROM is the date of the list, like 2026-08-21, COMMIT that of the repository it comes from.
 //
-// Each input line is an object {provider, model, input, output, cache_read, cache_write, other_usd_per_unit}: the four
-// prices in USD per million tokens, those under other_usd_per_unit in USD per single unit. Each output row is
-// `provider, model, valid_from, unit, pico`, separated by tabs, with whole pico-USD per token.
+// Each input line is an object {provider, model, input, output, cache_read, cache_write, other_usd_per_unit}:
+// the four prices in USD per million tokens, those under other_usd_per_unit in USD per single unit. Each output
+// row is `provider, model, valid_from, unit, pico`, separated by tabs, with whole pico-USD per token.
 //
-// Numbers are read from the text and scaled as decimals, never as doubles; a price that is no whole number of pico-USD
-// stops the program, because rounding one silently would make every bill wrong.
+// Numbers are read from the text and scaled as decimals, never as doubles; a price that is no whole number of
+// pico-USD stops the program, because rounding one silently would make every bill wrong.
 //
-// Of other_usd_per_unit only cache_write_1h is a price per token of a kind that Catalyst counts. The rest (a web or file
-// search per call, images, audio and video tokens, routing units and so on) is left out for now: a call that uses such
-// an extra costs more than Catalyst shows.
+// Of other_usd_per_unit only cache_write_1h is a price per token of a kind that Catalyst counts. The rest (a web
+// or file search per call, images, audio and video tokens, routing units and so on) is left out for now: a call
+// that uses such an extra costs more than Catalyst shows.
 //
-// To add a later list, make its rows with their own date and append them: calls before that date keep the old price.
+// To add a later list, make its rows with their own date and append them: calls before it keep the old price.
 import { readFileSync } from 'node:fs';
 
 const UNITS = ['input', 'output', 'cache_read', 'cache_write'];
@@ -73,7 +73,7 @@ function scaled(decimal, scale, where) {
   if (Math.abs(power) > 40) throw new Error(`${where}: ${decimal} is out of range`);
   if (power >= 0) return whole * 10n ** BigInt(power);
   const divisor = 10n ** BigInt(-power);
-  if (whole % divisor !== 0n) throw new Error(`${where}: ${decimal} is no whole number of pico-USD per token`);
+  if (whole % divisor !== 0n) throw new Error(`${where}: ${decimal} is finer than a pico-USD per token`);
   return whole / divisor;
 }
 
@@ -106,8 +106,8 @@ readFileSync(file, 'utf8').split('\n').forEach((line, i) => {
 process.stdout.write(`# version ${date}
 # What tokens cost: provider, model, valid_from, unit, pico-USD per token (= micro-USD per million tokens).
 # Made by tools/prices.mjs; do not edit by hand.
-# Source: the open Portkey Models pricing repository (github.com/Portkey-AI/models), commit ${commit}, ${date},
-# converted from cents per token; it has no tiered (long-context) or batch prices.
+# Source: the open Portkey Models pricing repository (github.com/Portkey-AI/models), commit ${commit}
+# of ${date}, converted from cents per token; it has no tiered (long-context) or batch prices.
 # Licence of the source: MIT.
 ${rows.join('\n')}
 `);

@@ -1,14 +1,14 @@
 /* The writing side of the journal.
  *
- * Who owns what. A segment is made by the journal's thread (the very first ones by journal_open), which puts it into its
- * writer's ring and publishes it by raising `tail`. From then on the loop alone decides where frames go; it tells the
- * thread how many bytes hold by `written`, and that it will not touch the segment again by `is_retired`. The thread
- * syncs, trims, seals and closes retired segments, oldest first. So no lock is held while a file is touched, and the
- * loop never does more than its one pwrite; the mutex guards nothing but the thread's sleep.
+ * Who owns what. A segment is made by the journal's thread (the very first ones by journal_open), which
+ * puts it into its writer's ring and publishes it by raising `tail`. From then on the loop alone decides
+ * where frames go; it tells the thread how many bytes hold by `written`, and that it will not touch the
+ * segment again by `is_retired`. The thread syncs, trims, seals and closes retired segments, oldest first.
+ * So no lock is held while a file is touched, and the loop never does more than its one pwrite; the mutex
+ * guards nothing but the thread's sleep.
  */
 #include "gateway/journal.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -17,27 +17,23 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "base/crypto.h"
 #include "base/log.h"
+#include "gateway/journal_folder.h"
 #include "gateway/journal_segment.h"
 
-#define RING 32u                          /* segments of one writer at a time: in use, spare, and not yet sealed */
+#define RING 32u /* segments of one writer at a time: in use, spare, and not yet sealed */
 #define SEGMENT_BYTES_DEFAULT (16u << 20)
 #define SEGMENT_BYTES_MIN (64u << 10)
 #define SEGMENT_BYTES_MAX (1u << 30)
 #define SYNC_MS_DEFAULT 100
-#define RETRY_MS 250                      /* between attempts to make a segment while the disk is full */
-#define WANT_MIN 32u                      /* records that the spares hold at least */
-#define N_OPEN_MAX (1u << 24)             /* calls under way that spares are asked for */
-#define BATCH_KEPT_BYTES (1u << 20)       /* memory of a larger batch is given back */
-#define N_WRITERS_MAX 65535u              /* a loop has 16 bits in the number of a record */
-#define NEW_SUFFIX ".new"                 /* a file that is being made */
-#define NODE_FILE "node"
-#define BOOT_FILE "boot"
+#define RETRY_MS 250                /* between attempts to make a segment while the disk is full */
+#define WANT_MIN 32u                /* records that the spares hold at least */
+#define N_OPEN_MAX (1u << 24)       /* calls under way that spares are asked for */
+#define BATCH_KEPT_BYTES (1u << 20) /* memory of a larger batch is given back */
+#define N_WRITERS_MAX 65535u        /* a loop has 16 bits in the number of a record */
 
 struct segment {
     int fd;
@@ -75,8 +71,8 @@ struct journal_writer {
     unsigned plan; /* the same of the segment that the batch has reached */
     /* shared */
     _Alignas(64) struct segment *ring[RING];
-    atomic_uint tail;      /* how many segments were ever published */
-    atomic_uint want;      /* how many records the spares should hold */
+    atomic_uint tail;         /* how many segments were ever published */
+    atomic_uint want;         /* how many records the spares should hold */
     _Atomic uint64_t flushed; /* tickets */
     _Atomic uint64_t synced;
     _Atomic uint64_t lost_from, lost_to; /* tickets whose sync failed: (lost_from, lost_to] */
@@ -111,142 +107,6 @@ struct journal {
     atomic_uint wake; /* bits of enum wake */
 };
 
-/* --- small files and directories --- */
-
-static int retry_pwrite(int fd, const void *data, size_t len, size_t offset)
-{
-    const char *p = data;
-    while (len > 0) {
-        ssize_t n = pwrite(fd, p, len, (off_t)offset);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? errno : EIO;
-        p += n;
-        len -= (size_t)n;
-        offset += (size_t)n;
-    }
-    return 0;
-}
-
-static ssize_t retry_pread(int fd, void *out, size_t len, off_t offset)
-{
-    size_t have = 0;
-    while (have < len) {
-        ssize_t n = pread(fd, (char *)out + have, len - have, offset + (off_t)have);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        if (n == 0)
-            break;
-        have += (size_t)n;
-    }
-    return (ssize_t)have;
-}
-
-/* Puts a whole file in place of the old one: either content survives a crash, never a mixture. */
-static enum errc file_replace(int dir, const char *name, str content, err *e)
-{
-    char temp[64];
-    snprintf(temp, sizeof temp, "%s" NEW_SUFFIX, name);
-    int fd = openat(dir, temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return err_errno(e, ERR_IO, errno, "cannot create journal/%s", temp);
-    int failed = retry_pwrite(fd, content.p, content.len, 0);
-    if (!failed && fsync(fd) != 0)
-        failed = errno;
-    close(fd);
-    if (!failed && (renameat(dir, temp, dir, name) != 0 || fsync(dir) != 0))
-        failed = errno;
-    if (failed) {
-        unlinkat(dir, temp, 0);
-        return err_errno(e, ERR_IO, failed, "cannot write journal/%s", name);
-    }
-    return ERR_NONE;
-}
-
-/* The content of a small text file without its end of line; *is_there is false when there is none. */
-static enum errc file_load(int dir, const char *name, char *out, size_t cap, str *content, bool *is_there, err *e)
-{
-    *is_there = false;
-    *content = (str){out, 0};
-    int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        if (errno == ENOENT)
-            return ERR_NONE;
-        return err_errno(e, ERR_IO, errno, "cannot open journal/%s", name);
-    }
-    ssize_t n = retry_pread(fd, out, cap, 0);
-    int failed = errno;
-    close(fd);
-    if (n < 0)
-        return err_errno(e, ERR_IO, failed, "cannot read journal/%s", name);
-    *content = str_trim((str){out, (size_t)n});
-    *is_there = true;
-    return ERR_NONE;
-}
-
-static enum errc open_directory(const char *data_dir, int *out, err *e)
-{
-    int parent = open(data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (parent < 0)
-        return err_errno(e, ERR_IO, errno, "cannot open the data folder %s", data_dir);
-    enum errc rc = ERR_NONE;
-    int dir = -1;
-    if (mkdirat(parent, "journal", 0700) == 0) {
-        if (fsync(parent) != 0)
-            rc = err_errno(e, ERR_IO, errno, "cannot sync the data folder %s", data_dir);
-    } else if (errno != EEXIST) {
-        rc = err_errno(e, ERR_IO, errno, "cannot create %s/journal", data_dir);
-    }
-    if (!rc) {
-        dir = openat(parent, "journal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (dir < 0)
-            rc = err_errno(e, ERR_IO, errno, "cannot open %s/journal", data_dir);
-    }
-    close(parent);
-    *out = dir;
-    return rc;
-}
-
-static enum errc node_load(struct journal *j, err *e)
-{
-    char text[64];
-    str content;
-    bool is_there;
-    enum errc rc = file_load(j->dir, NODE_FILE, text, sizeof text, &content, &is_there, e);
-    if (rc)
-        return rc;
-    if (is_there) {
-        if (!hex_decode(content, j->node, sizeof j->node))
-            return err_set(e, ERR_CORRUPT, "journal/" NODE_FILE " should hold 32 hex digits");
-        return ERR_NONE;
-    }
-    random_bytes(j->node, sizeof j->node);
-    char hex[34];
-    hex_encode(j->node, sizeof j->node, hex);
-    hex[32] = '\n';
-    return file_replace(j->dir, NODE_FILE, (str){hex, 33}, e);
-}
-
-/* The next boot number: above the file's, and above that of every segment, in case the file was lost. */
-static enum errc boot_take(struct journal *j, uint64_t last_of_segments, err *e)
-{
-    char text[32];
-    str content;
-    bool is_there;
-    enum errc rc = file_load(j->dir, BOOT_FILE, text, sizeof text, &content, &is_there, e);
-    if (rc)
-        return rc;
-    uint64_t last = 0;
-    if (is_there && !str_to_u64(content, &last))
-        return err_set(e, ERR_CORRUPT, "journal/" BOOT_FILE " should hold a number");
-    j->boot = (last > last_of_segments ? last : last_of_segments) + 1;
-    int n = snprintf(text, sizeof text, "%" PRIu64 "\n", j->boot);
-    return file_replace(j->dir, BOOT_FILE, (str){text, (size_t)n}, e);
-}
-
 /* --- making and finishing segments: the thread, and journal_open before it runs --- */
 
 static enum errc segment_make(struct journal *j, uint32_t loop, struct segment **out, err *e)
@@ -255,8 +115,7 @@ static enum errc segment_make(struct journal *j, uint32_t loop, struct segment *
     segment_name_format(j->boot, j->next_number, loop, name);
     snprintf(temp, sizeof temp, "%s" NEW_SUFFIX, name);
     struct segment *s = calloc(1, sizeof *s);
-    if (!s)
-        return err_code(e, ERR_NO_MEMORY);
+    if (!s) return err_code(e, ERR_NO_MEMORY);
     *s = (struct segment){.number = j->next_number, .loop = loop, .size = j->segment_bytes};
     enum errc rc = ERR_NONE;
     s->fd = openat(j->dir, temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -280,12 +139,11 @@ static enum errc segment_make(struct journal *j, uint32_t loop, struct segment *
     memcpy(h.node, j->node, sizeof h.node);
     uint8_t header[SEGMENT_HEADER_LEN];
     segment_header_write(&h, header);
-    failed = retry_pwrite(s->fd, header, sizeof header, 0);
+    failed = segment_write(s->fd, header, sizeof header, 0);
     /* The name appears only once the header stands, so that a reader beside us never sees half of one. */
     if (!failed && (fdatasync(s->fd) != 0 || renameat(j->dir, temp, j->dir, name) != 0 || fsync(j->dir) != 0))
         failed = errno;
-    if (failed)
-        rc = err_errno(e, ERR_IO, failed, "cannot prepare journal/%s", name);
+    if (failed) rc = err_errno(e, ERR_IO, failed, "cannot prepare journal/%s", name);
 out:
     if (rc) {
         close(s->fd);
@@ -301,19 +159,6 @@ out:
     return ERR_NONE;
 }
 
-/* Cuts the file after `keep` bytes that hold and seals it. A seal that cannot be written is no loss: the next opening
- * scans the segment instead. */
-static int seal_file(int fd, size_t keep, uint64_t n_records)
-{
-    if (ftruncate(fd, (off_t)keep) != 0 || fdatasync(fd) != 0)
-        return errno;
-    uint8_t seal[SEAL_LEN];
-    seal_write(n_records, keep, seal);
-    if (retry_pwrite(fd, seal, sizeof seal, keep) != 0 && ftruncate(fd, (off_t)keep) != 0)
-        return errno;
-    return 0;
-}
-
 static void segment_finish(struct journal *j, struct segment *s)
 {
     char name[SEGMENT_NAME_LEN + 1];
@@ -323,7 +168,7 @@ static void segment_finish(struct journal *j, struct segment *s)
     if (keep == SEGMENT_HEADER_LEN)
         failed = unlinkat(j->dir, name, 0) == 0 ? 0 : errno;
     else
-        failed = seal_file(s->fd, keep, s->n_records);
+        failed = segment_seal(s->fd, keep, s->n_records);
     if (failed) {
         err e;
         err_errno(&e, ERR_IO, failed, "cannot finish journal/%s", name);
@@ -351,8 +196,7 @@ static enum errc writer_prepare(struct journal_writer *w, err *e)
             return ERR_NONE;
         struct segment *s;
         enum errc rc = segment_make(w->j, w->loop, &s, e);
-        if (rc)
-            return rc;
+        if (rc) return rc;
         w->ring[tail % RING] = s;
         atomic_store_explicit(&w->tail, tail + 1, memory_order_release);
     }
@@ -363,8 +207,7 @@ static void writer_finish_retired(struct journal_writer *w)
     unsigned tail = atomic_load_explicit(&w->tail, memory_order_relaxed);
     for (; w->oldest != tail; w->oldest++) {
         struct segment *s = w->ring[w->oldest % RING];
-        if (!atomic_load(&s->is_retired))
-            break;
+        if (!atomic_load(&s->is_retired)) break;
         segment_finish(w->j, s);
     }
 }
@@ -373,17 +216,17 @@ static void writer_finish_retired(struct journal_writer *w)
 static bool writer_sync(struct journal_writer *w)
 {
     /* The ticket first: whatever was written before it was stored is seen below. */
-    uint64_t ticket = atomic_load(&w->flushed), before = atomic_load_explicit(&w->synced, memory_order_relaxed);
+    uint64_t ticket = atomic_load(&w->flushed),
+             before = atomic_load_explicit(&w->synced, memory_order_relaxed);
     unsigned tail = atomic_load_explicit(&w->tail, memory_order_relaxed);
     bool is_lost = false;
     for (unsigned i = w->oldest; i != tail; i++) {
         struct segment *s = w->ring[i % RING];
         size_t written = atomic_load(&s->written);
-        if (written <= s->synced)
-            continue;
+        if (written <= s->synced) continue;
         if (fdatasync(s->fd) != 0) {
-            /* The kernel reports a failed write-back once and then forgets the pages: trying again would only seem
-             * to succeed. Nothing more goes into this segment. */
+            /* The kernel reports a failed write-back once and then forgets the pages: trying again would
+             * only seem to succeed. Nothing more goes into this segment. */
             err e;
             err_errno(&e, ERR_IO, errno, "cannot sync segment %" PRIu64 " of the journal", s->number);
             log_error(LOG_ERROR, "journal_sync_failed", &e);
@@ -392,11 +235,9 @@ static bool writer_sync(struct journal_writer *w)
         }
         s->synced = written;
     }
-    if (ticket == before)
-        return false;
+    if (ticket == before) return false;
     if (is_lost) {
-        if (atomic_load(&w->lost_to) == 0)
-            atomic_store(&w->lost_from, before);
+        if (atomic_load(&w->lost_to) == 0) atomic_store(&w->lost_from, before);
         atomic_store(&w->lost_to, ticket);
     }
     atomic_store_explicit(&w->synced, ticket, memory_order_release);
@@ -407,10 +248,10 @@ static bool writer_sync(struct journal_writer *w)
 
 static void wake(struct journal *j, unsigned why)
 {
-    /* Almost always the bit stands already. Skipping is safe because the thread clears a bit before it looks for
-     * what the bit announced, and all of it is sequentially consistent: it cannot miss a store made before this. */
-    if ((atomic_load(&j->wake) & why) == why || (atomic_fetch_or(&j->wake, why) & why) == why)
-        return;
+    /* Almost always the bit stands already. Skipping is safe because the thread clears a bit before it
+     * looks for what the bit announced, and all of it is sequentially consistent: it cannot miss a store
+     * made before this. */
+    if ((atomic_load(&j->wake) & why) == why || (atomic_fetch_or(&j->wake, why) & why) == why) return;
     pthread_mutex_lock(&j->sleep);
     pthread_cond_signal(&j->woken);
     pthread_mutex_unlock(&j->sleep);
@@ -447,12 +288,10 @@ static bool thread_prepare(struct journal *j)
         err e;
         if (writer_prepare(w, &e)) {
             is_short = true;
-            if (!w->is_short)
-                log_error(LOG_ERROR, "journal_no_room", &e);
+            if (!w->is_short) log_error(LOG_ERROR, "journal_no_room", &e);
             w->is_short = true;
         } else {
-            if (w->is_short)
-                log_event(LOG_INFO, "journal_room_again", LOG_I("loop", w->loop));
+            if (w->is_short) log_event(LOG_INFO, "journal_room_again", LOG_I("loop", w->loop));
             w->is_short = false;
         }
         writer_finish_retired(w);
@@ -467,8 +306,7 @@ static void *thread_main(void *arg)
     for (;;) {
         int64_t now = mono_ms();
         unsigned why = atomic_fetch_and(&j->wake, ~(unsigned)WAKE_NOW);
-        if (why & WAKE_DIRTY && sync_at < 0)
-            sync_at = j->is_strict ? now : now + (int64_t)j->sync_ms;
+        if (why & WAKE_DIRTY && sync_at < 0) sync_at = j->is_strict ? now : now + (int64_t)j->sync_ms;
         if (sync_at >= 0 && now >= sync_at) {
             /* Until here the bit stayed set, so that the loops did not wake us with each flush. */
             atomic_fetch_and(&j->wake, ~(unsigned)WAKE_DIRTY);
@@ -476,16 +314,13 @@ static void *thread_main(void *arg)
             bool has_news = false;
             for (unsigned i = 0; i < j->n_writers; i++)
                 has_news |= writer_sync(&j->writers[i]);
-            if (has_news && j->is_strict && j->on_synced)
-                j->on_synced(j->ctx);
+            if (has_news && j->is_strict && j->on_synced) j->on_synced(j->ctx);
         }
         if (why & WAKE_NOW || (retry_at >= 0 && now >= retry_at))
             retry_at = thread_prepare(j) ? mono_ms() + RETRY_MS : -1;
-        if (why & WAKE_STOP)
-            return NULL;
+        if (why & WAKE_STOP) return NULL;
         int64_t until = sync_at;
-        if (retry_at >= 0 && (until < 0 || retry_at < until))
-            until = retry_at;
+        if (retry_at >= 0 && (until < 0 || retry_at < until)) until = retry_at;
         thread_sleep(j, WAKE_NOW | WAKE_STOP | (sync_at < 0 ? (unsigned)WAKE_DIRTY : 0), until);
     }
 }
@@ -498,158 +333,16 @@ static enum errc thread_start(struct journal *j, err *e)
     pthread_mutex_init(&j->sleep, NULL);
     pthread_cond_init(&j->woken, &attr);
     pthread_condattr_destroy(&attr);
-    /* Signals belong to the main thread; and a limit on file sizes must be an error here, not a death by SIGXFSZ. */
+    /* Signals belong to the main thread; and a limit on file sizes must be an error here, not a death by
+     * SIGXFSZ. */
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int failed = pthread_create(&j->thread, NULL, thread_main, j);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failed)
-        return err_errno(e, ERR_INTERNAL, failed, "cannot start the journal's thread");
+    if (failed) return err_errno(e, ERR_INTERNAL, failed, "cannot start the journal's thread");
     j->has_thread = true;
     return ERR_NONE;
-}
-
-/* --- recovery --- */
-
-/* Where the last byte that is not zero stands, from `from` on: its offset + 1, or `from` when all are zero. */
-static enum errc last_used_byte(int fd, size_t from, size_t size, uint8_t *bytes, size_t cap, size_t *out)
-{
-    *out = from;
-    for (size_t at = from; at < size;) {
-        /* Preallocated space that was never written is a hole to SEEK_DATA on most file systems: no need to read it. */
-        off_t data = lseek(fd, (off_t)at, SEEK_DATA);
-        if (data < 0 && errno == ENXIO)
-            return ERR_NONE;
-        if (data > (off_t)at)
-            at = (size_t)data;
-        ssize_t n = retry_pread(fd, bytes, cap, (off_t)at);
-        if (n < 0)
-            return ERR_IO;
-        if (n == 0)
-            return ERR_NONE;
-        for (size_t i = (size_t)n; i > 0; i--) {
-            if (bytes[i - 1] != 0) {
-                *out = at + i;
-                break;
-            }
-        }
-        at += (size_t)n;
-    }
-    return ERR_NONE;
-}
-
-static bool is_sealed(int fd, size_t size, uint64_t *n_records)
-{
-    uint8_t bytes[SEAL_LEN];
-    struct frame f;
-    if (size < SEGMENT_HEADER_LEN + SEAL_LEN ||
-        retry_pread(fd, bytes, sizeof bytes, (off_t)(size - SEAL_LEN)) != SEAL_LEN)
-        return false;
-    return frame_parse((str){(const char *)bytes, sizeof bytes}, &f) == FRAME_WHOLE &&
-           seal_parse(&f, size - SEAL_LEN, n_records);
-}
-
-static enum errc segment_recover(int dir, const char *name, struct segment_scan *scan,
-                                 struct journal_recovery *found, err *e)
-{
-    int fd = openat(dir, name, O_RDWR | O_CLOEXEC);
-    if (fd < 0)
-        return err_errno(e, ERR_IO, errno, "cannot open journal/%s", name);
-    enum errc rc = ERR_NONE;
-    struct stat st;
-    uint8_t header[SEGMENT_HEADER_LEN] = {0};
-    ssize_t n = -1;
-    if (fstat(fd, &st) == 0)
-        n = retry_pread(fd, header, sizeof header, 0);
-    if (n < 0) {
-        rc = err_errno(e, ERR_IO, errno, "cannot read journal/%s", name);
-        goto out;
-    }
-    size_t size = (size_t)st.st_size, good = 0, used = 0;
-    uint64_t n_records = 0;
-    static const uint8_t zeros[SEGMENT_HEADER_LEN];
-    if (n == SEGMENT_HEADER_LEN && memcmp(header, zeros, sizeof zeros) != 0) {
-        struct segment_header h;
-        rc = segment_header_parse((str){(const char *)header, sizeof header}, &h, e);
-        if (rc) {
-            err_prefix(e, "journal/%s", name);
-            goto out;
-        }
-        if (is_sealed(fd, size, &n_records)) {
-            found->segments++;
-            found->records += n_records;
-            goto out;
-        }
-        struct frame f;
-        segment_scan_start(scan, fd, h.header_len);
-        while (segment_scan_next(scan, &f) == FRAME_WHOLE && f.type != FRAME_SEAL) {
-            good = (size_t)scan->offset;
-            n_records += f.type == FRAME_CALL;
-        }
-        if (scan->failed) {
-            rc = err_errno(e, ERR_IO, scan->failed, "cannot read journal/%s", name);
-            goto out;
-        }
-        if (good == 0)
-            used = h.header_len;
-    }
-    size_t begin = good ? good : used;
-    if (last_used_byte(fd, begin, size, scan->bytes, scan->cap, &used)) {
-        rc = err_errno(e, ERR_IO, errno, "cannot read journal/%s", name);
-        goto out;
-    }
-    if (used > begin) {
-        found->torn_segments++;
-        found->torn_bytes += used - begin;
-        log_event(LOG_WARN, "journal_tail_cut", LOG_S("file", str_c(name)), LOG_I("kept_records", n_records),
-                  LOG_I("cut_bytes", used - begin));
-    }
-    int failed = 0;
-    if (good > 0) {
-        found->segments++;
-        found->records += n_records;
-        failed = seal_file(fd, good, n_records);
-    } else if (unlinkat(dir, name, 0) != 0) {
-        failed = errno;
-    }
-    if (failed)
-        rc = err_errno(e, ERR_IO, failed, "cannot cut journal/%s", name);
-out:
-    close(fd);
-    return rc;
-}
-
-static enum errc recover(struct journal *j, struct journal_recovery *found, uint64_t *last_boot, err *e)
-{
-    struct segment_scan scan;
-    enum errc rc = segment_scan_init(&scan, e);
-    if (rc)
-        return rc;
-    int list_fd = openat(j->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *list = list_fd < 0 ? NULL : fdopendir(list_fd);
-    if (!list) {
-        rc = err_errno(e, ERR_IO, errno, "cannot list the journal");
-        if (list_fd >= 0)
-            close(list_fd);
-        goto out;
-    }
-    for (const struct dirent *entry; !rc && (entry = readdir(list)) != NULL;) {
-        str name = str_c(entry->d_name);
-        uint64_t boot, number;
-        uint32_t loop;
-        if (str_ends(name, S(NEW_SUFFIX))) {
-            unlinkat(j->dir, entry->d_name, 0); /* was being made when the process died */
-        } else if (segment_name_parse(name, &boot, &number, &loop)) {
-            if (boot > *last_boot)
-                *last_boot = boot;
-            rc = segment_recover(j->dir, entry->d_name, &scan, found, e);
-        }
-    }
-    closedir(list);
-out:
-    segment_scan_fini(&scan);
-    return rc;
 }
 
 /* --- opening and closing --- */
@@ -684,8 +377,7 @@ enum errc journal_open(struct journal **out, const char *data_dir, const struct 
     *out = NULL;
     *found = (struct journal_recovery){0};
     struct journal *j = calloc(1, sizeof *j);
-    if (!j)
-        return err_code(e, ERR_NO_MEMORY);
+    if (!j) return err_code(e, ERR_NO_MEMORY);
     *j = (struct journal){
         .dir = -1,
         .is_strict = options->is_strict,
@@ -696,11 +388,13 @@ enum errc journal_open(struct journal **out, const char *data_dir, const struct 
     };
     enum errc rc;
     if (options->n_writers == 0 || options->n_writers > N_WRITERS_MAX) {
-        rc = err_set(e, ERR_CONFIG, "a journal for %u loops: 1 to %u are possible", options->n_writers, N_WRITERS_MAX);
+        rc = err_set(e, ERR_CONFIG, "a journal for %u loops: 1 to %u are possible", options->n_writers,
+                     N_WRITERS_MAX);
         goto fail;
     }
     if (j->segment_bytes < SEGMENT_BYTES_MIN || j->segment_bytes > SEGMENT_BYTES_MAX) {
-        rc = err_set(e, ERR_CONFIG, "journal segments of %zu bytes: 64 KiB to 1 GiB are possible", j->segment_bytes);
+        rc = err_set(e, ERR_CONFIG, "journal segments of %zu bytes: 64 KiB to 1 GiB are possible",
+                     j->segment_bytes);
         goto fail;
     }
     j->writers = aligned_alloc(_Alignof(struct journal_writer), options->n_writers * sizeof *j->writers);
@@ -716,19 +410,18 @@ enum errc journal_open(struct journal **out, const char *data_dir, const struct 
     j->n_writers = options->n_writers;
 
     uint64_t last_boot = 0;
-    if ((rc = open_directory(data_dir, &j->dir, e)) || (rc = node_load(j, e)) ||
-        (rc = recover(j, found, &last_boot, e)) || (rc = boot_take(j, last_boot, e)))
+    if ((rc = folder_open(data_dir, &j->dir, e)) || (rc = folder_node(j->dir, j->node, e)) ||
+        (rc = folder_recover(j->dir, found, &last_boot, e)) ||
+        (rc = folder_boot(j->dir, last_boot, &j->boot, e)))
         goto fail;
     /* One segment each is enough to be ready; the thread makes the spares at once. */
     for (unsigned i = 0; i < j->n_writers; i++) {
         struct segment *s;
-        if ((rc = segment_make(j, i, &s, e)))
-            goto fail;
+        if ((rc = segment_make(j, i, &s, e))) goto fail;
         j->writers[i].ring[0] = s;
         atomic_store(&j->writers[i].tail, 1);
     }
-    if ((rc = thread_start(j, e)))
-        goto fail;
+    if ((rc = thread_start(j, e))) goto fail;
     *out = j;
     return ERR_NONE;
 fail:
@@ -738,8 +431,7 @@ fail:
 
 void journal_close(struct journal *j)
 {
-    if (j)
-        journal_stop(j);
+    if (j) journal_stop(j);
 }
 
 struct journal_writer *journal_writer(struct journal *j, unsigned loop)
@@ -751,14 +443,13 @@ struct journal_writer *journal_writer(struct journal *j, unsigned loop)
 
 static struct segment *writer_segment(const struct journal_writer *w, unsigned index)
 {
-    if (index == atomic_load_explicit(&w->tail, memory_order_acquire))
-        return NULL;
+    if (index == atomic_load_explicit(&w->tail, memory_order_acquire)) return NULL;
     return w->ring[index % RING];
 }
 
 bool journal_has_room(struct journal_writer *w, unsigned n_open)
 {
-    /* Spares for half as many calls again are asked for ahead, in steps, so that the thread is woken seldom. */
+    /* Spares for half as many calls again are asked for ahead, in steps: the thread is woken seldom. */
     unsigned ahead = n_open + n_open / 2, want = atomic_load_explicit(&w->want, memory_order_relaxed);
     if (ahead >= want && ahead < N_OPEN_MAX) {
         while (want <= ahead)
@@ -785,8 +476,8 @@ void journal_append(struct journal_writer *w, struct usage_record *r)
 
     struct segment *s;
     while ((s = writer_segment(w, w->plan)) != NULL &&
-           (s->at + len > segment_end(s) ||
-            (atomic_load_explicit(&s->is_unusable, memory_order_relaxed) && s->at == atomic_load(&s->written))))
+           (s->at + len > segment_end(s) || (atomic_load_explicit(&s->is_unusable, memory_order_relaxed) &&
+                                             s->at == atomic_load(&s->written))))
         w->plan++;
     if (!s) {
         w->is_over = true;
@@ -805,8 +496,7 @@ bool journal_is_dirty(const struct journal_writer *w) { return w->batch.len > 0 
 /* Hands the segments before `until` to the thread. */
 static void retire(struct journal_writer *w, unsigned until)
 {
-    if (w->head == until)
-        return;
+    if (w->head == until) return;
     for (; w->head != until; w->head++)
         atomic_store(&w->ring[w->head % RING]->is_retired, true);
     wake(w->j, WAKE_NOW);
@@ -820,8 +510,7 @@ static void batch_drop(struct journal_writer *w)
         s->at = atomic_load_explicit(&s->written, memory_order_relaxed);
     }
     struct segment *s = writer_segment(w, w->plan);
-    if (s)
-        s->at = atomic_load_explicit(&s->written, memory_order_relaxed);
+    if (s) s->at = atomic_load_explicit(&s->written, memory_order_relaxed);
     w->plan = w->head;
 }
 
@@ -841,14 +530,14 @@ enum errc journal_flush(struct journal_writer *w, uint64_t *ticket, err *e)
 {
     uint64_t last = atomic_load_explicit(&w->flushed, memory_order_relaxed);
     *ticket = last;
-    if (!journal_is_dirty(w))
-        return ERR_NONE;
+    if (!journal_is_dirty(w)) return ERR_NONE;
     enum errc rc = buf_err(&w->batch);
     if (rc || w->is_over) {
         /* The batch's limit is what all segments could hold. */
         rc = rc == ERR_NO_MEMORY
                  ? err_code(e, rc)
-                 : err_set(e, ERR_DISK_FULL, "the usage journal has no prepared segment left for loop %" PRIu32, w->loop);
+                 : err_set(e, ERR_DISK_FULL,
+                           "the usage journal has no prepared segment left for loop %" PRIu32, w->loop);
         batch_drop(w);
         batch_clear(w);
         return rc;
@@ -856,13 +545,13 @@ enum errc journal_flush(struct journal_writer *w, uint64_t *ticket, err *e)
     for (unsigned i = 0; i < w->n_parts; i++) {
         const struct part *part = &w->parts[i];
         struct segment *s = part->segment;
-        int failed = retry_pwrite(s->fd, w->batch.p + part->start, part->len, s->at - part->len);
-        if (!failed)
-            continue;
-        rc = err_errno(e, ERR_IO, failed, "cannot write %zu bytes to segment %" PRIu64 " of the usage journal",
-                       part->len, s->number);
-        /* What has reached the files of this batch must not be read later: `written` stands where it was, and the
-         * thread cuts these segments there. The next batch begins in a fresh one. */
+        int failed = segment_write(s->fd, w->batch.p + part->start, part->len, s->at - part->len);
+        if (!failed) continue;
+        rc =
+            err_errno(e, ERR_IO, failed, "cannot write %zu bytes to segment %" PRIu64 " of the usage journal",
+                      part->len, s->number);
+        /* What has reached the files of this batch must not be read later: `written` stands where it was,
+         * and the thread cuts these segments there. The next batch begins in a fresh one. */
         unsigned next = w->head;
         while (w->ring[next % RING] != s)
             next++;
@@ -887,8 +576,8 @@ enum errc journal_flush(struct journal_writer *w, uint64_t *ticket, err *e)
 
 bool journal_is_synced(const struct journal_writer *w, uint64_t ticket)
 {
-    return !w->j->is_strict || (ticket <= atomic_load_explicit(&w->synced, memory_order_acquire) &&
-                                !journal_is_lost(w, ticket));
+    return !w->j->is_strict ||
+           (ticket <= atomic_load_explicit(&w->synced, memory_order_acquire) && !journal_is_lost(w, ticket));
 }
 
 bool journal_is_lost(const struct journal_writer *w, uint64_t ticket)

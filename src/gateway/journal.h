@@ -1,16 +1,19 @@
-/* journal.h - the usage journal: every call's record is on its way to disk before the answer's last bytes go out.
+/* journal.h - the usage journal: every call's record is on its way to disk before the answer's last bytes
+ * go out.
  *
- * DIR/journal/ holds segments, one writer (loop) each: a header with magic, version, node id, boot and loop, then frames
- * {length u32, crc32c u32, type u8, payload}, little endian (journal_segment.h has the details). A segment is
- * preallocated by the journal's thread, which always keeps one spare per writer and more when many calls are under way;
- * a loop writes all records of one turn with one pwrite and does no other file operation. kill -9 loses nothing that was
- * written; a power cut can lose what the journal thread had not yet synced (every 100 ms), nothing in strict mode. On
- * open, torn tails are cut and reported. Beside the segments stand `node` (the id of this data folder, made once) and
- * `boot` (how often a journal was opened here).
- * When the disk is full no spare can be made: journal_has_room turns false, calls under way still fit into what is
- * prepared, and the thread tries again four times a second.
+ * DIR/journal/ holds segments, one writer (loop) each: a header with magic, version, node id, boot and
+ * loop, then frames {length u32, crc32c u32, type u8, payload}, little endian (journal_segment.h has the
+ * details). A segment is preallocated by the journal's thread, which always keeps one spare per writer and
+ * more when many calls are under way; a loop writes all records of one turn with one pwrite and does no
+ * other file operation. kill -9 loses nothing that was written; a power cut can lose what the journal
+ * thread had not yet synced (every 100 ms), nothing in strict mode. On open, torn tails are cut and
+ * reported. Beside the segments stand `node` (the id of this data folder, made once) and `boot` (how often
+ * a journal was opened here).
+ * When the disk is full no spare can be made: journal_has_room turns false, calls under way still fit into
+ * what is prepared, and the thread tries again four times a second.
  * Format is additive: unknown frame types are skipped, fields are only added at the end of a payload.
- * Threads: journal_open/close from one thread; a writer belongs to its loop; syncing runs on the journal's own thread.
+ * Threads: journal_open/close from one thread; a writer belongs to its loop; syncing runs on the journal's
+ * own thread.
  */
 #ifndef GATEWAY_JOURNAL_H
 #define GATEWAY_JOURNAL_H
@@ -29,8 +32,8 @@ struct journal_options {
     size_t segment_bytes; /* size of a segment; default (0) 16 MiB, from 64 KiB to 1 GiB */
     unsigned n_writers;   /* loops */
     unsigned sync_ms;     /* how often the thread syncs when not strict; default (0) 100 */
-    /* Strict mode: called on the journal thread when something more is durable, or lost; must only wake the loops
-     * (uv_async_send). */
+    /* Strict mode: called on the journal thread when something more is durable, or lost; must only wake
+     * the loops (uv_async_send). */
     void (*on_synced)(void *ctx);
     void *ctx;
 };
@@ -40,43 +43,47 @@ struct journal_recovery {
     uint64_t segments, records, torn_segments, torn_bytes;
 };
 
-/* Creates DIR/journal (DIR must exist) and the node id if need be, cuts torn tails, takes the next boot number,
- * preallocates the first segments and starts the thread. The caller holds the lock of the data folder.
- * ERR_DISK_FULL, ERR_IO, ERR_CORRUPT (a segment whose header is of another format), ERR_CONFIG (sizes). */
-WARN_UNUSED enum errc journal_open(struct journal **out, const char *data_dir, const struct journal_options *options,
-                                   struct journal_recovery *found, err *e);
-/* Stops the thread, syncs, trims the unused preallocated tails; removes segments that were never used. All writers must
- * be flushed. NULL is fine. */
+/* Creates DIR/journal (DIR must exist) and the node id if need be, cuts torn tails, takes the next boot
+ * number, preallocates the first segments and starts the thread. The caller holds the lock of the data
+ * folder. ERR_DISK_FULL, ERR_IO, ERR_CORRUPT (a segment whose header is of another format), ERR_CONFIG
+ * (sizes). */
+WARN_UNUSED enum errc journal_open(struct journal **out, const char *data_dir,
+                                   const struct journal_options *options, struct journal_recovery *found,
+                                   err *e);
+/* Stops the thread, syncs, trims the unused preallocated tails; removes segments that were never used. All
+ * writers must be flushed. NULL is fine. */
 void journal_close(struct journal *j);
 struct journal_writer *journal_writer(struct journal *j, unsigned loop);
 
-/* Admission: whether n_open records of calls under way, and one more, are sure to fit into prepared segments. False
- * answers 503. */
+/* Admission: whether n_open records of calls under way, and one more, are sure to fit into prepared
+ * segments. False answers 503. */
 bool journal_has_room(struct journal_writer *w, unsigned n_open);
-/* Encodes r into the turn's batch (assigns r->boot and r->n). Never fails for an admitted call; what does not fit makes
- * journal_flush fail. */
+/* Encodes r into the turn's batch (assigns r->boot and r->n). Never fails for an admitted call; what does
+ * not fit makes journal_flush fail. */
 void journal_append(struct journal_writer *w, struct usage_record *r);
 /* Whether there is anything to flush. */
 bool journal_is_dirty(const struct journal_writer *w);
-/* One pwrite of the batch (two when it crosses segments). On ERR_IO/ERR_DISK_FULL nothing of the batch counts as written
- * and the answers must be aborted; the batch is dropped, and the next one begins in another segment. *ticket identifies
- * the batch for journal_is_synced. */
+/* One pwrite of the batch (two when it crosses segments). On ERR_IO/ERR_DISK_FULL nothing of the batch
+ * counts as written and the answers must be aborted; the batch is dropped, and the next one begins in
+ * another segment. *ticket identifies the batch for journal_is_synced. */
 WARN_UNUSED enum errc journal_flush(struct journal_writer *w, uint64_t *ticket, err *e);
 /* Strict mode: whether the batch of this ticket is durable. Always true when not strict. */
 bool journal_is_synced(const struct journal_writer *w, uint64_t ticket);
-/* Strict mode: whether the disk refused to make the batch of this ticket durable. It never will be: the answers that
- * wait for it must be aborted. */
+/* Strict mode: whether the disk refused to make the batch of this ticket durable. It never will be: the
+ * answers that wait for it must be aborted. */
 bool journal_is_lost(const struct journal_writer *w, uint64_t ticket);
 
 /* --- reading, also beside a running server --- */
-typedef bool (*journal_record_fn)(void *ctx, const uint8_t node[16], const struct usage_record *r); /* false stops */
+typedef bool (*journal_record_fn)(void *ctx, const uint8_t node[16],
+                                  const struct usage_record *r); /* false stops */
 
 struct journal_reader; /* keeps its place, for following */
 /* ERR_NOT_FOUND when there is no journal in the folder. Opening and reading change nothing on disk. */
 WARN_UNUSED enum errc journal_reader_open(struct journal_reader **out, const char *data_dir, err *e);
-/* Gives every record that is new since the last call, in order of segments (roughly of time). Slices in r are valid
- * during the call. A damaged frame ends that segment for now: *n_damaged (may be NULL) counts segments that end in
- * damage rather than in unused space, or that hold a record which cannot be decoded (it is skipped). */
+/* Gives every record that is new since the last call, in order of segments (roughly of time). Slices in r
+ * are valid during the call. A damaged frame ends that segment for now: *n_damaged (may be NULL) counts
+ * segments that end in damage rather than in unused space, or that hold a record which cannot be decoded
+ * (it is skipped). */
 WARN_UNUSED enum errc journal_read(struct journal_reader *rd, journal_record_fn on_record, void *ctx,
                                    uint64_t *n_damaged, err *e);
 void journal_reader_free(struct journal_reader *rd);

@@ -31,14 +31,12 @@ enum errc journal_reader_open(struct journal_reader **out, const char *data_dir,
 {
     *out = NULL;
     struct journal_reader *rd = calloc(1, sizeof *rd);
-    if (!rd)
-        return err_code(e, ERR_NO_MEMORY);
+    if (!rd) return err_code(e, ERR_NO_MEMORY);
     enum errc rc = ERR_NONE;
     int data = open(data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     rd->dir = data < 0 ? -1 : openat(data, "journal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int failed = errno;
-    if (data >= 0)
-        close(data);
+    if (data >= 0) close(data);
     if (rd->dir < 0 && failed == ENOENT)
         rc = err_set(e, ERR_NOT_FOUND, "there is no usage journal in %s", data_dir);
     else if (rd->dir < 0)
@@ -55,10 +53,8 @@ enum errc journal_reader_open(struct journal_reader **out, const char *data_dir,
 
 void journal_reader_free(struct journal_reader *rd)
 {
-    if (!rd)
-        return;
-    if (rd->dir >= 0)
-        close(rd->dir);
+    if (!rd) return;
+    if (rd->dir >= 0) close(rd->dir);
     segment_scan_fini(&rd->scan);
     free(rd->places);
     free(rd);
@@ -67,33 +63,28 @@ void journal_reader_free(struct journal_reader *rd)
 static int place_order(const void *a, const void *b)
 {
     const struct place *x = a, *y = b;
-    if (x->boot != y->boot)
-        return x->boot < y->boot ? -1 : 1;
-    if (x->number != y->number)
-        return x->number < y->number ? -1 : 1;
+    if (x->boot != y->boot) return x->boot < y->boot ? -1 : 1;
+    if (x->number != y->number) return x->number < y->number ? -1 : 1;
     return x->loop < y->loop ? -1 : x->loop > y->loop;
 }
 
-/* Takes note of segments that are new. Those that are gone keep their place: it is small, and forgetting one because a
- * listing missed it would give its records twice. */
+/* Takes note of segments that are new. Those that are gone keep their place: it is small, and forgetting
+ * one because a listing missed it would give its records twice. */
 static enum errc list_segments(struct journal_reader *rd, err *e)
 {
     int fd = openat(rd->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *list = fd < 0 ? NULL : fdopendir(fd);
     if (!list) {
         enum errc rc = err_errno(e, ERR_IO, errno, "cannot list the usage journal");
-        if (fd >= 0)
-            close(fd);
+        if (fd >= 0) close(fd);
         return rc;
     }
     enum errc rc = ERR_NONE;
     size_t n_known = rd->n;
     for (const struct dirent *entry; (entry = readdir(list)) != NULL;) {
         struct place p = {0};
-        if (!segment_name_parse(str_c(entry->d_name), &p.boot, &p.number, &p.loop))
-            continue;
-        if (n_known && bsearch(&p, rd->places, n_known, sizeof p, place_order))
-            continue;
+        if (!segment_name_parse(str_c(entry->d_name), &p.boot, &p.number, &p.loop)) continue;
+        if (n_known && bsearch(&p, rd->places, n_known, sizeof p, place_order)) continue;
         if (rd->n == rd->cap) {
             size_t cap = rd->cap ? 2 * rd->cap : 64;
             struct place *more = realloc(rd->places, cap * sizeof *more);
@@ -107,13 +98,12 @@ static enum errc list_segments(struct journal_reader *rd, err *e)
         rd->places[rd->n++] = p;
     }
     closedir(list);
-    if (rd->n > 1)
-        qsort(rd->places, rd->n, sizeof *rd->places, place_order);
+    if (rd->n > 1) qsort(rd->places, rd->n, sizeof *rd->places, place_order);
     return rc;
 }
 
-/* The header of a segment that is read for the first time. False when there is none yet; *is_damaged when there never
- * will be. */
+/* The header of a segment that is read for the first time. False when there is none yet; *is_damaged when
+ * there never will be. */
 static bool read_header(struct place *p, int fd, bool *is_damaged, int *failed)
 {
     uint8_t bytes[SEGMENT_HEADER_LEN];
@@ -126,8 +116,7 @@ static bool read_header(struct place *p, int fd, bool *is_damaged, int *failed)
         return false;
     }
     static const uint8_t zeros[SEGMENT_HEADER_LEN];
-    if (n < SEGMENT_HEADER_LEN || memcmp(bytes, zeros, sizeof zeros) == 0)
-        return false;
+    if (n < SEGMENT_HEADER_LEN || memcmp(bytes, zeros, sizeof zeros) == 0) return false;
     struct segment_header h;
     if (segment_header_parse((str){(const char *)bytes, sizeof bytes}, &h, NULL)) {
         *is_damaged = true;
@@ -139,8 +128,8 @@ static bool read_header(struct place *p, int fd, bool *is_damaged, int *failed)
 }
 
 /* Gives what is new in one open segment; false when on_record wants no more. */
-static bool read_segment(struct segment_scan *scan, struct place *p, int fd, journal_record_fn on_record, void *ctx,
-                         bool *is_damaged)
+static bool read_segment(struct segment_scan *scan, struct place *p, int fd, journal_record_fn on_record,
+                         void *ctx, bool *is_damaged)
 {
     segment_scan_start(scan, fd, p->offset);
     unsigned looks = 0;
@@ -148,8 +137,7 @@ static bool read_segment(struct segment_scan *scan, struct place *p, int fd, jou
         struct frame f;
         uint64_t at = p->offset;
         enum frame_state state = segment_scan_next(scan, &f);
-        if (state == FRAME_UNUSED)
-            return true;
+        if (state == FRAME_UNUSED) return true;
         if (state != FRAME_WHOLE) {
             if (++looks > LOOK_AGAIN) {
                 *is_damaged = true;
@@ -166,8 +154,7 @@ static bool read_segment(struct segment_scan *scan, struct place *p, int fd, jou
             p->is_done = true;
             return true;
         }
-        if (f.type != FRAME_CALL)
-            continue;
+        if (f.type != FRAME_CALL) continue;
         struct usage_record r;
         if (usage_record_decode(f.payload, &r, NULL))
             p->has_skipped = true;
@@ -176,7 +163,8 @@ static bool read_segment(struct segment_scan *scan, struct place *p, int fd, jou
     }
 }
 
-enum errc journal_read(struct journal_reader *rd, journal_record_fn on_record, void *ctx, uint64_t *n_damaged, err *e)
+enum errc journal_read(struct journal_reader *rd, journal_record_fn on_record, void *ctx, uint64_t *n_damaged,
+                       err *e)
 {
     uint64_t damaged = 0;
     enum errc rc = list_segments(rd, e);
@@ -199,13 +187,11 @@ enum errc journal_read(struct journal_reader *rd, journal_record_fn on_record, v
                 goes_on = read_segment(&rd->scan, p, fd, on_record, ctx, &is_damaged);
                 failed = rd->scan.failed;
             }
-            if (failed)
-                rc = err_errno(e, ERR_IO, failed, "cannot read journal/%s", name);
+            if (failed) rc = err_errno(e, ERR_IO, failed, "cannot read journal/%s", name);
             close(fd);
         }
         damaged += is_damaged || p->has_skipped;
     }
-    if (n_damaged)
-        *n_damaged = damaged;
+    if (n_damaged) *n_damaged = damaged;
     return rc;
 }

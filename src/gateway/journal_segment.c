@@ -19,8 +19,7 @@ void segment_name_format(uint64_t boot, uint64_t number, uint32_t loop, char out
 
 static bool take_hex(str *s, unsigned n_digits, char terminator, uint64_t *out)
 {
-    if (s->len < n_digits + 1u || s->p[n_digits] != terminator)
-        return false;
+    if (s->len < n_digits + 1u || s->p[n_digits] != terminator) return false;
     uint64_t v = 0;
     for (unsigned i = 0; i < n_digits; i++) {
         char c = s->p[i];
@@ -91,20 +90,14 @@ static uint32_t frame_checksum(const uint8_t *frame, size_t len)
 enum frame_state frame_parse(str bytes, struct frame *out)
 {
     const uint8_t *p = (const uint8_t *)bytes.p;
-    if (bytes.len == 0)
-        return FRAME_UNUSED;
-    if (bytes.len < 4)
-        return FRAME_PARTIAL;
+    if (bytes.len == 0) return FRAME_UNUSED;
+    if (bytes.len < 4) return FRAME_PARTIAL;
     uint32_t body = get_u32(p);
-    if (body == 0)
-        return FRAME_UNUSED;
-    if (body > FRAME_LEN_MAX - 8)
-        return FRAME_DAMAGED;
+    if (body == 0) return FRAME_UNUSED;
+    if (body > FRAME_LEN_MAX - 8) return FRAME_DAMAGED;
     size_t len = 8 + (size_t)body;
-    if (bytes.len < len)
-        return FRAME_PARTIAL;
-    if (get_u32(p + 4) != frame_checksum(p, len))
-        return FRAME_DAMAGED;
+    if (bytes.len < len) return FRAME_PARTIAL;
+    if (get_u32(p + 4) != frame_checksum(p, len)) return FRAME_DAMAGED;
     *out = (struct frame){
         .type = p[8],
         .payload = {bytes.p + FRAME_HEADER_LEN, len - FRAME_HEADER_LEN},
@@ -131,8 +124,7 @@ bool seal_parse(const struct frame *f, uint64_t offset, uint64_t *n_records)
 {
     /* The offset inside tells a seal from bytes of a longer frame that only look like one. */
     const uint8_t *p = (const uint8_t *)f->payload.p;
-    if (f->type != FRAME_SEAL || f->len != SEAL_LEN || get_u64(p + 8) != offset)
-        return false;
+    if (f->type != FRAME_SEAL || f->len != SEAL_LEN || get_u64(p + 8) != offset) return false;
     *n_records = get_u64(p);
     return true;
 }
@@ -168,8 +160,7 @@ enum frame_state segment_scan_next(struct segment_scan *s, struct frame *out)
             s->offset += out->len;
             return state;
         }
-        if (state != FRAME_PARTIAL && rest.len > 0)
-            return state;
+        if (state != FRAME_PARTIAL && rest.len > 0) return state;
         /* A frame is shorter than the buffer, so there is room for more once the rest has moved down. */
         memmove(s->bytes, s->bytes + s->at, rest.len);
         s->at = 0;
@@ -182,8 +173,43 @@ enum frame_state segment_scan_next(struct segment_scan *s, struct frame *out)
             s->failed = errno;
             return FRAME_UNUSED;
         }
-        if (n == 0)
-            return state;
+        if (n == 0) return state;
         s->have += (size_t)n;
     }
+}
+
+int segment_write(int fd, const void *data, size_t len, size_t offset)
+{
+    const char *p = data;
+    while (len > 0) {
+        ssize_t n = pwrite(fd, p, len, (off_t)offset);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return n < 0 ? errno : EIO;
+        p += n;
+        len -= (size_t)n;
+        offset += (size_t)n;
+    }
+    return 0;
+}
+
+ssize_t segment_read(int fd, void *out, size_t len, off_t offset)
+{
+    size_t have = 0;
+    while (have < len) {
+        ssize_t n = pread(fd, (char *)out + have, len - have, offset + (off_t)have);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return -1;
+        if (n == 0) break;
+        have += (size_t)n;
+    }
+    return (ssize_t)have;
+}
+
+int segment_seal(int fd, size_t keep, uint64_t n_records)
+{
+    if (ftruncate(fd, (off_t)keep) != 0 || fdatasync(fd) != 0) return errno;
+    uint8_t seal[SEAL_LEN];
+    seal_write(n_records, keep, seal);
+    if (segment_write(fd, seal, sizeof seal, keep) != 0 && ftruncate(fd, (off_t)keep) != 0) return errno;
+    return 0;
 }

@@ -2,12 +2,12 @@
  *
  * All numbers are little endian. A segment file is
  *
- *   header   magic[8], version u32, header length u32, node[16], boot u64, number u64, created_us i64, loop u32,
- *            crc32c u32 of everything before it
- *   frames   length u32 (of what follows the checksum, never 0), crc32c u32 (of the length and of what follows the
- *            checksum), type u8, payload
- *   seal     a frame of type FRAME_SEAL, the last bytes of a segment that was finished in order; a segment that is
- *            sealed needs no scan when the journal is opened
+ *   header   magic[8], version u32, header length u32, node[16], boot u64, number u64, created_us i64,
+ *            loop u32, crc32c u32 of everything before it
+ *   frames   length u32 (of what follows the checksum, never 0), crc32c u32 (of the length and of what
+ *            follows the checksum), type u8, payload
+ *   seal     a frame of type FRAME_SEAL, the last bytes of a segment that was finished in order; a segment
+ *            that is sealed needs no scan when the journal is opened
  *   or       zeros: preallocated and not used yet
  *
  * A frame counts only when its checksum holds. Frames of a type that the reader does not know are skipped.
@@ -16,15 +16,17 @@
 #ifndef GATEWAY_JOURNAL_SEGMENT_H
 #define GATEWAY_JOURNAL_SEGMENT_H
 
+#include <sys/types.h>
+
 #include "base/clock.h"
 #include "base/err.h"
 
 #define SEGMENT_VERSION 1
 #define SEGMENT_HEADER_LEN 64
-#define SEGMENT_NAME_LEN (16 + 1 + 8 + 1 + 4 + 4) /* boot-number-loop.seg in hex: sorts by the order of making */
-#define SEGMENT_NUMBER_MAX UINT32_MAX             /* of one boot */
-#define FRAME_HEADER_LEN 9                        /* length, checksum, type */
-#define FRAME_LEN_MAX (32u << 10)                 /* of a whole frame that a reader accepts; writers stay far below */
+#define SEGMENT_NAME_LEN 34           /* boot-number-loop.seg in hex: sorts by the order of making */
+#define SEGMENT_NUMBER_MAX UINT32_MAX /* of one boot */
+#define FRAME_HEADER_LEN 9            /* length, checksum, type */
+#define FRAME_LEN_MAX (32u << 10)     /* of a whole frame that a reader accepts; writers stay far below */
 #define SEAL_LEN (FRAME_HEADER_LEN + 16)
 
 enum frame_type {
@@ -84,9 +86,17 @@ WARN_UNUSED enum errc segment_scan_init(struct segment_scan *s, err *e);
 void segment_scan_fini(struct segment_scan *s);
 /* Begins at the offset, with nothing read yet. */
 void segment_scan_start(struct segment_scan *s, int fd, uint64_t offset);
-/* FRAME_WHOLE moves on behind the frame, whose payload is valid until the next call; every other state stays. A failed
- * read looks like FRAME_UNUSED with `failed` set. */
+/* FRAME_WHOLE moves on behind the frame, whose payload is valid until the next call; every other state
+ * stays. A failed read looks like FRAME_UNUSED with `failed` set. */
 enum frame_state segment_scan_next(struct segment_scan *s, struct frame *out);
+
+/* Writes or reads all of it, whatever signals come: 0 or errno; the bytes read (fewer at the end of the
+ * file) or -1. */
+WARN_UNUSED int segment_write(int fd, const void *data, size_t len, size_t offset);
+WARN_UNUSED ssize_t segment_read(int fd, void *out, size_t len, off_t offset);
+/* Cuts the file after `keep` bytes that hold, syncs it and seals it; 0 or errno. A seal that cannot be
+ * written is no loss: the next opening scans the segment instead. */
+WARN_UNUSED int segment_seal(int fd, size_t keep, uint64_t n_records);
 
 static inline void put_u32(uint8_t *p, uint32_t v)
 {

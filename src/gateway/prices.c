@@ -13,8 +13,8 @@
 #error "PRICES_TSV_PATH must be the absolute path of prices.tsv as a string"
 #endif
 
-/* The list as it stands in the repository. An assembler directive, because a C array of 330 KB costs every build more
- * time than the rest of this file. */
+/* The list as it stands in the repository. An assembler directive, because a C array of 330 KB costs every
+ * build more time than the rest of this file. */
 __asm__(".section .rodata\n"
         ".hidden catalyst_prices_tsv\n"
         ".hidden catalyst_prices_tsv_end\n"
@@ -81,8 +81,7 @@ static const struct entry *entry_find(const struct price_book *b, str provider, 
 {
     char key[KEY_MAX];
     size_t len = provider.len + 1 + model.len;
-    if (provider.len == 0 || model.len == 0 || len > sizeof key)
-        return NULL;
+    if (provider.len == 0 || model.len == 0 || len > sizeof key) return NULL;
     memcpy(key, provider.p, provider.len);
     key[provider.len] = '\t';
     memcpy(key + provider.len + 1, model.p, model.len);
@@ -94,8 +93,7 @@ static enum errc book_grow(struct price_book *b, err *e)
 {
     size_t n = 2 * b->n_slots;
     struct entry **slots = arena_news(b->arena, struct entry *, n);
-    if (!slots)
-        return err_set(e, ERR_TOO_LARGE, "the price list does not fit into its memory");
+    if (!slots) return err_set(e, ERR_TOO_LARGE, "the price list does not fit into its memory");
     for (struct entry *x = b->first; x; x = x->next)
         *slot_of(slots, n, x->key, x->hash) = x;
     b->slots = slots;
@@ -103,7 +101,7 @@ static enum errc book_grow(struct price_book *b, err *e)
     return ERR_NONE;
 }
 
-/* The entry of the key, made when there is none. The key is kept as it is, or copied when it will not last. */
+/* The entry of the key, made when there is none. The key is kept as it is, or copied if it will not last. */
 static enum errc entry_make(struct price_book *b, str key, bool will_last, struct entry **out, err *e)
 {
     uint64_t hash = hash_bytes(key);
@@ -111,14 +109,12 @@ static enum errc entry_make(struct price_book *b, str key, bool will_last, struc
     if (!*slot) {
         if (2 * (b->n_entries + 1) > b->n_slots) {
             enum errc rc = book_grow(b, e);
-            if (rc)
-                return rc;
+            if (rc) return rc;
             slot = slot_of(b->slots, b->n_slots, key, hash);
         }
         struct entry *x = arena_new(b->arena, struct entry);
         str kept = x && !will_last ? str_dup(b->arena, key) : key;
-        if (!x || !kept.p)
-            return err_set(e, ERR_TOO_LARGE, "the price list does not fit into its memory");
+        if (!x || !kept.p) return err_set(e, ERR_TOO_LARGE, "the price list does not fit into its memory");
         x->key = kept;
         x->hash = hash;
         *slot = x;
@@ -138,8 +134,7 @@ static enum errc entry_add(struct price_book *b, struct entry *x, enum origin or
         at = &(*at)->next;
     if (!*at || (*at)->day != day) {
         struct period *p = arena_new(b->arena, struct period);
-        if (!p)
-            return err_set(e, ERR_TOO_LARGE, "the price list does not fit into its memory");
+        if (!p) return err_set(e, ERR_TOO_LARGE, "the price list does not fit into its memory");
         p->day = day;
         for (unsigned i = 0; i < PRICE_UNITS; i++)
             p->price.pico[i] = -1;
@@ -147,8 +142,8 @@ static enum errc entry_add(struct price_book *b, struct entry *x, enum origin or
         *at = p;
     }
     if ((*at)->price.pico[unit] >= 0)
-        return err_set(e, ERR_CONFIG, "the %.*s price of '%.*s' is given twice for one date", STR(unit_names[unit]),
-                       STR(str_skip(x->key, (size_t)str_chr(x->key, '\t') + 1)));
+        return err_set(e, ERR_CONFIG, "the %.*s price of '%.*s' is given twice for one date",
+                       STR(unit_names[unit]), STR(str_skip(x->key, (size_t)str_chr(x->key, '\t') + 1)));
     (*at)->price.pico[unit] = pico;
     return ERR_NONE;
 }
@@ -183,8 +178,7 @@ static bool date_of(struct reading *r, str date, int32_t *day)
     }
     if (!str_eq(date, r->date)) {
         usec at;
-        if (date.len != 10 || !time_parse(date, &at))
-            return false;
+        if (date.len != 10 || !time_parse(date, &at)) return false;
         r->date = date;
         r->day = day_of(at);
     }
@@ -205,12 +199,9 @@ static bool unit_of(str name, enum price_unit *out)
 
 static enum errc key_check(const struct reading *r, str provider, str model, err *e)
 {
-    if (provider.len == 0)
-        return bad_row(r, e, "the provider is missing before", model);
-    if (model.len == 0)
-        return bad_row(r, e, "the model is missing after", provider);
-    if (provider.len + 1 + model.len > KEY_MAX)
-        return bad_row(r, e, "too long a name:", model);
+    if (provider.len == 0) return bad_row(r, e, "the provider is missing before", model);
+    if (model.len == 0) return bad_row(r, e, "the model is missing after", provider);
+    if (provider.len + 1 + model.len > KEY_MAX) return bad_row(r, e, "too long a name:", model);
     return ERR_NONE;
 }
 
@@ -220,35 +211,29 @@ static enum errc read_tsv(struct reading *r, str text, err *e)
     while (text.len > 0) {
         r->line++;
         str rest = str_cut(&text, '\n');
-        if (rest.len > 0 && rest.p[rest.len - 1] == '\r')
-            rest.len--;
-        if (rest.len == 0 || rest.p[0] == '#')
-            continue;
-        str row = rest, provider = str_cut(&rest, '\t'), model = str_cut(&rest, '\t'), date = str_cut(&rest, '\t'),
-            unit_name = str_cut(&rest, '\t'), pico_text = rest;
+        if (rest.len > 0 && rest.p[rest.len - 1] == '\r') rest.len--;
+        if (rest.len == 0 || rest.p[0] == '#') continue;
+        str row = rest, provider = str_cut(&rest, '\t'), model = str_cut(&rest, '\t'),
+            date = str_cut(&rest, '\t'), unit_name = str_cut(&rest, '\t'), pico_text = rest;
         enum errc rc = key_check(r, provider, model, e);
-        if (rc)
-            return rc;
+        if (rc) return rc;
         int32_t day;
         enum price_unit unit;
         int64_t pico;
         if (!date_of(r, date, &day))
             return bad_row(r, e, "valid_from is no date like 2026-08-21 (or empty):", date);
         if (!unit_of(unit_name, &unit))
-            return bad_row(r, e, "the unit is none of input, output, cache_read, cache_write, cache_write_1h:",
-                           unit_name);
+            return bad_row(
+                r, e,
+                "the unit is none of input, output, cache_read, cache_write, cache_write_1h:", unit_name);
         if (!str_to_i64(pico_text, &pico) || pico < 0)
             return bad_row(r, e, "the price is no whole number of pico-USD per token:", pico_text);
         /* The rows of a model stand together: one look-up for all of them. */
         str key = str_take(row, provider.len + 1 + model.len);
-        if (!x || !str_eq(x->key, key))
-            rc = entry_make(r->book, key, true, &x, e);
-        if (!rc)
-            rc = entry_add(r->book, x, r->origin, day, unit, pico, e);
-        if (rc == ERR_CONFIG)
-            return err_prefix(e, "%s:%u", r->name, r->line);
-        if (rc)
-            return rc;
+        if (!x || !str_eq(x->key, key)) rc = entry_make(r->book, key, true, &x, e);
+        if (!rc) rc = entry_add(r->book, x, r->origin, day, unit, pico, e);
+        if (rc == ERR_CONFIG) return err_prefix(e, "%s:%u", r->name, r->line);
+        if (rc) return rc;
     }
     return ERR_NONE;
 }
@@ -257,8 +242,8 @@ static enum errc read_json_price(struct reading *r, struct entry *x, int32_t day
                                  const struct json *value, int scale, err *e)
 {
     int64_t pico;
-    if ((value->type != JSON_NUMBER && value->type != JSON_STRING) || !money_parse(value->text, scale, &pico) ||
-        pico < 0)
+    if ((value->type != JSON_NUMBER && value->type != JSON_STRING) ||
+        !money_parse(value->text, scale, &pico) || pico < 0)
         return bad_row(r, e, "the price is no decimal number of whole pico-USD per token:", value->text);
     enum errc rc = entry_add(r->book, x, r->origin, day, unit, pico, e);
     return rc == ERR_CONFIG ? err_prefix(e, "%s:%u", r->name, r->line) : rc;
@@ -274,8 +259,7 @@ static enum errc read_json_line(struct reading *r, const struct json *row, err *
     if (str_chr(provider->text, '\t') >= 0 || str_chr(model->text, '\t') >= 0)
         return bad_row(r, e, "a tab in the name", model->text);
     enum errc rc = key_check(r, provider->text, model->text, e);
-    if (rc)
-        return rc;
+    if (rc) return rc;
     int32_t day = DAY_ALWAYS;
     r->date = (str){NULL, 0}; /* its text goes with the line */
     if (date && (date->type != JSON_STRING || !date_of(r, date->text, &day)))
@@ -287,12 +271,10 @@ static enum errc read_json_line(struct reading *r, const struct json *row, err *
     memcpy(key + len, model->text.p, model->text.len);
     len += model->text.len;
     struct entry *x;
-    if ((rc = entry_make(r->book, (str){key, len}, false, &x, e)))
-        return rc;
+    if ((rc = entry_make(r->book, (str){key, len}, false, &x, e))) return rc;
     for (const struct json *m = row->child; m && !rc; m = m->next) {
         enum price_unit unit;
-        if (m->type != JSON_NULL && unit_of(m->name, &unit))
-            rc = read_json_price(r, x, day, unit, m, 6, e);
+        if (m->type != JSON_NULL && unit_of(m->name, &unit)) rc = read_json_price(r, x, day, unit, m, 6, e);
     }
     const struct json *extra = json_at(row, S("other_usd_per_unit.cache_write_1h"));
     if (!rc && extra && extra->type != JSON_NULL)
@@ -308,8 +290,7 @@ static enum errc read_jsonl(struct reading *r, str text, err *e)
     while (!rc && text.len > 0) {
         r->line++;
         str line = str_trim(str_cut(&text, '\n'));
-        if (line.len == 0)
-            continue;
+        if (line.len == 0) continue;
         struct arena_mark mark = arena_mark(&tree);
         struct json *row;
         err why = {0};
@@ -328,7 +309,8 @@ static enum errc load_file(struct arena *a, const char *path, str *out, err *e)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return err_errno(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, errno, "cannot open the price file %s", path);
+        return err_errno(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, errno, "cannot open the price file %s",
+                         path);
     enum errc rc = ERR_NONE;
     struct stat st;
     char *bytes = NULL;
@@ -342,13 +324,11 @@ static enum errc load_file(struct arena *a, const char *path, str *out, err *e)
     if (!rc) {
         len = (size_t)st.st_size;
         bytes = arena_bytes(a, len);
-        if (!bytes)
-            rc = err_set(e, ERR_TOO_LARGE, "the price file %s does not fit into memory", path);
+        if (!bytes) rc = err_set(e, ERR_TOO_LARGE, "the price file %s does not fit into memory", path);
     }
     while (!rc && have < len) {
         ssize_t n = read(fd, bytes + have, len - have);
-        if (n < 0 && errno == EINTR)
-            continue;
+        if (n < 0 && errno == EINTR) continue;
         if (n < 0)
             rc = err_errno(e, ERR_IO, errno, "cannot read the price file %s", path);
         else if (n == 0)
@@ -365,8 +345,7 @@ static bool is_json(str path, str text)
 {
     if (str_ends(path, S(".jsonl")) || str_ends(path, S(".json")) || str_ends(path, S(".ndjson")))
         return true;
-    if (str_ends(path, S(".tsv")))
-        return false;
+    if (str_ends(path, S(".tsv"))) return false;
     text = str_trim(text);
     return text.len > 0 && text.p[0] == '{';
 }
@@ -381,8 +360,7 @@ enum errc price_book_load(struct arena *a, const char *user_file, struct price_b
     *out = NULL;
     struct price_book *b = arena_new(a, struct price_book);
     struct entry **slots = b ? arena_news(a, struct entry *, INDEX_FIRST) : NULL;
-    if (!slots)
-        return err_set(e, ERR_TOO_LARGE, "the price list does not fit into its memory");
+    if (!slots) return err_set(e, ERR_TOO_LARGE, "the price list does not fit into its memory");
     *b = (struct price_book){.arena = a, .slots = slots, .n_slots = INDEX_FIRST, .last = &b->first};
     struct reading r = {.book = b, .origin = FROM_LIST, .name = "prices.tsv"};
     enum errc rc = read_tsv(&r, embedded_list(), e);
@@ -390,31 +368,29 @@ enum errc price_book_load(struct arena *a, const char *user_file, struct price_b
         str text;
         r = (struct reading){.book = b, .origin = FROM_FILE, .name = user_file};
         rc = load_file(a, user_file, &text, e);
-        if (!rc)
-            rc = is_json(str_c(user_file), text) ? read_jsonl(&r, text, e) : read_tsv(&r, text, e);
+        if (!rc) rc = is_json(str_c(user_file), text) ? read_jsonl(&r, text, e) : read_tsv(&r, text, e);
     }
-    if (!rc)
-        *out = b;
+    if (!rc) *out = b;
     return rc;
 }
 
-enum errc price_book_add(struct price_book *b, str provider, str model, usec valid_from_us, enum price_unit unit,
-                         int64_t pico, err *e)
+enum errc price_book_add(struct price_book *b, str provider, str model, usec valid_from_us,
+                         enum price_unit unit, int64_t pico, err *e)
 {
     if (provider.len == 0 || model.len == 0 || provider.len + 1 + model.len > KEY_MAX ||
         str_chr(provider, '\t') >= 0 || str_chr(model, '\t') >= 0)
-        return err_set(e, ERR_CONFIG, "'%.*s' cannot have a price under this name", STR(utf8_take(model, 80)));
-    if (pico < 0)
-        return err_set(e, ERR_CONFIG, "the price of '%.*s' is negative", STR(model));
+        return err_set(e, ERR_CONFIG, "'%.*s' cannot have a price under this name",
+                       STR(utf8_take(model, 80)));
+    if (pico < 0) return err_set(e, ERR_CONFIG, "the price of '%.*s' is negative", STR(model));
     char key[KEY_MAX];
     memcpy(key, provider.p, provider.len);
     key[provider.len] = '\t';
     memcpy(key + provider.len + 1, model.p, model.len);
     struct entry *x;
     enum errc rc = entry_make(b, (str){key, provider.len + 1 + model.len}, false, &x, e);
-    if (rc)
-        return rc;
-    return entry_add(b, x, FROM_CONFIG, valid_from_us == 0 ? DAY_ALWAYS : day_of(valid_from_us), unit, pico, e);
+    if (rc) return rc;
+    return entry_add(b, x, FROM_CONFIG, valid_from_us == 0 ? DAY_ALWAYS : day_of(valid_from_us), unit, pico,
+                     e);
 }
 
 /* --- looking up --- */
@@ -424,10 +400,8 @@ static const struct period *period_of(const struct entry *x, enum origin origin,
 {
     const struct period *found = NULL;
     for (const struct period *p = x->periods[origin]; p; p = p->next) {
-        if (p->price.pico[unit] < 0)
-            continue;
-        if (found && p->day > day)
-            break;
+        if (p->price.pico[unit] < 0) continue;
+        if (found && p->day > day) break;
         found = p;
     }
     return found;
@@ -436,14 +410,12 @@ static const struct period *period_of(const struct entry *x, enum origin origin,
 /* Which of a user's row and the list's holds. */
 static const struct period *stronger(const struct period *user, const struct period *list, int32_t day)
 {
-    if (!user || !list)
-        return user ? user : list;
+    if (!user || !list) return user ? user : list;
     bool user_began = user->day <= day, list_began = list->day <= day;
-    if (user_began != list_began)
-        return user_began ? user : list;
-    if (user_began)
-        return user->day == DAY_ALWAYS || user->day >= list->day ? user : list;
-    return user->day <= list->day ? user : list; /* before both: the earlier one, the user's when they are equal */
+    if (user_began != list_began) return user_began ? user : list;
+    if (user_began) return user->day == DAY_ALWAYS || user->day >= list->day ? user : list;
+    return user->day <= list->day ? user
+                                  : list; /* before both: the earlier one, the user's when they are equal */
 }
 
 static bool find_exactly(const struct price_book *b, str provider, str source, str model, int32_t day,
@@ -453,12 +425,11 @@ static bool find_exactly(const struct price_book *b, str provider, str source, s
     bool is_found = false;
     for (unsigned unit = 0; unit < PRICE_UNITS; unit++) {
         const struct period *p = NULL;
-        if (own)
-            p = period_of(own, FROM_CONFIG, unit, day);
-        if (!p && own && own != listed)
-            p = period_of(own, FROM_FILE, unit, day);
+        if (own) p = period_of(own, FROM_CONFIG, unit, day);
+        if (!p && own && own != listed) p = period_of(own, FROM_FILE, unit, day);
         if (!p && listed)
-            p = stronger(period_of(listed, FROM_FILE, unit, day), period_of(listed, FROM_LIST, unit, day), day);
+            p = stronger(period_of(listed, FROM_FILE, unit, day), period_of(listed, FROM_LIST, unit, day),
+                         day);
         out->pico[unit] = p ? p->price.pico[unit] : -1;
         is_found |= p != NULL;
     }
@@ -471,14 +442,12 @@ static str without_date(str model)
     static const char *const shapes[] = {"-dddddddd", "-dddd-dd-dd"};
     for (unsigned i = 0; i < LENGTH_OF(shapes); i++) {
         size_t len = strlen(shapes[i]);
-        if (model.len <= len)
-            continue;
+        if (model.len <= len) continue;
         const char *tail = model.p + (model.len - len);
         size_t n = 0;
         while (n < len && (shapes[i][n] == 'd' ? tail[n] >= '0' && tail[n] <= '9' : tail[n] == '-'))
             n++;
-        if (n == len)
-            return str_take(model, model.len - len);
+        if (n == len) return str_take(model, model.len - len);
     }
     return model;
 }
@@ -512,13 +481,10 @@ int64_t price_cost_nanousd(const struct price *p, const struct token_usage *t)
                  {t->cache_write_1h, write_1h}};
     picousd sum = 0;
     for (unsigned i = 0; i < LENGTH_OF(parts); i++) {
-        if (parts[i].tokens <= 0)
-            continue;
-        if (parts[i].price < 0)
-            return COST_UNKNOWN;
+        if (parts[i].tokens <= 0) continue;
+        if (parts[i].price < 0) return COST_UNKNOWN;
         /* One product stays below 2^126; the sum of five might not. */
-        if (__builtin_add_overflow(sum, (picousd)parts[i].tokens * parts[i].price, &sum))
-            return INT64_MAX;
+        if (__builtin_add_overflow(sum, (picousd)parts[i].tokens * parts[i].price, &sum)) return INT64_MAX;
     }
     return money_pico_to_nano(sum);
 }
@@ -530,8 +496,7 @@ void price_book_models(const struct price_book *b, str source, str glob, price_m
             (!x->periods[FROM_LIST] && !x->periods[FROM_FILE]))
             continue;
         str model = str_skip(x->key, source.len + 1);
-        if (str_glob(glob, model))
-            fn(ctx, model);
+        if (str_glob(glob, model)) fn(ctx, model);
     }
 }
 

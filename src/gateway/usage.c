@@ -1,11 +1,12 @@
-/* The payload of a journal frame of type FRAME_CALL, in this order; new fields are only ever added at the end, and
- * a decoder ignores what follows the fields that it knows:
+/* The payload of a journal frame of type FRAME_CALL, in this order; new fields are only ever added at the end,
+ * and a decoder ignores what follows the fields that it knows:
  *
  *   request_id[16], key_id[16], n u64
- *   varints: boot, started_us, dialect, outcome, flags, status, sent_us, connect_us, head_us, first_us, total_us,
- *            bytes_in, bytes_out, tokens (input, cache_read, cache_write, cache_write_1h, output, reasoning), cost
- *   texts, each a varint length and its bytes: key, project, user, task, session, tags, provider, model, model_asked,
- *            error, trace_id
+ *   varints: boot, started_us, dialect, outcome, flags, status, sent_us, connect_us, head_us, first_us,
+ *            total_us, bytes_in, bytes_out, tokens (input, cache_read, cache_write, cache_write_1h, output,
+ *            reasoning), cost
+ *   texts, each a varint length and its bytes: key, project, user, task, session, tags, provider, model,
+ *            model_asked, error, trace_id
  *
  * Varints are LEB128; values that may be negative are zigzag-coded, so that -1 ("not reached") takes one byte.
  */
@@ -37,14 +38,14 @@ static const char *const dialect_names[DIALECTS] = {
 };
 
 static const char *const outcome_names[] = {
-    [CALL_COMPLETED] = "completed", [CALL_CANCELLED] = "cancelled", [CALL_CUT] = "cut",
-    [CALL_UPSTREAM_FAILED] = "upstream_failed", [CALL_REFUSED] = "refused",
+    [CALL_COMPLETED] = "completed",
+    [CALL_CANCELLED] = "cancelled",
+    [CALL_CUT] = "cut",
+    [CALL_UPSTREAM_FAILED] = "upstream_failed",
+    [CALL_REFUSED] = "refused",
 };
 
-const char *dialect_name(enum dialect d)
-{
-    return (unsigned)d < DIALECTS ? dialect_names[d] : "unknown";
-}
+const char *dialect_name(enum dialect d) { return (unsigned)d < DIALECTS ? dialect_names[d] : "unknown"; }
 
 bool dialect_parse(str name, enum dialect *out)
 {
@@ -77,26 +78,20 @@ static uint8_t *put_signed(uint8_t *p, int64_t v)
     return put_varint(p, (uint64_t)v << 1 ^ (v < 0 ? UINT64_MAX : 0));
 }
 
-static uint8_t *put_count(uint8_t *p, int64_t v)
-{
-    return put_varint(p, v > 0 ? (uint64_t)v : 0);
-}
+static uint8_t *put_count(uint8_t *p, int64_t v) { return put_varint(p, v > 0 ? (uint64_t)v : 0); }
 
 static uint8_t *put_text(uint8_t *p, str s)
 {
-    if (s.len > USAGE_TEXT_MAX)
-        s = utf8_take(s, USAGE_TEXT_MAX);
+    if (s.len > USAGE_TEXT_MAX) s = utf8_take(s, USAGE_TEXT_MAX);
     p = put_varint(p, s.len);
-    if (s.len > 0)
-        memcpy(p, s.p, s.len);
+    if (s.len > 0) memcpy(p, s.p, s.len);
     return p + s.len;
 }
 
 void usage_record_encode(const struct usage_record *r, struct buf *out)
 {
     uint8_t *frame = (uint8_t *)buf_reserve(out, JOURNAL_RECORD_MAX);
-    if (!frame)
-        return;
+    if (!frame) return;
     uint8_t *p = frame + FRAME_HEADER_LEN - 1;
     *p++ = FRAME_CALL;
     memcpy(p, r->request_id.b, 16);
@@ -152,8 +147,7 @@ struct cursor {
 
 static void cursor_fail(struct cursor *c, const char *field)
 {
-    if (!c->bad)
-        c->bad = field;
+    if (!c->bad) c->bad = field;
     c->p = c->end;
 }
 
@@ -162,12 +156,10 @@ static uint64_t take_varint(struct cursor *c, const char *field, uint64_t max)
     uint64_t v = 0;
     for (unsigned shift = 0; shift < 64 && c->p < c->end; shift += 7) {
         uint8_t byte = *c->p++;
-        if (shift == 63 && byte > 1)
-            break;
+        if (shift == 63 && byte > 1) break;
         v |= (uint64_t)(byte & 0x7f) << shift;
         if (byte < 0x80) {
-            if (v <= max)
-                return v;
+            if (v <= max) return v;
             break;
         }
     }

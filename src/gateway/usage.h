@@ -1,6 +1,7 @@
 /* usage.h - what one call consumed: tokens by kind, its record, and the money.
  *
- * Token kinds are disjoint in a record, whatever the dialect reports (OpenAI's prompt_tokens include cached ones, Anthropic's input_tokens do not):
+ * Token kinds are disjoint in a record, whatever the dialect reports (OpenAI's prompt_tokens include
+ * cached ones, Anthropic's input_tokens do not):
  *   input        fresh input tokens
  *   cache_read   input tokens read from the provider's prompt cache
  *   cache_write  input tokens written to it with the short life (5 minutes)
@@ -15,7 +16,14 @@
 #include "base/clock.h"
 #include "base/random.h"
 
-enum dialect { DIALECT_CHAT, DIALECT_RESPONSES, DIALECT_MESSAGES, DIALECT_EMBEDDINGS, DIALECT_COUNT_TOKENS, DIALECTS };
+enum dialect {
+    DIALECT_CHAT,
+    DIALECT_RESPONSES,
+    DIALECT_MESSAGES,
+    DIALECT_EMBEDDINGS,
+    DIALECT_COUNT_TOKENS,
+    DIALECTS
+};
 
 struct token_usage {
     int64_t input, cache_read, cache_write, cache_write_1h, output, reasoning;
@@ -23,7 +31,7 @@ struct token_usage {
 
 /* How a call ended. Written to the journal: values never change. */
 enum call_outcome {
-    CALL_COMPLETED = 0,       /* the provider's answer was passed on to its end, errors of the provider included (see status) */
+    CALL_COMPLETED = 0,       /* the provider's answer was passed on to its end, its errors included (see status) */
     CALL_CANCELLED = 1,       /* the client went away */
     CALL_CUT = 2,             /* the provider's answer broke off, or a time limit ended it */
     CALL_UPSTREAM_FAILED = 3, /* no answer: connect, TLS, reset or time-out before the head */
@@ -32,10 +40,11 @@ enum call_outcome {
 
 #define COST_UNKNOWN INT64_MIN
 
-/* One call, as the journal keeps it. Text fields are cut to USAGE_TEXT_MAX bytes (on a UTF-8 boundary) when written. */
+/* One call, as the journal keeps it. Text fields are cut to USAGE_TEXT_MAX bytes (on a UTF-8 boundary)
+ * when written. */
 #define USAGE_TEXT_MAX 256
 struct usage_record {
-    uint64_t boot, n;          /* with the node id of the segment: unique. n = loop << 48 | sequence. Set by the journal. */
+    uint64_t boot, n;          /* with the segment's node id: unique. n = loop << 48 | sequence. Set by the journal */
     uuid request_id;           /* answered as x-catalyst-request-id */
     usec started_us;           /* wall clock when the request head had arrived */
     enum dialect dialect;
@@ -54,13 +63,15 @@ struct usage_record {
     int64_t cost_nanousd;      /* COST_UNKNOWN when the model has no price */
     uint8_t key_id[16];        /* first 16 bytes of SHA-256 of the key's text */
     str key, project, user, task, session, tags; /* names and labels, empty when absent */
-    str provider, model, model_asked; /* model = as sent to the provider; model_asked = as the client named it */
+    str provider, model, model_asked; /* model: as sent to the provider; model_asked: as the client named it */
     str error;                 /* machine name when something failed, else empty */
     str trace_id;              /* W3C trace id, 32 hex digits, empty when absent */
 };
 
-const char *dialect_name(enum dialect d);   /* "chat", "responses", "messages", "embeddings", "count_tokens" */
+/* "chat", "responses", "messages", "embeddings", "count_tokens" */
+const char *dialect_name(enum dialect d);
 WARN_UNUSED bool dialect_parse(str name, enum dialect *out);
-const char *outcome_name(enum call_outcome o); /* "completed", "cancelled", "cut", "upstream_failed", "refused" */
+/* "completed", "cancelled", "cut", "upstream_failed", "refused" */
+const char *outcome_name(enum call_outcome o);
 
 #endif

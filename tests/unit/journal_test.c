@@ -1,5 +1,5 @@
-/* The journal on a real file system: what was flushed is there exactly once, whatever happens to the process, to the
- * tail of a file or to the space on the disk. */
+/* The journal on a real file system: what was flushed is there exactly once, whatever happens to the
+ * process, to the tail of a file or to the space on the disk. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -61,13 +61,10 @@ static int64_t now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static void pause_a_little(void)
-{
-    nanosleep(&(struct timespec){.tv_nsec = 200 * 1000}, NULL);
-}
+static void pause_a_little(void) { nanosleep(&(struct timespec){.tv_nsec = 200 * 1000}, NULL); }
 
-#define WAIT_FOR(condition)                                                                                           \
-    for (int64_t wait_until = now_ms() + DEADLINE_MS; !(condition); pause_a_little())                                 \
+#define WAIT_FOR(condition)                                                                                  \
+    for (int64_t wait_until = now_ms() + DEADLINE_MS; !(condition); pause_a_little())                        \
     assert_true(now_ms() < wait_until)
 
 static struct journal *open_journal(struct journal_options o, struct journal_recovery *found)
@@ -76,8 +73,7 @@ static struct journal *open_journal(struct journal_options o, struct journal_rec
     struct journal *j;
     err e = {0};
     enum errc rc = journal_open(&j, data_dir, &o, found ? found : &ignored, &e);
-    if (rc)
-        fail_msg("%s", e.msg);
+    if (rc) fail_msg("%s", e.msg);
     return j;
 }
 
@@ -127,8 +123,7 @@ static bool see(void *ctx, const uint8_t node[16], const struct usage_record *r)
     struct seen *s = ctx;
     uint64_t loop = r->n >> 48, n = r->n & (((uint64_t)1 << 48) - 1);
     s->n_records++;
-    if (s->boot && r->boot != s->boot)
-        return true;
+    if (s->boot && r->boot != s->boot) return true;
     struct usage_record want = record(n);
     if (loop >= 4 || n > MAX_N || r->tokens.input != (int64_t)n || r->cost_nanousd != want.cost_nanousd ||
         !str_eq(r->model, want.model)) {
@@ -145,8 +140,7 @@ static struct journal_reader *open_reader(void)
 {
     struct journal_reader *rd;
     err e = {0};
-    if (journal_reader_open(&rd, data_dir, &e))
-        fail_msg("%s", e.msg);
+    if (journal_reader_open(&rd, data_dir, &e)) fail_msg("%s", e.msg);
     return rd;
 }
 
@@ -154,8 +148,7 @@ static uint64_t read_more(struct journal_reader *rd, struct seen *s)
 {
     uint64_t damaged;
     err e = {0};
-    if (journal_read(rd, see, s, &damaged, &e))
-        fail_msg("%s", e.msg);
+    if (journal_read(rd, see, s, &damaged, &e)) fail_msg("%s", e.msg);
     assert_false(s->is_wrong);
     return damaged;
 }
@@ -184,8 +177,7 @@ static unsigned count_files(const char *suffix, char *last, size_t cap)
     for (const struct dirent *d; (d = readdir(list)) != NULL;) {
         if (str_ends(str_c(d->d_name), str_c(suffix))) {
             n++;
-            if (last)
-                snprintf(last, cap, "%s/%s", path, d->d_name);
+            if (last) snprintf(last, cap, "%s/%s", path, d->d_name);
         }
     }
     closedir(list);
@@ -297,7 +289,8 @@ static void a_batch_without_room_fails_as_a_whole_and_the_next_one_works(void **
 static void room_grows_with_the_calls_under_way(void **state)
 {
     (void)state;
-    struct journal *j = open_journal((struct journal_options){.segment_bytes = 1u << 20, .n_writers = 1}, NULL);
+    struct journal *j =
+        open_journal((struct journal_options){.segment_bytes = 1u << 20, .n_writers = 1}, NULL);
     struct journal_writer *w = journal_writer(j, 0);
     WAIT_FOR(journal_has_room(w, 4000)); /* each megabyte holds 255 of the greatest size */
     assert_false(journal_has_room(w, 100000));
@@ -339,8 +332,7 @@ static void the_node_id_stays_and_boots_count_up(void **state)
         size_t len;
         char *now = load(node_path, &len);
         assert_int_equal(len, 33);
-        if (node)
-            assert_memory_equal(now, node, len);
+        if (node) assert_memory_equal(now, node, len);
         free(node);
         node = now;
         if (i == 1)
@@ -357,7 +349,8 @@ static void the_node_id_stays_and_boots_count_up(void **state)
     struct journal *j;
     struct journal_recovery found;
     err e = {0};
-    assert_int_equal(journal_open(&j, data_dir, &(struct journal_options){.n_writers = 1}, &found, &e), ERR_CORRUPT);
+    assert_int_equal(journal_open(&j, data_dir, &(struct journal_options){.n_writers = 1}, &found, &e),
+                     ERR_CORRUPT);
     assert_null(j);
 }
 
@@ -367,18 +360,21 @@ static void bad_options_and_folders_are_refused(void **state)
     struct journal *j;
     struct journal_recovery found;
     err e = {0};
+    assert_int_equal(journal_open(&j, data_dir,
+                                  &(struct journal_options){.n_writers = 1, .segment_bytes = 4096}, &found,
+                                  &e),
+                     ERR_CONFIG);
+    assert_int_equal(journal_open(&j, data_dir, &(struct journal_options){.n_writers = 0}, &found, &e),
+                     ERR_CONFIG);
     assert_int_equal(
-        journal_open(&j, data_dir, &(struct journal_options){.n_writers = 1, .segment_bytes = 4096}, &found, &e),
-        ERR_CONFIG);
-    assert_int_equal(journal_open(&j, data_dir, &(struct journal_options){.n_writers = 0}, &found, &e), ERR_CONFIG);
-    assert_int_equal(journal_open(&j, "/nonexistent/x", &(struct journal_options){.n_writers = 1}, &found, &e), ERR_IO);
+        journal_open(&j, "/nonexistent/x", &(struct journal_options){.n_writers = 1}, &found, &e), ERR_IO);
     struct journal_reader *rd;
     assert_int_equal(journal_reader_open(&rd, data_dir, &e), ERR_NOT_FOUND);
     assert_int_equal(journal_reader_open(&rd, "/nonexistent/x", &e), ERR_NOT_FOUND);
 }
 
-/* Leaves one segment as a killed process does: preallocated and not sealed. Gives its path, content, and where the
- * last frame begins. */
+/* Leaves one segment as a killed process does: preallocated and not sealed. Gives its path, content, and
+ * where the last frame begins. */
 static char *make_unsealed(char *path, size_t cap, size_t *len, size_t *last_frame, size_t *end)
 {
     struct journal *j = open_journal((struct journal_options){.segment_bytes = SMALL, .n_writers = 1}, NULL);
@@ -401,7 +397,8 @@ static char *make_unsealed(char *path, size_t cap, size_t *len, size_t *last_fra
     return bytes;
 }
 
-static void recover_and_expect(const char *path, const char *bytes, size_t len, uint64_t records, uint64_t torn_bytes)
+static void recover_and_expect(const char *path, const char *bytes, size_t len, uint64_t records,
+                               uint64_t torn_bytes)
 {
     store(path, bytes, len);
     /* a reader that comes first sees the sound records and changes nothing */
@@ -444,7 +441,8 @@ static void a_tail_torn_at_every_byte_of_the_last_frame_is_cut(void **state)
         /* the file goes on with unused space */
         memcpy(torn, bytes, len);
         memset(torn + cut, 0, len - cut);
-        bool is_whole = memcmp(torn, bytes, end) == 0; /* the last bytes of the frame may be zeros themselves */
+        bool is_whole =
+            memcmp(torn, bytes, end) == 0; /* the last bytes of the frame may be zeros themselves */
         recover_and_expect(path, torn, len, is_whole ? 4 : 3, is_whole ? 0 : used);
     }
     free(torn);
@@ -532,12 +530,14 @@ static void half_made_segments_are_removed_and_foreign_ones_stop_the_start(void 
     err e = {0};
     bytes[8] = 2; /* a newer version */
     store(other, bytes, len);
-    assert_int_equal(journal_open(&j, data_dir, &(struct journal_options){.n_writers = 1}, &found, &e), ERR_CORRUPT);
+    assert_int_equal(journal_open(&j, data_dir, &(struct journal_options){.n_writers = 1}, &found, &e),
+                     ERR_CORRUPT);
     assert_non_null(strstr(e.msg, "format 2"));
     bytes[8] = 1;
     bytes[20] = (char)(bytes[20] ^ 1);
     store(other, bytes, len);
-    assert_int_equal(journal_open(&j, data_dir, &(struct journal_options){.n_writers = 1}, &found, &e), ERR_CORRUPT);
+    assert_int_equal(journal_open(&j, data_dir, &(struct journal_options){.n_writers = 1}, &found, &e),
+                     ERR_CORRUPT);
     assert_non_null(strstr(e.msg, "00000077"));
     uint64_t damaged;
     free(read_all(&damaged));
@@ -594,8 +594,7 @@ static void *write_many(void *arg)
             journal_append(x->w, &r);
         }
         uint64_t ticket;
-        if (journal_flush(x->w, &ticket, NULL))
-            atomic_store(&x->has_failed, true);
+        if (journal_flush(x->w, &ticket, NULL)) atomic_store(&x->has_failed, true);
         atomic_store(&x->flushed, n);
     }
     return NULL;
@@ -635,10 +634,7 @@ static void a_reader_beside_two_writers_gets_every_record_once(void **state)
     free(s);
 }
 
-static void count_syncs(void *ctx)
-{
-    atomic_fetch_add((atomic_uint *)ctx, 1);
-}
+static void count_syncs(void *ctx) { atomic_fetch_add((atomic_uint *)ctx, 1); }
 
 static void strict_mode_says_when_a_ticket_is_durable(void **state)
 {
@@ -679,8 +675,7 @@ static void run_child(struct child_report *report)
     struct journal *j;
     struct journal_recovery found;
     struct journal_options o = {.segment_bytes = SMALL, .n_writers = 2, .sync_ms = 1};
-    if (journal_open(&j, data_dir, &o, &found, NULL))
-        _exit(3);
+    if (journal_open(&j, data_dir, &o, &found, NULL)) _exit(3);
     uint64_t n[2] = {0, 0};
     for (unsigned random = (unsigned)getpid();;) {
         random = random * 1103515245 + 12345;
@@ -690,15 +685,13 @@ static void run_child(struct child_report *report)
             pause();
             continue;
         }
-        if (!journal_has_room(w, batch))
-            continue;
+        if (!journal_has_room(w, batch)) continue;
         for (unsigned i = 0; i < batch; i++) {
             struct usage_record r = record(++n[loop]);
             journal_append(w, &r);
         }
         uint64_t ticket;
-        if (journal_flush(w, &ticket, NULL))
-            _exit(4);
+        if (journal_flush(w, &ticket, NULL)) _exit(4);
         atomic_store(&report->flushed[loop], n[loop]);
     }
 }
@@ -716,8 +709,7 @@ static void kill_9_at_any_moment_loses_nothing_that_was_flushed(void **state)
         atomic_store(&report->flushed[1], 0);
         pid_t pid = fork();
         assert_true(pid >= 0);
-        if (pid == 0)
-            run_child(report);
+        if (pid == 0) run_child(report);
         uint64_t aim = round * round * 37 + 1;
         WAIT_FOR(atomic_load(&report->flushed[0]) >= aim);
         assert_int_equal(kill(pid, SIGKILL), 0);
@@ -726,9 +718,11 @@ static void kill_9_at_any_moment_loses_nothing_that_was_flushed(void **state)
         assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 
         struct journal_recovery found;
-        struct journal *j = open_journal((struct journal_options){.segment_bytes = SMALL, .n_writers = 1}, &found);
+        struct journal *j =
+            open_journal((struct journal_options){.segment_bytes = SMALL, .n_writers = 1}, &found);
         struct usage_record r = record(1);
-        journal_append(journal_writer(j, 0), &r); /* tells the number of this boot; the child's was one less */
+        journal_append(journal_writer(j, 0),
+                       &r); /* tells the number of this boot; the child's was one less */
         uint64_t ticket;
         assert_int_equal(journal_flush(journal_writer(j, 0), &ticket, NULL), ERR_NONE);
         journal_close(j);
@@ -818,8 +812,7 @@ static void a_full_disk_loses_no_admitted_record_and_leaves_no_half_made_file(vo
     snprintf(filler, sizeof filler, "%s/filler", data_dir);
     int fd = open(filler, O_WRONLY | O_CREAT, 0600);
     static const char block[4096] = {1};
-    while (write(fd, block, sizeof block) > 0) {
-    }
+    while (write(fd, block, sizeof block) > 0) {}
     close(fd);
 
     uint64_t next = 0, ticket;
@@ -840,8 +833,7 @@ static void a_full_disk_loses_no_admitted_record_and_leaves_no_half_made_file(vo
     free(s);
 
     fd = open(filler, O_WRONLY | O_CREAT, 0600);
-    while (write(fd, block, sizeof block) > 0) {
-    }
+    while (write(fd, block, sizeof block) > 0) {}
     close(fd);
     assert_int_equal(journal_open(&second, data_dir, &o, &found, &e), ERR_DISK_FULL);
     assert_null(second);

@@ -1,5 +1,5 @@
-/* Prices: money exact to the nano-dollar against plain 128-bit arithmetic, price history by date, which row wins, and
- * unknown is never zero. */
+/* Prices: money exact to the nano-dollar against plain 128-bit arithmetic, price history by date, which
+ * row wins, and unknown is never zero. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -30,8 +30,7 @@ static int tear_down(void **state)
 {
     (void)state;
     arena_fini(&arena);
-    if (file_path[0])
-        unlink(file_path);
+    if (file_path[0]) unlink(file_path);
     file_path[0] = 0;
     return 0;
 }
@@ -47,8 +46,7 @@ static struct price_book *load(void)
 {
     struct price_book *b;
     err e = {0};
-    if (price_book_load(&arena, NULL, &b, &e))
-        fail_msg("%s", e.msg);
+    if (price_book_load(&arena, NULL, &b, &e)) fail_msg("%s", e.msg);
     return b;
 }
 
@@ -67,8 +65,7 @@ static struct price_book *load_with(const char *ending, const char *text)
     write_file(ending, text);
     struct price_book *b;
     err e = {0};
-    if (price_book_load(&arena, file_path, &b, &e))
-        fail_msg("%s", e.msg);
+    if (price_book_load(&arena, file_path, &b, &e)) fail_msg("%s", e.msg);
     return b;
 }
 
@@ -79,8 +76,7 @@ static void expect_error(const char *ending, const char *text, const char *says)
     err e = {0};
     assert_int_equal(price_book_load(&arena, file_path, &b, &e), ERR_CONFIG);
     assert_null(b);
-    if (!strstr(e.msg, says) || !strstr(e.msg, file_path))
-        fail_msg("'%s' does not say '%s'", e.msg, says);
+    if (!strstr(e.msg, says) || !strstr(e.msg, file_path)) fail_msg("'%s' does not say '%s'", e.msg, says);
     unlink(file_path);
 }
 
@@ -92,8 +88,8 @@ static int64_t pico(const struct price_book *b, const char *provider, const char
     return price_find(b, str_c(provider), str_c(source), str_c(model), day(date), &p) ? p.pico[unit] : -2;
 }
 
-static int64_t input_of(const struct price_book *b, const char *provider, const char *source, const char *model,
-                        const char *date)
+static int64_t input_of(const struct price_book *b, const char *provider, const char *source,
+                        const char *model, const char *date)
 {
     return pico(b, provider, source, model, date, PRICE_INPUT);
 }
@@ -105,7 +101,8 @@ static void the_embedded_list_knows_published_prices(void **state)
     (void)state;
     struct price_book *b = load();
     struct price p;
-    assert_true(price_find(b, S("x"), S("anthropic"), S("claude-sonnet-4-5-20250929"), day("2026-11-24"), &p));
+    assert_true(
+        price_find(b, S("x"), S("anthropic"), S("claude-sonnet-4-5-20250929"), day("2026-11-24"), &p));
     assert_int_equal(p.pico[PRICE_INPUT], 3000000); /* 3 USD per million = 3 micro-USD a token */
     assert_int_equal(p.pico[PRICE_OUTPUT], 15000000);
     assert_int_equal(p.pico[PRICE_CACHE_READ], 300000);
@@ -130,7 +127,8 @@ static void an_unknown_model_has_no_price_and_that_is_not_zero(void **state)
         assert_int_equal(p.pico[i], -1);
     assert_int_equal(price_cost_nanousd(&p, &(struct token_usage){.output = 1}), COST_UNKNOWN);
     assert_int_equal(price_cost_nanousd(&p, &(struct token_usage){0}), 0);
-    assert_false(price_find(b, S("openai"), S(""), S("gpt-4o"), day("2026-11-24"), &p)); /* no source: no list */
+    assert_false(
+        price_find(b, S("openai"), S(""), S("gpt-4o"), day("2026-11-24"), &p)); /* no source: no list */
     assert_false(price_find(b, S(""), S(""), S(""), 0, &p));
     char longer[2000];
     memset(longer, 'a', sizeof longer);
@@ -221,7 +219,8 @@ static void the_configuration_beats_the_file_and_the_configured_name_beats_the_s
     assert_int_equal(input_of(b, "other", "openai", "gpt-4o", "2026-11-24"), 1);
     /* a provider that happens to be called openai but is of no listed kind gets no list prices */
     assert_int_equal(input_of(b, "openai", "", "o3", "2026-11-24"), -2);
-    assert_int_equal(price_book_add(b, S("mine"), S("gpt-4o"), day("2027-01-01"), PRICE_INPUT, 9, &e), ERR_NONE);
+    assert_int_equal(price_book_add(b, S("mine"), S("gpt-4o"), day("2027-01-01"), PRICE_INPUT, 9, &e),
+                     ERR_NONE);
     assert_int_equal(input_of(b, "mine", "openai", "gpt-4o", "2027-06-01"), 9);
     assert_int_equal(input_of(b, "mine", "openai", "gpt-4o", "2026-12-31"), 7);
     assert_int_equal(price_book_add(b, S("mine"), S("gpt-4o"), 0, PRICE_INPUT, 7, &e), ERR_CONFIG);
@@ -237,13 +236,14 @@ static void the_configuration_beats_the_file_and_the_configured_name_beats_the_s
 static void a_file_of_json_lines_is_read_exactly(void **state)
 {
     (void)state;
-    struct price_book *b = load_with(
-        ".jsonl",
-        "{\"provider\":\"acme\",\"model\":\"a\\u0062c\",\"input\":0.000001,\"output\":\"2.50\",\"cache_read\":null,"
-        "\"other_usd_per_unit\":{\"cache_write_1h\":1.6e-06,\"web_search\":0.01}}\n"
-        "\n"
-        "{\"provider\":\"acme\",\"model\":\"d\",\"valid_from\":\"2026-05-01\",\"input\":1e2,\"cache_write_1h\":3}\n"
-        "{\"provider\":\"acme\",\"model\":\"d\",\"input\":1,\"note\":[1,{\"x\":2}]}");
+    struct price_book *b =
+        load_with(".jsonl", "{\"provider\":\"acme\",\"model\":\"a\\u0062c\",\"input\":0.000001,\"output\":"
+                            "\"2.50\",\"cache_read\":null,"
+                            "\"other_usd_per_unit\":{\"cache_write_1h\":1.6e-06,\"web_search\":0.01}}\n"
+                            "\n"
+                            "{\"provider\":\"acme\",\"model\":\"d\",\"valid_from\":\"2026-05-01\",\"input\":"
+                            "1e2,\"cache_write_1h\":3}\n"
+                            "{\"provider\":\"acme\",\"model\":\"d\",\"input\":1,\"note\":[1,{\"x\":2}]}");
     const char *now = "2026-11-24";
     assert_int_equal(input_of(b, "acme", "", "abc", now), 1);
     assert_int_equal(pico(b, "acme", "", "abc", now, PRICE_OUTPUT), 2500000);
@@ -271,7 +271,8 @@ static void bad_rows_are_errors_with_file_and_line(void **state)
     expect_error(".tsv", "acme\tm\n", "unit");
     expect_error(".tsv", "acme\n", "model");
     expect_error(".tsv", "\tm\t\tinput\t1\n", "provider");
-    expect_error(".tsv", "acme\tm\t\tinput\t1\nacme\tm\t\tinput\t1\n", ":2: the input price of 'm' is given twice");
+    expect_error(".tsv", "acme\tm\t\tinput\t1\nacme\tm\t\tinput\t1\n",
+                 ":2: the input price of 'm' is given twice");
     expect_error(".jsonl", "{\"provider\":\"a\",\"model\":\"m\",\"input\":1}\n{\"provider\":", ":2: ");
     expect_error(".jsonl", "{\"provider\":\"a\",\"input\":1}\n", "model");
     expect_error(".jsonl", "[1]\n", "provider and model");
@@ -279,7 +280,8 @@ static void bad_rows_are_errors_with_file_and_line(void **state)
     expect_error(".jsonl", "{\"provider\":\"a\",\"model\":\"m\",\"input\":true}\n", ":1: ");
     expect_error(".jsonl", "{\"provider\":\"a\",\"model\":\"m\",\"input\":\"-1\"}\n", "-1");
     expect_error(".jsonl", "{\"provider\":\"a\",\"model\":\"m\\t\",\"input\":1}\n", "tab");
-    expect_error(".jsonl", "{\"provider\":\"a\",\"model\":\"m\",\"valid_from\":\"x\",\"input\":1}\n", "valid_from");
+    expect_error(".jsonl", "{\"provider\":\"a\",\"model\":\"m\",\"valid_from\":\"x\",\"input\":1}\n",
+                 "valid_from");
 
     struct price_book *b;
     err e = {0};
@@ -371,8 +373,7 @@ static char *field(char **at)
 {
     char *start = *at;
     *at += strcspn(start, "\t\n");
-    if (**at)
-        *(*at)++ = 0;
+    if (**at) *(*at)++ = 0;
     return start;
 }
 
@@ -384,11 +385,11 @@ static void every_published_price_times_tokens_is_exact(void **state)
     assert_non_null(f);
     char line[1024];
     unsigned n = 0;
-    static const char *const names[PRICE_UNITS] = {"input", "output", "cache_read", "cache_write", "cache_write_1h"};
+    static const char *const names[PRICE_UNITS] = {"input", "output", "cache_read", "cache_write",
+                                                   "cache_write_1h"};
     uint64_t random = 42;
     while (fgets(line, sizeof line, f)) {
-        if (line[0] == '#')
-            continue;
+        if (line[0] == '#') continue;
         char *at = line;
         char *provider = field(&at), *model = field(&at), *date = field(&at), *unit_name = field(&at);
         unsigned unit = 0;
@@ -405,7 +406,8 @@ static void every_published_price_times_tokens_is_exact(void **state)
             random = random * 6364136223846793005u + 1442695040888963407u;
             int64_t tokens = (int64_t)(random >> (20 + 11 * i)); /* 44, 33, 22 and 11 bits */
             struct token_usage t = {0};
-            int64_t *counts[PRICE_UNITS] = {&t.input, &t.output, &t.cache_read, &t.cache_write, &t.cache_write_1h};
+            int64_t *counts[PRICE_UNITS] = {&t.input, &t.output, &t.cache_read, &t.cache_write,
+                                            &t.cache_write_1h};
             *counts[unit] = tokens;
             unsigned __int128 pico_sum = price * (unsigned __int128)tokens;
             unsigned __int128 nano = pico_sum / 1000 + (pico_sum % 1000 >= 500);
@@ -424,7 +426,8 @@ static void a_whole_call_costs_what_a_calculator_says(void **state)
     struct price_book *b = load();
     struct price p;
     assert_true(price_find(b, S("p"), S("anthropic"), S("claude-sonnet-4-5"), day("2026-11-24"), &p));
-    struct token_usage t = {.input = 1234, .cache_read = 80001, .cache_write = 777, .cache_write_1h = 33, .output = 501};
+    struct token_usage t = {
+        .input = 1234, .cache_read = 80001, .cache_write = 777, .cache_write_1h = 33, .output = 501};
     /* 1234 x 3 + 80001 x 0.3 + 777 x 3.75 + 33 x 6 + 501 x 15 = 38,329.05 millionths of a dollar */
     int64_t cost = price_cost_nanousd(&p, &t);
     assert_int_equal(cost, 38329050);

@@ -30,7 +30,11 @@ static struct usage_record sample(void)
         .total_us = 1234567,
         .bytes_in = 4096,
         .bytes_out = 1u << 20,
-        .tokens = {.input = 1200, .cache_read = 80000, .cache_write = 3, .cache_write_1h = 4, .output = 512,
+        .tokens = {.input = 1200,
+                   .cache_read = 80000,
+                   .cache_write = 3,
+                   .cache_write_1h = 4,
+                   .output = 512,
                    .reasoning = 100},
         .cost_nanousd = 4210000,
         .key = S("alice"),
@@ -52,10 +56,7 @@ static struct usage_record sample(void)
     return r;
 }
 
-static void assert_str(str got, str want)
-{
-    assert_true(str_eq(got, want));
-}
+static void assert_str(str got, str want) { assert_true(str_eq(got, want)); }
 
 static void assert_same(const struct usage_record *a, const struct usage_record *b)
 {
@@ -156,8 +157,8 @@ static void the_longest_record_fits_into_the_admitted_room_and_texts_are_cut_bet
     r.started_us = r.sent_us = r.connect_us = r.head_us = r.first_us = r.total_us = INT64_MIN;
     r.tokens = (struct token_usage){INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX};
     r.cost_nanousd = INT64_MAX;
-    r.key = r.project = r.user = r.task = r.session = r.tags = r.provider = r.model = r.model_asked = r.error =
-        r.trace_id = (str){text, sizeof text};
+    r.key = r.project = r.user = r.task = r.session = r.tags = r.provider = r.model = r.model_asked =
+        r.error = r.trace_id = (str){text, sizeof text};
     struct buf b;
     str payload = encode(&r, &b);
     assert_true(b.len <= JOURNAL_RECORD_MAX);
