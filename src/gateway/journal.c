@@ -109,6 +109,20 @@ struct journal {
 
 /* --- making and finishing segments: the thread, and journal_open before it runs --- */
 
+/* Brings the pages of a preallocated segment into the page cache, so that the loop's writes find them
+ * there: 0.13 us a record in batches of 16 instead of 0.21 us (ext4, Linux 6.18). Reading costs no disk
+ * access, unlike writing zeros, which would be faster still but doubles what goes to the disk. Page by
+ * page (RANDOM): read-ahead makes large folios, and a small write into one of those is slower than into a
+ * missing page. */
+static void segment_warm(int fd, size_t size)
+{
+    char bytes[16384];
+    if (posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM) != 0) return;
+    for (size_t at = 0; at < size; at += sizeof bytes) {
+        if (pread(fd, bytes, sizeof bytes, (off_t)at) <= 0) return;
+    }
+}
+
 static enum errc segment_make(struct journal *j, uint32_t loop, struct segment **out, err *e)
 {
     char name[SEGMENT_NAME_LEN + 1], temp[SEGMENT_NAME_LEN + sizeof NEW_SUFFIX];
@@ -197,6 +211,7 @@ static enum errc writer_prepare(struct journal_writer *w, err *e)
         struct segment *s;
         enum errc rc = segment_make(w->j, w->loop, &s, e);
         if (rc) return rc;
+        segment_warm(s->fd, s->size);
         w->ring[tail % RING] = s;
         atomic_store_explicit(&w->tail, tail + 1, memory_order_release);
     }
