@@ -72,7 +72,7 @@ export class Catalyst {
     const args = ['serve', '--data', this.dataDir, '--listen', '127.0.0.1:0', ...this.args];
     // No leak of a proxy or a key of the machine into the tests.
     const env = Object.fromEntries(Object.entries(process.env).filter(([n]) => !/proxy$|^CATALYST_|^OPENAI|^ANTHROPIC/i.test(n)));
-    this.child = spawn(BINARY, args, { env: { ...env, ASAN_OPTIONS: 'detect_leaks=1:abort_on_error=0', ...this.env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.child = spawn(BINARY, args, { env: { ...env, ...this.env }, stdio: ['ignore', 'pipe', 'pipe'] });
     const child = this.child;
     children.add(child);
     let pending = '';
