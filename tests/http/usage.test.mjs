@@ -124,7 +124,7 @@ describe('what calls cost', { skip: NO_BINARY }, () => {
   test('phases of a call stand in order', async () => {
     const answer = await call(scene, 'chat', bodyOf('chat', { stream: true }));
     const record = await scene.catalyst.record(answer.id);
-    const times = ['sent_us', 'head_us', 'first_us', 'total_us'].map((n) => record[n] ?? record.times?.[n]);
+    const times = ['sent_us', 'head_us', 'first_us', 'total_us'].map((n) => record[n]);
     assert.ok(times.every((v) => Number.isInteger(v) && v >= 0), JSON.stringify(record));
     assert.deepEqual(times, times.toSorted((a, b) => a - b));
   });
@@ -132,17 +132,16 @@ describe('what calls cost', { skip: NO_BINARY }, () => {
   test('usage --json is the sum of the records', async () => {
     const records = await scene.catalyst.requests();
     const usage = await scene.catalyst.usage();
-    const total = usage.total ?? usage;
-    assert.equal(total.calls, records.length);
+    assert.equal(usage.calls, records.length);
     const priced = records.filter((r) => r.cost_nanousd !== null);
-    assert.equal(total.cost_nanousd, priced.reduce((sum, r) => sum + r.cost_nanousd, 0));
-    assert.match(total.cost_usd, /^\d+\.\d{9}$/);
-    assert.equal(total.unknown_cost_calls, records.length - priced.length);
-    assert.equal(total.estimated_calls, records.filter((r) => r.estimated).length);
-    for (const kind of Object.keys(kinds())) assert.equal(total.tokens[kind], records.reduce((sum, r) => sum + r.tokens[kind], 0), kind);
+    assert.equal(usage.cost_nanousd, priced.reduce((sum, r) => sum + r.cost_nanousd, 0));
+    assert.match(usage.cost_usd, /^\d+\.\d{9}$/);
+    assert.equal(usage.unknown_cost_calls, records.length - priced.length);
+    assert.equal(usage.estimated_calls, records.filter((r) => r.estimated).length);
+    for (const kind of Object.keys(kinds())) assert.equal(usage.tokens[kind], records.reduce((sum, r) => sum + r.tokens[kind], 0), kind);
     const by = await scene.catalyst.usage('--by', 'model');
     assert.equal(by.groups.reduce((sum, g) => sum + g.calls, 0), records.length);
-    assert.equal(by.groups.find((g) => g.model === 'o4-mini' || g.name === 'o4-mini').cost_nanousd, 2 * 5_181_000);
+    assert.equal(by.groups.find((g) => g.model === 'o4-mini').cost_nanousd, 2 * 5_181_000);
   });
 });
 
@@ -163,7 +162,7 @@ describe('labels', { skip: NO_BINARY }, () => {
       assert.equal(record.project, project);
       assert.equal(record.task, 'T-17');
       assert.equal(record.user, 'ada');
-      assert.match(JSON.stringify(record.tags), /ci.*nightly/);
+      assert.deepEqual(record.tags, ['ci', 'nightly']);
     }
   });
 
@@ -186,9 +185,8 @@ describe('labels', { skip: NO_BINARY }, () => {
   test('one filter gives the cost of an agent\'s run', async () => {
     for (let i = 0; i < 3; i++) await call(scene, 'messages', undefined, { headers: { 'x-claude-code-session-id': 'RUN', 'x-catalyst-task': 'one' } });
     const usage = await scene.catalyst.usage('--session', 'RUN');
-    const total = usage.total ?? usage;
-    assert.equal(total.calls, 3);
-    assert.equal(total.cost_nanousd, 3 * 240_000);
+    assert.equal(usage.calls, 3);
+    assert.equal(usage.cost_nanousd, 3 * 240_000);
     assert.equal((await scene.catalyst.requests('--session', 'RUN')).length, 3);
     assert.equal((await scene.catalyst.requests('--task', 'one')).length, 3);
   });

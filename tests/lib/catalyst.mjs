@@ -151,7 +151,7 @@ export class Catalyst {
   async requests(...args) {
     const { code, stdout, stderr } = await this.run(['requests', '--json', '--limit', '1000000', ...args]);
     if (code !== 0) throw new Error(`requests --json ended with ${code}: ${stderr}`);
-    return stdout.split('\n').filter((l) => l !== '').map((l) => JSON.parse(l)).sort((a, b) => (startOf(a) < startOf(b) ? -1 : startOf(a) > startOf(b) ? 1 : 0));
+    return stdout.split('\n').filter((l) => l !== '').map((l) => JSON.parse(l));
   }
 
   /** The record of an answer, by its x-catalyst-request-id. It is written before the answer ends; when the client left, a moment later. */
@@ -173,8 +173,6 @@ export class Catalyst {
     return JSON.parse(stdout);
   }
 }
-
-const startOf = (r) => r.started_us ?? r.started ?? r.time ?? '';
 
 /** Starts a server that the test's end stops and checks: a crash or a sanitizer's report fails the test. */
 export async function startCatalyst(t, { config = {}, env, args, dataDir } = {}) {
