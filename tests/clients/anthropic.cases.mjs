@@ -176,7 +176,7 @@ export function anthropicCases(open, options) {
       assert.ok(event.type);
       if (++n === 2) stream.controller.abort();
     }
-    assert.equal(n, 2);
+    assert.ok(n >= 2 && n <= 4, `${n} events: no more than had been sent`);
     await until('the double to see its client leave', () => double.last.clientClosedAt !== 0);
   });
 
