@@ -34,7 +34,6 @@ struct cli_args;
 struct cli_app { /* what main.c wires */
     const struct option_table *const *tables;
     unsigned n_tables;
-    int (*serve)(const struct cli_app *app, const struct cli_args *args);
     /* What only the gateway knows about a configuration (kinds, key formats, names that clash): one line per
      * problem into `problems` and ERR_CONFIG. May be NULL. Called by `config check` after cli_config
      * succeeded. */

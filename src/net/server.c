@@ -423,7 +423,7 @@ void http_finish(struct http_conn *c, bool keeps_alive)
     c->on_drained = NULL;
     c->was_congested = false;
     c->keeps_alive = c->keeps_alive && keeps_alive && !c->server->is_stopping;
-    http_drop_body(c);
+    buf_fini(&c->body);
     c->state = CONN_FLUSH;
     c->n_requests++;
     if (!queued(c) && !c->has_hold)
@@ -481,17 +481,17 @@ static void dispatch(struct http_conn *c, const struct http_head *h, str body)
     c->server->handler.on_request(c->server->ctx, c, &r);
 }
 
-str http_keep_body(struct http_conn *c, const struct http_request *r)
+bool http_take_body(struct http_conn *c, const struct http_request *r, struct buf *out)
 {
-    if (r->body.len && r->body.p == c->body.p)
-        return r->body; /* it already is the connection's own */
-    buf_fini(&c->body);
-    buf_init(&c->body, r->body.len);
-    buf_add(&c->body, r->body);
-    return c->body.failed ? (str){NULL, 0} : str_of(c->body.p ? c->body.p : "", c->body.len);
+    if (r->body.len && r->body.p == c->body.p) {
+        *out = c->body;
+        buf_init(&c->body, 0);
+        return true;
+    }
+    buf_init(out, r->body.len);
+    buf_add(out, r->body);
+    return !out->failed;
 }
-
-void http_drop_body(struct http_conn *c) { buf_fini(&c->body); }
 
 /* The body is complete in c->body: the head is parsed again (it was found good), since heads are not kept as structures. */
 static void dispatch_collected(struct http_conn *c)

@@ -32,7 +32,7 @@ struct http_conn;
 
 struct http_request {
     const struct http_head *head; /* valid during on_request */
-    str body;                     /* decoded; valid during on_request, longer after http_keep_body */
+    str body;                     /* decoded; valid during on_request, longer with http_take_body */
     usec arrived_us;              /* wall clock, when the head was complete */
     usec arrived_mono_us;
 };
@@ -114,15 +114,12 @@ struct http_conn {
     usec arrived_us, arrived_mono_us;
     struct decode_job *job;
     struct in6_addr peer;   /* IPv4 as mapped address */
+    const void *route, *principal; /* of the request in progress: what on_head found out, for on_request */
     uint64_t n_requests;
     /* of the exchange in progress, set by the handler in on_request, cleared by http_finish */
     void *user;
     void (*on_gone)(void *user);    /* the client went away: nothing can be answered any more; the connection is closed */
     void (*on_drained)(void *user); /* no longer congested */
-    /* kept by the handler over the requests of a connection (authentication cache) */
-    const void *memo;
-    char memo_key[72];
-    uint8_t memo_key_len;
 };
 
 WARN_UNUSED enum errc server_shared_init(struct server_shared *s, err *e);
@@ -155,9 +152,8 @@ void http_finish(struct http_conn *c, bool keeps_alive);
 /* Closes at once without finishing the answer, so that it cannot look complete. */
 void http_abort(struct http_conn *c);
 bool http_is_congested(const struct http_conn *c);
-/* Makes the request's body outlive on_request (until http_drop_body or http_finish); p == NULL when out of memory. */
-str http_keep_body(struct http_conn *c, const struct http_request *r);
-void http_drop_body(struct http_conn *c);
+/* Moves the request's body into *out (copying it where it was handed over in place); false when out of memory. */
+bool http_take_body(struct http_conn *c, const struct http_request *r, struct buf *out);
 /* "Connection: close\r\n" or "" (or keep-alive for HTTP/1.0): what an answer's head must say. */
 str http_connection_line(const struct http_conn *c);
 str http_date(struct server *s);

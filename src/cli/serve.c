@@ -1,0 +1,302 @@
+/* catalyst serve: one process, one event loop per core, until SIGTERM or SIGINT. */
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/version.h"
+#include "cli/cli.h"
+#include "core/datadir.h"
+#include "core/ops.h"
+#include "gateway/gateway.h"
+#include "net/url.h"
+
+#define PROBLEMS_MAX (1u << 20)
+#define ABORT_GRACE_MS 2000 /* after the stop deadline: time to close what was aborted */
+
+/* Everything of one loop. */
+struct node {
+    struct loop loop;
+    struct server server;
+    struct router router;
+    struct ops ops;
+    struct gateway_loop *gateway;
+    struct loop_task stop, abort;
+    struct process *process;
+};
+
+struct process {
+    struct server_shared shared;
+    struct gateway *gateway;
+    struct node *nodes;
+    unsigned n_nodes, n_loops_made;
+    atomic_uint n_running;
+    _Atomic bool is_ready;
+    uint64_t stop_deadline_ms;
+    uv_loop_t *main_loop;
+    uv_signal_t on_term, on_int;
+    uv_timer_t deadline;
+    uv_async_t all_ended;
+    bool is_stopping;
+    int lock_fd;
+};
+
+static struct node *node_of_server(struct server *s) { return (struct node *)((char *)s - offsetof(struct node, server)); }
+
+/* --- stopping --- */
+
+static void on_idle(struct server *s)
+{
+    struct node *n = node_of_server(s);
+    gateway_loop_close(n->gateway);
+    loop_finish(&n->loop);
+}
+
+static void run_stop(struct loop_task *task)
+{
+    struct node *n = (struct node *)((char *)task - offsetof(struct node, stop));
+    server_stop(&n->server, on_idle);
+}
+
+static void run_abort(struct loop_task *task)
+{
+    struct node *n = (struct node *)((char *)task - offsetof(struct node, abort));
+    server_abort(&n->server);
+}
+
+static void abort_all(struct process *p)
+{
+    for (unsigned i = 0; i < p->n_nodes; i++)
+        loop_post(&p->nodes[i].loop, &p->nodes[i].abort);
+}
+
+static void on_deadline(uv_timer_t *t)
+{
+    struct process *p = t->data;
+    log_event(LOG_WARN, "stop_deadline_passed", LOG_I("connections", p->shared.n_connections));
+    abort_all(p);
+}
+
+static void on_signal(uv_signal_t *h, int number)
+{
+    struct process *p = h->data;
+    if (p->is_stopping) { /* asked twice: do not wait for streams any longer */
+        abort_all(p);
+        return;
+    }
+    p->is_stopping = true;
+    p->is_ready = false;
+    log_event(LOG_INFO, "stopping", LOG_S("signal", number == SIGTERM ? S("SIGTERM") : S("SIGINT")));
+    for (unsigned i = 0; i < p->n_nodes; i++)
+        loop_post(&p->nodes[i].loop, &p->nodes[i].stop);
+    uv_timer_start(&p->deadline, on_deadline, p->stop_deadline_ms, ABORT_GRACE_MS);
+}
+
+static void on_all_ended(uv_async_t *h)
+{
+    struct process *p = h->data;
+    uv_close((uv_handle_t *)&p->on_term, NULL);
+    uv_close((uv_handle_t *)&p->on_int, NULL);
+    uv_close((uv_handle_t *)&p->deadline, NULL);
+    uv_close((uv_handle_t *)h, NULL);
+}
+
+/* --- starting --- */
+
+static void *node_main(void *arg)
+{
+    struct node *n = arg;
+    loop_run(&n->loop);
+    if (--n->process->n_running == 0)
+        uv_async_send(&n->process->all_ended);
+    return NULL;
+}
+
+static enum errc listen_address(const struct config *c, struct process *p, err *e)
+{
+    str host, cert = config_text(c, "tls.cert"), key = config_text(c, "tls.key");
+    uint16_t port;
+    enum errc rc = url_parse_listen(config_text(c, "listen.address"), &host, &port, e);
+    if (rc != ERR_NONE) {
+        err_prefix(e, "listen.address");
+        return ERR_CONFIG;
+    }
+    if ((cert.len > 0) != (key.len > 0))
+        return err_set(e, ERR_CONFIG, "tls.cert and tls.key belong together: %s is missing", cert.len ? "tls.key" : "tls.cert");
+    if (!cert.len && !url_host_is_loopback(host) && !config_bool(c, "listen.behind_tls_proxy"))
+        return err_set(e, ERR_CONFIG, "listening on %.*s without TLS would send keys and prompts in the clear: set tls.cert and tls.key, "
+                       "or listen.behind_tls_proxy: true, or listen on 127.0.0.1", STR(config_text(c, "listen.address")));
+    return server_bind(&p->shared, host, port, e);
+}
+
+static enum errc open_tls(const struct config *c, struct arena *a, SSL_CTX **out, err *e)
+{
+    const char *cert = config_path(c, a, config_text(c, "tls.cert")), *key = config_path(c, a, config_text(c, "tls.key"));
+    if (!cert || !key)
+        return ERR_NONE;
+    return tls_server_new(out, cert, key, str_eq(config_text(c, "tls.min_version"), S("1.2")), e);
+}
+
+static struct server_limits limits_of(const struct config *c)
+{
+    return (struct server_limits){
+        .http = {(size_t)config_int(c, "limits.head_bytes"), (unsigned)config_int(c, "limits.headers")},
+        .head_timeout_ms = (uint64_t)config_int(c, "limits.head_timeout_ms"),
+        .idle_timeout_ms = (uint64_t)config_int(c, "limits.idle_timeout_ms"),
+        .write_timeout_ms = (uint64_t)config_int(c, "limits.write_timeout_ms"),
+        .body_grace_ms = (uint64_t)config_int(c, "limits.body_grace_ms"),
+        .body_min_rate = (uint64_t)config_int(c, "limits.body_min_rate"),
+        .queue_bytes = (size_t)config_int(c, "limits.stream_buffer_bytes"),
+        .connections = (unsigned)config_int(c, "limits.connections"),
+        .connections_per_address = (unsigned)config_int(c, "limits.connections_per_address"),
+    };
+}
+
+static unsigned loops_wanted(const struct config *c)
+{
+    int64_t n = config_int(c, "loops");
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (unsigned)n : cores > 0 ? (unsigned)cores : 1;
+}
+
+static enum errc node_start(struct process *p, unsigned i, const struct config *c, err *e)
+{
+    struct node *n = &p->nodes[i];
+    struct http_handler handler = router_handler();
+    n->process = p;
+    n->stop.run = run_stop;
+    n->abort.run = run_abort;
+    n->ops = (struct ops){
+        .metrics_token = config_text(c, "metrics.token"),
+        .trusts_loopback = !config_bool(c, "listen.behind_tls_proxy"),
+        .is_ready = &p->is_ready,
+    };
+    enum errc rc = loop_init(&n->loop, i, e);
+    if (rc != ERR_NONE)
+        return rc;
+    p->n_loops_made++;
+    if ((rc = gateway_loop_new(&n->gateway, p->gateway, &n->loop, e)) != ERR_NONE)
+        return rc;
+    router_init(&n->router, (size_t)config_int(c, "limits.api_body_bytes"), (size_t)config_int(c, "limits.gateway_body_bytes"));
+    router_mount(&n->router, &ops_routes, &n->ops);
+    router_mount(&n->router, &gateway_routes, n->gateway);
+    return server_start(&n->server, &n->loop, &p->shared, &handler, &n->router, e);
+}
+
+/* The usual soft limit of 1,024 descriptors is less than the connections that are allowed. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static void run_until_stopped(struct process *p, uv_loop_t *main_loop, unsigned *n_started)
+{
+    err e = {0};
+    char address[64];
+    p->main_loop = main_loop;
+    p->on_term.data = p->on_int.data = p->deadline.data = p->all_ended.data = p;
+    uv_timer_init(main_loop, &p->deadline);
+    uv_async_init(main_loop, &p->all_ended, on_all_ended);
+    uv_signal_init(main_loop, &p->on_term);
+    uv_signal_init(main_loop, &p->on_int);
+    uv_signal_start(&p->on_term, on_signal, SIGTERM);
+    uv_signal_start(&p->on_int, on_signal, SIGINT);
+    p->n_running = p->n_nodes;
+    p->is_ready = true;
+    for (; *n_started < p->n_nodes; ++*n_started) {
+        struct node *n = &p->nodes[*n_started];
+        int rc = pthread_create(&n->loop.thread, NULL, node_main, n);
+        if (rc != 0) {
+            err_errno(&e, ERR_INTERNAL, rc, "starting event loop %u", *n_started);
+            log_error(LOG_ERROR, "start_failed", &e);
+            abort();
+        }
+    }
+    log_event(LOG_INFO, "ready", LOG_S("address", server_address(&p->shared, address)), LOG_I("loops", p->n_nodes),
+              LOG_I("providers", gateway_n_providers(p->gateway)), LOG_I("keys", gateway_n_keys(p->gateway)),
+              LOG_B("tls", p->shared.tls != NULL), LOG_S("version", S(CATALYST_VERSION)), LOG_I("pid", getpid()));
+    uv_run(main_loop, UV_RUN_DEFAULT);
+    for (unsigned i = 0; i < *n_started; i++)
+        pthread_join(p->nodes[i].loop.thread, NULL);
+}
+
+static int serve(const struct cli_app *app, const struct cli_args *args)
+{
+    struct process p = {.lock_fd = -1};
+    struct arena a;
+    struct config *config = NULL;
+    struct buf problems;
+    enum log_level level = LOG_INFO;
+    err e = {0};
+    unsigned n_started = 0;
+    uv_loop_t main_loop;
+    bool has_shared = false;
+    arena_init(&a, 64u << 20, 64u << 10);
+    buf_init(&problems, PROBLEMS_MAX);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+    if (cli_config(app, args, &a, &config, &e) != ERR_NONE)
+        goto failed;
+    if (log_level_parse(config_text(config, "log.level"), &level))
+        log_set_level(level);
+    raise_descriptor_limit();
+    p.n_nodes = loops_wanted(config);
+    p.stop_deadline_ms = (uint64_t)config_int(config, "limits.stop_deadline_ms");
+    if (datadir_open(cli_data_dir(args), &p.lock_fd, &e) != ERR_NONE || stats_init(p.n_nodes) != ERR_NONE)
+        goto failed;
+    p.shared.limits = limits_of(config);
+    if (server_shared_init(&p.shared, &e) != ERR_NONE)
+        goto failed;
+    has_shared = true;
+    if (listen_address(config, &p, &e) != ERR_NONE || open_tls(config, &a, &p.shared.tls, &e) != ERR_NONE ||
+        gateway_new(&p.gateway, config, cli_data_dir(args), p.n_nodes, &problems, &e) != ERR_NONE)
+        goto failed;
+    p.nodes = calloc(p.n_nodes, sizeof *p.nodes);
+    if (!p.nodes) {
+        err_code(&e, ERR_NO_MEMORY);
+        goto failed;
+    }
+    for (unsigned i = 0; i < p.n_nodes; i++)
+        if (node_start(&p, i, config, &e) != ERR_NONE)
+            goto failed;
+    uv_loop_init(&main_loop);
+    run_until_stopped(&p, &main_loop, &n_started);
+    for (unsigned i = 0; i < p.n_nodes; i++) {
+        server_fini(&p.nodes[i].server);
+        loop_fini(&p.nodes[i].loop);
+    }
+    uv_loop_close(&main_loop);
+    log_event(LOG_INFO, "stopped", LOG_I("pid", getpid()));
+failed:
+    if (problems.len)
+        fprintf(stderr, "%.*s", STR(buf_str(&problems)));
+    int code = e.code == ERR_NONE ? EXIT_OK : cli_fail(&e);
+    gateway_free(p.gateway);
+    free(p.nodes);
+    if (has_shared)
+        server_shared_fini(&p.shared);
+    SSL_CTX_free(p.shared.tls);
+    if (p.lock_fd >= 0)
+        close(p.lock_fd);
+    buf_fini(&problems);
+    arena_fini(&a);
+    return code;
+}
+
+static const struct flag flags[] = {CLI_CONFIG_FLAGS};
+
+const struct command cmd_serve = {
+    .name = "serve",
+    .arguments = "",
+    .meaning = "runs the server until SIGTERM or SIGINT",
+    .flags = flags,
+    .n_flags = LENGTH_OF(flags),
+    .run = serve,
+};

@@ -1,0 +1,83 @@
+#include "core/ops.h"
+
+#include "base/crypto.h"
+
+#define METRICS_TEXT_MAX (64u << 20)
+
+static void reply_json(struct http_conn *c, int status, str body) { http_reply(c, status, S("application/json"), S(""), body); }
+
+static void handle_root(void *service, struct http_conn *c, const struct route *route, const struct http_request *r)
+{
+    (void)service;
+    (void)route;
+    (void)r;
+    http_reply(c, 200, S("text/plain; charset=utf-8"), S(""),
+               S("Catalyst is running. Point an OpenAI SDK at /v1 and an Anthropic SDK at this address, with a key of catalyst.yaml.\n"));
+}
+
+static void handle_health(void *service, struct http_conn *c, const struct route *route, const struct http_request *r)
+{
+    (void)service;
+    (void)route;
+    (void)r;
+    reply_json(c, 200, S("{\"status\":\"ok\"}"));
+}
+
+static void handle_ready(void *service, struct http_conn *c, const struct route *route, const struct http_request *r)
+{
+    const struct ops *ops = service;
+    (void)route;
+    (void)r;
+    if (*ops->is_ready)
+        reply_json(c, 200, S("{\"status\":\"ready\"}"));
+    else
+        reply_json(c, 503, S("{\"status\":\"stopping\"}"));
+}
+
+static enum errc admit_metrics(void *service, struct http_conn *c, const struct http_head *h, err *e)
+{
+    const struct ops *ops = service;
+    const str *authorization = http_field(h, S("authorization"));
+    if (ops->trusts_loopback && http_peer_is_loopback(c))
+        return ERR_NONE;
+    if (ops->metrics_token.len && authorization && authorization->len > 7 && str_ieq(str_take(*authorization, 7), S("Bearer ")) &&
+        secret_eq(str_skip(*authorization, 7), ops->metrics_token))
+        return ERR_NONE;
+    return err_set(e, ERR_UNAUTHENTICATED, "/metrics needs the bearer token that is configured as metrics.token");
+}
+
+static void handle_metrics(void *service, struct http_conn *c, const struct route *route, const struct http_request *r)
+{
+    struct buf text;
+    (void)service;
+    (void)route;
+    (void)r;
+    buf_init(&text, METRICS_TEXT_MAX);
+    stats_write(&text);
+    if (text.failed) {
+        err e;
+        err_set(&e, text.failed, "the metrics do not fit into memory");
+        problem_reply(c, &e, S(""));
+    } else {
+        http_reply(c, 200, S("text/plain; version=0.0.4; charset=utf-8"), S(""), buf_str(&text));
+    }
+    buf_fini(&text);
+}
+
+static const struct route routes[] = {
+    {HTTP_GET, STR_LIT("/"), ROUTE_NO_BODY, 0, NULL, handle_root},
+    {HTTP_GET, STR_LIT("/healthz"), ROUTE_NO_BODY, 0, NULL, handle_health},
+    {HTTP_GET, STR_LIT("/readyz"), ROUTE_NO_BODY, 0, NULL, handle_ready},
+    {HTTP_GET, STR_LIT("/metrics"), ROUTE_NO_BODY, 0, admit_metrics, handle_metrics},
+};
+
+const struct route_table ops_routes = {STR_LIT(""), routes, LENGTH_OF(routes), NULL};
+
+static const struct option options[] = {
+    {.key = "log.level", .type = OPTION_ONE_OF, .fallback = "info", .choices = "debug|info|warn|error|off",
+     .meaning = "Least important events that are logged."},
+    {.key = "metrics.token", .type = OPTION_SECRET,
+     .meaning = "Bearer token for /metrics; without one only direct clients on the loopback may read it."},
+};
+
+const struct option_table core_options = {options, LENGTH_OF(options)};

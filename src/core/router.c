@@ -1,0 +1,130 @@
+#include "core/router.h"
+
+#include <assert.h>
+
+#include "base/random.h"
+#include "json/write.h"
+
+#define PROBLEM_MAX 4096
+
+void router_init(struct router *r, size_t api_body_max, size_t gateway_body_max)
+{
+    *r = (struct router){.body_max = {[ROUTE_API_BODY] = api_body_max, [ROUTE_GATEWAY_BODY] = gateway_body_max}};
+}
+
+void router_mount(struct router *r, const struct route_table *table, void *service)
+{
+    assert(r->n < ROUTER_TABLES_MAX);
+    r->mounts[r->n].table = table;
+    r->mounts[r->n++].service = service;
+}
+
+static bool has_rest(str path) { return str_ends(path, S("/:rest")); }
+
+str route_rest(const struct route *route, str path) { return str_skip(path, route->path.len - (sizeof ":rest" - 1)); }
+
+static bool path_matches(const struct route *route, str path)
+{
+    if (!has_rest(route->path))
+        return str_eq(route->path, path);
+    str fixed = str_take(route->path, route->path.len - (sizeof ":rest" - 1));
+    return path.len > fixed.len && str_starts(path, fixed);
+}
+
+static bool below(str prefix, str path)
+{
+    return str_starts(path, prefix) && (path.len == prefix.len || prefix.len == 0 || path.p[prefix.len] == '/');
+}
+
+/* The route; else NULL with *is_known_path telling 405 from 404. *mount is the table that answers for the path. */
+static const struct route *match(const struct router *r, const struct http_head *h, unsigned *mount, bool *is_known_path)
+{
+    *is_known_path = false;
+    *mount = r->n;
+    for (unsigned m = 0; m < r->n; m++) {
+        const struct route_table *t = r->mounts[m].table;
+        if (!below(t->prefix, h->path))
+            continue;
+        if (*mount == r->n || t->prefix.len > r->mounts[*mount].table->prefix.len)
+            *mount = m;
+        for (unsigned i = 0; i < t->n; i++) {
+            const struct route *route = &t->routes[i];
+            if (!path_matches(route, h->path))
+                continue;
+            *mount = m;
+            *is_known_path = true;
+            if (route->method == h->method || (route->method == HTTP_GET && h->method == HTTP_HEAD))
+                return route;
+        }
+    }
+    return NULL;
+}
+
+static unsigned mount_of(const struct router *r, const struct route *route)
+{
+    for (unsigned m = 0; m < r->n; m++)
+        if (route >= r->mounts[m].table->routes && route < r->mounts[m].table->routes + r->mounts[m].table->n)
+            return m;
+    return r->n;
+}
+
+static enum errc on_head(void *ctx, struct http_conn *c, const struct http_head *h, size_t *body_max, err *e)
+{
+    const struct router *r = ctx;
+    unsigned mount;
+    bool is_known_path;
+    const struct route *route = match(r, h, &mount, &is_known_path);
+    c->route = route;
+    c->principal = NULL;
+    if (!route && is_known_path)
+        return err_set(e, ERR_METHOD, "%.*s is not allowed on %.*s", STR(str_take(h->method_text, 20)), STR(str_take(h->path, 80)));
+    if (!route)
+        return err_set(e, ERR_NOT_FOUND, "there is nothing at %.*s", STR(str_take(h->path, 120)));
+    *body_max = r->body_max[route->body];
+    return route->admit ? route->admit(r->mounts[mount].service, c, h, e) : ERR_NONE;
+}
+
+static void on_request(void *ctx, struct http_conn *c, const struct http_request *request)
+{
+    const struct router *r = ctx;
+    const struct route *route = c->route;
+    route->handle(r->mounts[mount_of(r, route)].service, c, route, request);
+}
+
+static void on_error(void *ctx, struct http_conn *c, const struct http_head *h, const err *e)
+{
+    const struct router *r = ctx;
+    const struct route *route = c->route;
+    unsigned mount = route ? mount_of(r, route) : r->n;
+    bool ignored;
+    if (!route && h)
+        match(r, h, &mount, &ignored);
+    if (mount < r->n && r->mounts[mount].table->refuse)
+        r->mounts[mount].table->refuse(r->mounts[mount].service, c, route, h, e);
+    else
+        problem_reply(c, e, S(""));
+}
+
+struct http_handler router_handler(void) { return (struct http_handler){on_head, on_request, on_error}; }
+
+void problem_reply(struct http_conn *c, const err *e, str extra_fields)
+{
+    struct buf body;
+    struct json_writer w;
+    char id_text[UUID_TEXT_LEN + 1], fields[256];
+    uuid id = uuid7_make(clock_now_us());
+    str id_str = uuid_format(&id, id_text);
+    buf_init(&body, PROBLEM_MAX);
+    json_writer_init(&w, &body);
+    json_object(&w);
+    json_put_str(&w, "type", S("about:blank"));
+    json_put_str(&w, "title", str_c(http_reason(errc_http_status(e->code))));
+    json_put_int(&w, "status", errc_http_status(e->code));
+    json_put_str(&w, "detail", str_c(e->msg));
+    json_put_str(&w, "code", str_c(errc_name(e->code)));
+    json_put_str(&w, "request_id", id_str);
+    json_end(&w);
+    int n = snprintf(fields, sizeof fields, "X-Request-Id: %s\r\n%.*s", id_text, STR(str_take(extra_fields, 180)));
+    http_reply(c, errc_http_status(e->code), S("application/problem+json"), str_of(fields, (size_t)n), buf_str(&body));
+    buf_fini(&body);
+}

@@ -1,0 +1,877 @@
+/* One call from the request to its record. The life of a call:
+ *
+ *   call_start ── refused ───────────────────────────────┐
+ *       │ scan, route, edit, head                        │
+ *   client_start ── connect fails, no answer ────────────┤
+ *       │ on_head: the answer's head goes out            ├─ settle: the record joins the turn's batch
+ *       │ on_data / on_read_done: bytes as they come     │        └─ hold: the last bytes wait for its write
+ *       ├ the event that ends the stream ────────────────┤
+ *       ├ on_end ────────────────────────────────────────┤
+ *       ├ on_error: cut ─────────────────────────────────┤
+ *       └ client gone ───────────────────────────────────┘
+ */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "gateway/internal.h"
+
+#define CALL_ARENA_MAX (1u << 20)
+#define CALL_ARENA_FIRST 1024
+#define SCAN_ON_LOOP_MAX (1u << 20) /* larger bodies are scanned on another thread: at 2 GB/s this is half a millisecond */
+#define SPARE_CALLS 1024
+#define COPY_END_MAX 8192           /* an answer's end up to this size waits, copied, for the turn's one write */
+#define DECODE_FOR_USAGE_MAX (1u << 20)
+#define LABEL_MAX 128
+#define TAGS_MAX 256
+#define HEAD_MAX (80u << 10)
+
+struct call {
+    struct gateway_loop *gl;
+    struct http_conn *conn;     /* NULL when the client is gone */
+    struct client_call client;
+    struct arena arena;
+    struct usage_record r;
+    usec began_mono_us;
+    const struct provider *provider;
+    struct call_request request;
+    struct observer observer;
+    struct sse sse;
+    struct buf answer;          /* an unstreamed answer that comes in several reads, for its usage */
+    str piece;                  /* its bytes of the read in progress */
+    struct buf body;            /* request body, while another thread scans it */
+    struct buf fields;          /* request head, likewise */
+    str query;
+    uv_work_t *scan;
+    err scan_error;
+    enum http_coding answer_coding;
+    bool is_sse, is_chunked, has_head, has_answer_overflow;
+    bool is_recorded;           /* the record is in a batch, or written */
+    bool is_held;               /* in a list of answers that wait for their record to be written */
+    bool is_finished;           /* nothing more will be sent: finish when released */
+    bool aborts;                /* break off instead of finishing when released */
+    bool keeps_alive;
+    bool is_paused;
+    uint64_t ticket;
+    bool is_replied;            /* the connection has been told that the answer is finished */
+    struct call_list *list;     /* the one it is in, or NULL */
+    struct call *next, **link;
+};
+
+/* --- lists --- */
+
+static void list_add(struct call_list *l, struct call *k)
+{
+    k->list = l;
+    k->next = NULL;
+    k->link = l->last;
+    *l->last = k;
+    l->last = &k->next;
+}
+
+static void list_del(struct call *k)
+{
+    *k->link = k->next;
+    if (k->next)
+        k->next->link = k->link;
+    else
+        k->list->last = k->link;
+    k->list = NULL;
+}
+
+static struct call *call_new(struct gateway_loop *gl)
+{
+    struct call *k = gl->spare;
+    if (k) {
+        gl->spare = k->next;
+        gl->n_spare--;
+    } else if (!(k = malloc(sizeof *k))) {
+        return NULL;
+    }
+    memset(k, 0, sizeof *k);
+    k->gl = gl;
+    arena_init(&k->arena, CALL_ARENA_MAX, CALL_ARENA_FIRST);
+    return k;
+}
+
+static void call_free(struct call *k)
+{
+    struct gateway_loop *gl = k->gl;
+    arena_fini(&k->arena);
+    buf_fini(&k->answer);
+    buf_fini(&k->body);
+    buf_fini(&k->fields);
+    sse_fini(&k->sse);
+    if (gl->n_spare < SPARE_CALLS) {
+        k->next = gl->spare;
+        gl->spare = k;
+        gl->n_spare++;
+    } else {
+        free(k);
+    }
+}
+
+void calls_free_spare(struct gateway_loop *gl)
+{
+    while (gl->spare) {
+        struct call *next = gl->spare->next;
+        free(gl->spare);
+        gl->spare = next;
+    }
+}
+
+static int64_t since_start(const struct call *k) { return clock_mono_us() - k->began_mono_us; }
+
+/* --- the record --- */
+
+static void price(struct call *k)
+{
+    struct usage_record *r = &k->r;
+    const struct token_usage *t = &r->tokens;
+    struct price p;
+    bool has_tokens = t->input | t->cache_read | t->cache_write | t->cache_write_1h | t->output;
+    if (!k->provider || !has_tokens)
+        r->cost_nanousd = 0;
+    else if (price_find(k->gl->gateway->snapshot->prices, k->provider->name, k->provider->kind->price_source, r->model,
+                        r->started_us, &p))
+        r->cost_nanousd = price_cost_nanousd(&p, t);
+    else
+        r->cost_nanousd = k->provider->kind->is_local ? 0 : COST_UNKNOWN;
+}
+
+/* Completes the record and puts it into the turn's batch. */
+static void settle(struct call *k, enum call_outcome outcome, const char *error)
+{
+    struct usage_record *r = &k->r;
+    r->outcome = outcome;
+    r->error = str_c(error ? error : "");
+    r->total_us = since_start(k);
+    if (k->client.sent_mono_us)
+        r->sent_us = k->client.sent_mono_us - k->began_mono_us;
+    r->connect_us = k->client.sent_mono_us || k->client.connect_us ? k->client.connect_us : -1;
+    bool was_sent = k->provider && (k->client.sent_mono_us || k->has_head);
+    if (was_sent && outcome != CALL_REFUSED) {
+        /* A call that never got an answer is not known to have cost anything, unless it was
+         * left while the provider worked on it. */
+        bool ran_out_of_time = outcome == CALL_UPSTREAM_FAILED && str_eq(r->error, str_c(errc_name(ERR_UPSTREAM_TIMEOUT)));
+        if (k->has_head || outcome == CALL_CANCELLED || ran_out_of_time)
+            r->is_estimated = observer_usage(&k->observer, k->request.text_bytes, &r->tokens);
+    }
+    price(k);
+    journal_append(k->gl->writer, r);
+    gateway_metrics_record(k->gl, r);
+    k->is_recorded = true;
+    k->gl->n_open--;
+}
+
+/* From here on the client gets nothing more until the record is written. */
+static void hold(struct call *k)
+{
+    http_hold(k->conn, NULL, 0);
+    if (!k->is_held)
+        list_add(&k->gl->ending, k);
+    k->is_held = true;
+}
+
+static void release(struct call *k, bool is_written)
+{
+    struct http_conn *c = k->conn;
+    k->is_held = false;
+    if (!is_written || k->aborts) {
+        client_cancel(&k->client);
+        http_abort(c);
+        call_free(k);
+        return;
+    }
+    bool is_finished = k->is_finished, needs_finish = k->is_finished && !k->is_replied, keeps_alive = k->keeps_alive;
+    if (is_finished) {
+        c->user = NULL;
+        c->on_gone = NULL;
+        call_free(k);
+    }
+    http_release(c); /* may find the client gone, which frees a call that goes on */
+    if (needs_finish)
+        http_finish(c, keeps_alive);
+}
+
+static enum errc flush_journal(struct gateway_loop *gl, uint64_t *ticket)
+{
+    err e = {0};
+    enum errc rc = journal_flush(gl->writer, ticket, &e);
+    if (rc != ERR_NONE) {
+        gl->has_failed_flush = true;
+        gateway_metrics_journal_failed(gl);
+        log_error(LOG_ERROR, "journal_write_failed", &e);
+    }
+    return rc;
+}
+
+void calls_end_turn(struct gateway_loop *gl)
+{
+    /* Releasing an answer can start the next, pipelined request, which can be refused at once and end in this same turn. */
+    while (gl->ending.first || journal_is_dirty(gl->writer)) {
+        uint64_t ticket = 0;
+        if (journal_is_dirty(gl->writer))
+            (void)!flush_journal(gl, &ticket);
+        bool is_written = !gl->has_failed_flush;
+        gl->has_failed_flush = false;
+        while (gl->ending.first) {
+            struct call *k = gl->ending.first;
+            list_del(k);
+            list_add(&gl->releasing, k);
+        }
+        while (gl->releasing.first) {
+            struct call *k = gl->releasing.first;
+            list_del(k);
+            if (is_written && gl->gateway->is_strict) {
+                k->ticket = ticket;
+                list_add(&gl->syncing, k);
+            } else {
+                release(k, is_written);
+            }
+        }
+    }
+    if (gl->gateway->is_strict)
+        calls_release_synced(gl);
+}
+
+void calls_release_synced(struct gateway_loop *gl)
+{
+    for (struct call *k = gl->syncing.first; k;) {
+        struct call *next = k->next;
+        bool is_lost = journal_is_lost(gl->writer, k->ticket);
+        if (is_lost || journal_is_synced(gl->writer, k->ticket)) {
+            list_del(k);
+            release(k, !is_lost);
+        }
+        k = next;
+    }
+}
+
+/* --- answers of the gateway's own --- */
+
+static str request_id_text(const struct call *k, char out[UUID_TEXT_LEN + 1]) { return uuid_format(&k->r.request_id, out); }
+
+void gateway_refuse(struct http_conn *c, enum dialect d, const struct dialect_error *x)
+{
+    struct buf body;
+    char fields[160];
+    bool is_anthropic = d == DIALECT_MESSAGES || d == DIALECT_COUNT_TOKENS;
+    const char *more = x->status == 401   ? "WWW-Authenticate: Bearer\r\n"
+                       : x->status == 503 ? "Retry-After: 1\r\n"
+                                          : "";
+    int n = snprintf(fields, sizeof fields, "%s: %.*s\r\nx-catalyst-request-id: %.*s\r\n%s", is_anthropic ? "request-id" : "x-request-id",
+                     STR(x->request_id), STR(x->request_id), more);
+    buf_init(&body, 16384);
+    dialect_error_body(d, x, &body);
+    http_reply(c, x->status, S("application/json"), str_of(fields, (size_t)n), buf_str(&body));
+    buf_fini(&body);
+}
+
+/* An error instead of an answer: recorded, then sent. */
+static void answer_error(struct call *k, enum call_outcome outcome, const err *e, str param)
+{
+    char id[UUID_TEXT_LEN + 1];
+    struct dialect_error x = {errc_http_status(e->code), errc_name(e->code), str_c(e->msg), param, request_id_text(k, id)};
+    k->r.status = (uint16_t)x.status;
+    settle(k, outcome, x.code);
+    hold(k);
+    k->is_finished = true;
+    k->keeps_alive = true;
+    /* http_reply finishes the exchange; its bytes wait behind the hold, and the list keeps the call until they may go. */
+    struct http_conn *c = k->conn;
+    void (*on_gone)(void *) = c->on_gone;
+    gateway_refuse(c, k->r.dialect, &x);
+    if (c->state != CONN_CLOSED) {
+        k->is_replied = true;
+        c->user = k;
+        c->on_gone = on_gone;
+    }
+}
+
+/* --- towards the client --- */
+
+/* Sends what the read in progress has brought. With is_last the bytes are the answer's end (tail closes the framing). */
+static void send_out(struct call *k, str tail)
+{
+    struct gateway_loop *gl = k->gl;
+    str slices[OUT_SLICES_MAX + 4];
+    char chunk[20];
+    unsigned n = 0;
+    if (gl->head.len)
+        slices[n++] = buf_str(&gl->head);
+    if (k->is_chunked && gl->body_len)
+        slices[n++] = str_of(chunk, http_chunk_head(gl->body_len, chunk));
+    for (unsigned i = 0; i < gl->n_body; i++)
+        slices[n++] = gl->body[i];
+    if (k->is_chunked && gl->body_len)
+        slices[n++] = S("\r\n");
+    if (tail.len)
+        slices[n++] = tail;
+    k->r.bytes_out += k->is_recorded ? 0 : gl->body_len;
+    gl->n_body = 0;
+    gl->body_len = 0;
+    buf_clear(&gl->head);
+    if (!n)
+        return;
+    if (k->is_held)
+        http_hold(k->conn, slices, n);
+    else
+        http_send(k->conn, slices, n);
+}
+
+/* Adjacent slices become one. False when the client was found gone (the call is freed then). */
+static bool add_body(struct call *k, str s)
+{
+    struct gateway_loop *gl = k->gl;
+    if (!s.len)
+        return true;
+    if (gl->n_body && gl->body[gl->n_body - 1].p + gl->body[gl->n_body - 1].len == s.p) {
+        gl->body[gl->n_body - 1].len += s.len;
+    } else {
+        if (gl->n_body == OUT_SLICES_MAX) {
+            struct http_conn *c = k->conn;
+            send_out(k, S(""));
+            if (c->state == CONN_CLOSED)
+                return false;
+        }
+        gl->body[gl->n_body++] = s;
+    }
+    gl->body_len += s.len;
+    return true;
+}
+
+static void drop_out(struct gateway_loop *gl)
+{
+    gl->n_body = 0;
+    gl->body_len = 0;
+    buf_clear(&gl->head);
+}
+
+/* The answer is over and its record is in the batch: its last bytes go out as soon as that is written. */
+static void finish(struct call *k, str tail, bool keeps_alive)
+{
+    struct gateway_loop *gl = k->gl;
+    struct http_conn *c = k->conn;
+    uint64_t ticket;
+    k->is_finished = true;
+    k->keeps_alive = keeps_alive;
+    if (!k->is_held && !gl->gateway->is_strict && gl->body_len > COPY_END_MAX && !k->aborts) {
+        /* Copying much would cost more than a write of its own. */
+        if (!journal_is_dirty(gl->writer) || flush_journal(gl, &ticket) == ERR_NONE) {
+            c->user = NULL;
+            c->on_gone = NULL;
+            send_out(k, tail);
+            call_free(k);
+            http_finish(c, keeps_alive);
+            return;
+        }
+        k->aborts = true;
+    }
+    hold(k);
+    send_out(k, tail);
+}
+
+/* --- from the provider --- */
+
+static bool ends_in_own_framing(const struct call *k) { return k->is_chunked || k->conn->is_http10; }
+
+static str end_of_framing(const struct call *k) { return k->is_chunked ? S("0\r\n\r\n") : S(""); }
+
+/* The answer broke off after its head. A stream says so in its own words; anything else must not look complete. */
+static void cut(struct call *k, const err *e)
+{
+    struct buf event;
+    char id[UUID_TEXT_LEN + 1];
+    if (k->is_recorded) { /* the terminal event had passed: what is missing is only the framing's end */
+        k->is_finished = true;
+        k->keeps_alive = false;
+        hold(k);
+        send_out(k, end_of_framing(k));
+        return;
+    }
+    settle(k, CALL_CUT, errc_name(e->code));
+    if (!k->is_sse || !ends_in_own_framing(k)) {
+        k->aborts = true;
+        finish(k, S(""), false);
+        return;
+    }
+    buf_init(&event, 16384);
+    if (!k->observer.has_error) {
+        struct dialect_error x = {errc_http_status(e->code), errc_name(e->code), str_c(e->msg), S(""), request_id_text(k, id)};
+        dialect_error_event(k->r.dialect, &x, &event);
+    }
+    hold(k);
+    if (add_body(k, buf_str(&event)))
+        finish(k, end_of_framing(k), false);
+    buf_fini(&event);
+}
+
+static bool is_dropped_from_answer(const struct http_head *h, const struct http_field *f)
+{
+    str n = f->name;
+    switch (n.len) {
+    case 7: return str_ieq(n, S("alt-svc")) || str_ieq(n, S("trailer")) || str_ieq(n, S("upgrade"));
+    case 10: return str_ieq(n, S("set-cookie")) || str_ieq(n, S("connection")) || str_ieq(n, S("keep-alive"));
+    case 14: return str_ieq(n, S("content-length"));
+    case 17: return str_ieq(n, S("transfer-encoding"));
+    case 18: return str_ieq(n, S("proxy-authenticate"));
+    case 21: return str_ieq(n, S("x-catalyst-request-id"));
+    case 25: return str_ieq(n, S("strict-transport-security"));
+    default: return h->connection_at && http_field_is_hop(h, n);
+    }
+}
+
+static void write_answer_head(struct call *k, const struct http_head *h)
+{
+    struct gateway_loop *gl = k->gl;
+    struct buf *out = &gl->head;
+    char id[UUID_TEXT_LEN + 1];
+    bool has_length = h->framing == HTTP_BODY_LENGTH && !k->is_sse;
+    bool has_body = h->framing != HTTP_BODY_NONE;
+    k->is_chunked = has_body && !has_length && !k->conn->is_http10;
+    k->keeps_alive = has_length || k->is_chunked || !has_body;
+    if (!k->keeps_alive)
+        k->conn->keeps_alive = false;
+    buf_clear(out);
+    buf_add(out, S("HTTP/1.1 "));
+    buf_add_u64(out, (uint64_t)h->status);
+    buf_add_char(out, ' ');
+    buf_add(out, h->reason);
+    buf_add(out, S("\r\n"));
+    for (unsigned i = 0; i < h->n_fields; i++) {
+        const struct http_field *f = &h->fields[i];
+        if (is_dropped_from_answer(h, f))
+            continue;
+        buf_add(out, f->name);
+        buf_add(out, S(": "));
+        buf_add(out, f->value);
+        buf_add(out, S("\r\n"));
+    }
+    buf_add(out, S("x-catalyst-request-id: "));
+    buf_add(out, request_id_text(k, id));
+    buf_add(out, S("\r\n"));
+    if (has_length) {
+        buf_add(out, S("Content-Length: "));
+        buf_add_u64(out, h->content_length);
+        buf_add(out, S("\r\n"));
+    } else if (k->is_chunked) {
+        buf_add(out, S("Transfer-Encoding: chunked\r\n"));
+    }
+    buf_add(out, http_connection_line(k->conn));
+    buf_add(out, S("\r\n"));
+}
+
+static struct call *call_of(struct client_call *c) { return (struct call *)((char *)c - offsetof(struct call, client)); }
+
+static void on_head(struct client_call *client, const struct http_head *h)
+{
+    struct call *k = call_of(client);
+    str type = str_take(h->content_type, sizeof "text/event-stream" - 1);
+    k->has_head = true;
+    k->r.head_us = since_start(k);
+    k->r.status = (uint16_t)h->status;
+    bool is_plain = coding_parse(h->content_encoding, &k->answer_coding, NULL) == ERR_NONE && k->answer_coding == CODING_IDENTITY;
+    k->is_sse = h->status < 300 && is_plain && str_ieq(type, S("text/event-stream"));
+    k->r.is_streamed |= k->is_sse;
+    if (h->status >= 400)
+        k->observer.has_error = true;
+    if (k->is_sse)
+        sse_init(&k->sse, k->gl->gateway->event_max);
+    else
+        buf_init(&k->answer, k->gl->gateway->answer_max);
+    write_answer_head(k, h);
+}
+
+struct feed {
+    struct call *call;
+    str piece;
+    bool is_gone;
+};
+
+static bool on_event(void *ctx, const struct sse_event *event)
+{
+    struct feed *f = ctx;
+    struct call *k = f->call;
+    enum event_verdict verdict = observe_event(&k->observer, event);
+    if (verdict == EVENT_DROP)
+        return true;
+    if (verdict == EVENT_LAST && !k->is_recorded) {
+        k->r.bytes_out += k->gl->body_len + event->raw.len;
+        settle(k, CALL_COMPLETED, k->observer.has_error ? "provider_error" : NULL);
+        hold(k);
+    }
+    bool is_in_piece = event->raw.p >= f->piece.p && event->raw.p + event->raw.len <= f->piece.p + f->piece.len;
+    f->is_gone = !add_body(k, event->raw);
+    if (!is_in_piece && !f->is_gone) {
+        /* It was put together from several reads: its bytes are the splitter's, and only until the next event. */
+        struct http_conn *c = k->conn;
+        send_out(k, S(""));
+        f->is_gone = c->state == CONN_CLOSED;
+    }
+    return !f->is_gone;
+}
+
+static void feed_stream(struct call *k, str piece)
+{
+    struct feed f = {k, piece, false};
+    err e = {0};
+    if (sse_feed(&k->sse, piece, on_event, &f, &e) != ERR_NONE && !f.is_gone) {
+        e.code = ERR_UPSTREAM;
+        err_prefix(&e, "the stream of %.*s", STR(k->provider->name));
+        client_cancel(&k->client);
+        cut(k, &e);
+    }
+}
+
+/* Keeps an unstreamed answer for its usage. Within one read it is only pointed to. */
+static void keep_piece(struct call *k)
+{
+    if (k->piece.len && !k->has_answer_overflow) {
+        buf_add(&k->answer, k->piece);
+        if (k->answer.failed) {
+            k->has_answer_overflow = true;
+            k->observer.text_bytes += k->answer.len;
+            buf_fini(&k->answer);
+        }
+    }
+    if (k->has_answer_overflow)
+        k->observer.text_bytes += k->piece.len;
+    k->piece = S("");
+}
+
+static void on_data(struct client_call *client, str piece)
+{
+    struct call *k = call_of(client);
+    if (k->r.first_us < 0)
+        k->r.first_us = since_start(k);
+    if (k->is_sse) {
+        feed_stream(k, piece);
+        return;
+    }
+    if (k->piece.len)
+        keep_piece(k);
+    k->piece = piece;
+    add_body(k, piece);
+}
+
+static void on_read_done(struct client_call *client)
+{
+    struct call *k = call_of(client);
+    struct http_conn *c = k->conn;
+    if (!k->is_sse)
+        keep_piece(k);
+    send_out(k, S(""));
+    if (c->state != CONN_CLOSED && http_is_congested(c) && !k->is_paused) {
+        k->is_paused = true;
+        client_pause(client);
+    }
+}
+
+static void observe_whole(struct call *k)
+{
+    struct buf plain;
+    str body = k->piece;
+    if (k->answer.len || k->has_answer_overflow) {
+        keep_piece(k);
+        body = buf_str(&k->answer);
+    }
+    k->piece = S("");
+    if (k->has_answer_overflow)
+        return;
+    if (k->answer_coding == CODING_IDENTITY) {
+        observe_body(&k->observer, body);
+        return;
+    }
+    /* Identity was asked for, and something else came: it passes as it is, and is looked into if it is small. */
+    buf_init(&plain, DECODE_FOR_USAGE_MAX);
+    if (coding_decode(k->answer_coding, body, &plain, NULL) == ERR_NONE)
+        observe_body(&k->observer, buf_str(&plain));
+    else
+        k->observer.text_bytes += body.len;
+    buf_fini(&plain);
+}
+
+static void on_end(struct client_call *client)
+{
+    struct call *k = call_of(client);
+    if (k->is_sse && sse_unfinished(&k->sse).len) {
+        struct http_conn *c = k->conn;
+        feed_stream(k, S("\n\n")); /* a last event without its empty line */
+        if (c->state == CONN_CLOSED || k->is_finished)
+            return;
+    }
+    if (k->is_recorded) {
+        k->is_finished = true;
+        hold(k);
+        send_out(k, end_of_framing(k));
+        return;
+    }
+    if (k->is_sse && !k->observer.is_ended && !k->observer.has_error && !k->observer.has_finish) {
+        err e;
+        err_set(&e, ERR_UPSTREAM, "the stream of provider '%.*s' ended before its answer was complete", STR(k->provider->name));
+        cut(k, &e);
+        return;
+    }
+    if (!k->is_sse)
+        observe_whole(k);
+    k->r.bytes_out += k->gl->body_len;
+    settle(k, CALL_COMPLETED, k->observer.has_error ? "provider_error" : NULL);
+    finish(k, end_of_framing(k), k->keeps_alive);
+}
+
+static void on_error(struct client_call *client, const err *e)
+{
+    struct call *k = call_of(client);
+    if (k->has_head) {
+        if (!k->is_sse && !k->is_recorded) {
+            keep_piece(k);
+            observe_body(&k->observer, buf_str(&k->answer));
+        }
+        cut(k, e);
+        return;
+    }
+    drop_out(k->gl);
+    answer_error(k, CALL_UPSTREAM_FAILED, e, S(""));
+}
+
+/* --- from the client --- */
+
+static void on_gone(void *user)
+{
+    struct call *k = user;
+    k->conn = NULL;
+    client_cancel(&k->client);
+    if (k->list)
+        list_del(k);
+    k->is_held = false;
+    if (k->scan)
+        return; /* the other thread still reads the body: scanned() goes on from here */
+    if (!k->is_recorded) {
+        if (k->has_head && !k->is_sse) {
+            keep_piece(k);
+            observe_body(&k->observer, buf_str(&k->answer));
+        }
+        settle(k, CALL_CANCELLED, "client_gone");
+    }
+    call_free(k);
+}
+
+static void on_drained(void *user)
+{
+    struct call *k = user;
+    if (!k->is_paused)
+        return;
+    k->is_paused = false;
+    client_resume(&k->client);
+}
+
+static str label(struct call *k, str value, size_t max) { return str_dup(&k->arena, str_take(value, max)); }
+
+/* 00-<trace id>-<parent id>-<flags>, W3C Trace Context. */
+static void take_trace(struct call *k, str value)
+{
+    uint8_t id[16];
+    if (value.len >= 55 && value.p[2] == '-' && value.p[35] == '-' && hex_decode(str_of(value.p + 3, 32), id, sizeof id))
+        k->r.trace_id = label(k, str_of(value.p + 3, 32), 32);
+}
+
+static void take_own_label(struct call *k, str name, str value)
+{
+    if (str_ieq(name, S("x-catalyst-project")) && !k->r.project.len)
+        k->r.project = label(k, value, LABEL_MAX);
+    else if (str_ieq(name, S("x-catalyst-task")))
+        k->r.task = label(k, value, LABEL_MAX);
+    else if (str_ieq(name, S("x-catalyst-user")))
+        k->r.user = label(k, value, LABEL_MAX);
+    else if (str_ieq(name, S("x-catalyst-session")))
+        k->r.session = label(k, value, LABEL_MAX);
+    else if (str_ieq(name, S("x-catalyst-tags")))
+        k->r.tags = label(k, value, TAGS_MAX);
+}
+
+static bool is_session_field(str name)
+{
+    return str_ieq(name, S("x-claude-code-session-id")) || str_ieq(name, S("session_id")) || str_ieq(name, S("session-id")) ||
+           str_ieq(name, S("x-session-id")) || str_ieq(name, S("conversation_id"));
+}
+
+/* What must not reach the provider: credentials and cookies meant for Catalyst, what describes this connection or the body's old coding, and where the
+ * client sits. */
+static bool is_dropped_from_request(const struct http_head *h, str n)
+{
+    switch (n.len) {
+    case 4: return str_ieq(n, S("host"));
+    case 6: return str_ieq(n, S("cookie")) || str_ieq(n, S("expect"));
+    case 7: return str_ieq(n, S("api-key")) || str_ieq(n, S("trailer")) || str_ieq(n, S("upgrade"));
+    case 9: return str_ieq(n, S("x-api-key")) || str_ieq(n, S("forwarded")) || str_ieq(n, S("x-real-ip"));
+    case 10: return str_ieq(n, S("connection")) || str_ieq(n, S("keep-alive"));
+    case 13: return str_ieq(n, S("authorization"));
+    case 14: return str_ieq(n, S("content-length"));
+    case 15: return str_ieq(n, S("accept-encoding")) || str_ieq(n, S("x-forwarded-for"));
+    case 16: return str_ieq(n, S("content-encoding")) || str_ieq(n, S("x-forwarded-host")) || str_ieq(n, S("proxy-connection"));
+    case 17: return str_ieq(n, S("transfer-encoding")) || str_ieq(n, S("x-forwarded-proto"));
+    case 19: return str_ieq(n, S("proxy-authorization"));
+    default: return http_field_is_hop(h, n);
+    }
+}
+
+/* Header fields for the provider; labels for the record are taken on the way. */
+static void write_fields(struct call *k, const struct http_head *h, struct buf *out)
+{
+    for (unsigned i = 0; i < h->n_fields; i++) {
+        str name = h->fields[i].name, value = h->fields[i].value;
+        if (name.len > 11 && str_ieq(str_take(name, 11), S("x-catalyst-"))) {
+            take_own_label(k, name, value);
+            continue;
+        }
+        if (is_dropped_from_request(h, name))
+            continue;
+        if (name.len == 11 && str_ieq(name, S("traceparent")))
+            take_trace(k, value);
+        else if (!k->r.session.len && is_session_field(name))
+            k->r.session = label(k, value, LABEL_MAX);
+        buf_add(out, name);
+        buf_add(out, S(": "));
+        buf_add(out, value);
+        buf_add(out, S("\r\n"));
+    }
+}
+
+/* Routes, edits and sends a request whose body has been scanned. */
+static void forward(struct call *k, str body, str fields)
+{
+    struct gateway_loop *gl = k->gl;
+    struct route_choice choice;
+    struct json_edit edit;
+    str slices[2 * JSON_EDITS_MAX + 9];
+    char length[24];
+    err e = {0};
+    unsigned n = 0;
+    k->r.model_asked = label(k, k->request.model_name, REQUEST_MODEL_MAX);
+    k->r.model = k->r.model_asked;
+    if (!k->r.session.len)
+        k->r.session = label(k, k->request.session, LABEL_MAX);
+    if (!k->r.task.len)
+        k->r.task = label(k, k->request.task, LABEL_MAX);
+    k->r.is_streamed = k->request.is_streamed;
+    if (snapshot_route(gl->gateway->snapshot, k->r.dialect, k->request.model_name, &choice, &e) != ERR_NONE) {
+        answer_error(k, CALL_REFUSED, &e, S("model"));
+        return;
+    }
+    k->r.model = label(k, choice.model, REQUEST_MODEL_MAX);
+    bool asks_usage = k->r.dialect == DIALECT_CHAT && k->request.is_streamed && !k->request.wants_usage;
+    if (call_request_edit(&k->request, &k->arena, body, choice.model, asks_usage, &edit, &e) != ERR_NONE) {
+        answer_error(k, CALL_REFUSED, &e, S(""));
+        return;
+    }
+    observer_init(&k->observer, k->r.dialect, asks_usage);
+    k->provider = choice.provider;
+    k->r.provider = choice.provider->name;
+    struct buf b = {.p = length, .cap = sizeof length, .max = sizeof length};
+    buf_add_u64(&b, json_edit_len(&edit));
+    bool has_query = k->query.len || choice.provider->base_query.len;
+    slices[n++] = choice.provider->request_line[k->r.dialect];
+    if (has_query) {
+        slices[n++] = S("?");
+        slices[n++] = choice.provider->base_query;
+        slices[n++] = k->query.len && choice.provider->base_query.len ? S("&") : S("");
+        slices[n++] = k->query;
+    }
+    slices[n++] = choice.provider->fixed_fields;
+    slices[n++] = fields;
+    slices[n++] = S("Content-Length: ");
+    slices[n++] = buf_str(&b);
+    slices[n++] = S("\r\n\r\n");
+    n += json_edit_slices(&edit, slices + n);
+    k->client = (struct client_call){.on_head = on_head, .on_data = on_data, .on_read_done = on_read_done, .on_end = on_end, .on_error = on_error};
+    if (client_start(&gl->pools[choice.provider->index], &k->client, slices, n, &e) != ERR_NONE)
+        answer_error(k, CALL_UPSTREAM_FAILED, &e, S(""));
+}
+
+static void scan_run(uv_work_t *w)
+{
+    struct call *k = w->data;
+    (void)!call_request_scan(&k->arena, k->r.dialect, buf_str(&k->body), &k->request, &k->scan_error);
+}
+
+static void scanned(uv_work_t *w, int status)
+{
+    struct call *k = w->data;
+    (void)status;
+    free(w);
+    k->scan = NULL;
+    if (!k->conn) { /* the client left meanwhile */
+        settle(k, CALL_CANCELLED, "client_gone");
+        call_free(k);
+        return;
+    }
+    if (k->scan_error.code != ERR_NONE)
+        answer_error(k, CALL_REFUSED, &k->scan_error, k->request.bad_member);
+    else
+        forward(k, buf_str(&k->body), buf_str(&k->fields));
+}
+
+/* Scanning a very large body would hold the loop up: it moves to libuv's pool with everything that is needed of the request. */
+static void scan_elsewhere(struct call *k, const struct http_request *r)
+{
+    err e;
+    uv_work_t *w = malloc(sizeof *w);
+    buf_init(&k->fields, HEAD_MAX);
+    write_fields(k, r->head, &k->fields);
+    k->query = str_dup(&k->arena, r->head->query);
+    if (!w || k->fields.failed || !http_take_body(k->conn, r, &k->body)) {
+        free(w);
+        err_code(&e, ERR_NO_MEMORY);
+        answer_error(k, CALL_REFUSED, &e, S(""));
+        return;
+    }
+    w->data = k;
+    k->scan = w;
+    uv_queue_work(&k->gl->loop->uv, w, scan_run, scanned);
+}
+
+void call_start(struct gateway_loop *gl, struct http_conn *c, enum dialect d, const struct http_request *r)
+{
+    const struct virtual_key *key = c->principal;
+    struct call *k = call_new(gl);
+    err e = {0};
+    uuid id = uuid7_make(r->arrived_us);
+    if (!k || !journal_has_room(gl->writer, gl->n_open)) {
+        char id_text[UUID_TEXT_LEN + 1];
+        struct dialect_error x = {503, errc_name(k ? ERR_DISK_FULL : ERR_NO_MEMORY),
+                                  k ? S("the usage journal has no room: the disk that holds the data folder is full; nothing was sent to the provider")
+                                    : S("out of memory"),
+                                  S(""), uuid_format(&id, id_text)};
+        if (k)
+            call_free(k);
+        gateway_refuse(c, d, &x);
+        return;
+    }
+    gl->n_open++;
+    gateway_metrics_started(gl);
+    k->conn = c;
+    k->began_mono_us = r->arrived_mono_us;
+    k->r = (struct usage_record){
+        .request_id = id, .started_us = r->arrived_us, .dialect = d, .sent_us = -1, .connect_us = -1, .head_us = -1, .first_us = -1,
+        .bytes_in = r->body.len, .key = key->name, .project = key->project,
+    };
+    memcpy(k->r.key_id, key->id, sizeof k->r.key_id);
+    k->request.dialect = d;
+    observer_init(&k->observer, d, false);
+    c->user = k;
+    c->on_gone = on_gone;
+    c->on_drained = on_drained;
+    if (r->body.len > SCAN_ON_LOOP_MAX) {
+        scan_elsewhere(k, r);
+        return;
+    }
+    if (call_request_scan(&k->arena, d, r->body, &k->request, &e) != ERR_NONE) {
+        answer_error(k, CALL_REFUSED, &e, k->request.bad_member);
+        return;
+    }
+    buf_clear(&gl->request_head);
+    write_fields(k, r->head, &gl->request_head);
+    k->query = r->head->query;
+    forward(k, r->body, buf_str(&gl->request_head));
+}

@@ -1,0 +1,37 @@
+/* gateway.h - the data plane: one address in front of all model providers, in the dialects that agents and SDKs speak.
+ *
+ * A call is admitted by its key, routed by its model's name, forwarded byte for byte (but for members edited in place), answered as the provider's bytes come, and
+ * recorded in the usage journal before its last bytes go out.
+ * Threads: struct gateway is shared and immutable after gateway_new; struct gateway_loop belongs to one loop.
+ */
+#ifndef GATEWAY_GATEWAY_H
+#define GATEWAY_GATEWAY_H
+
+#include "core/config.h"
+#include "core/router.h"
+
+extern const struct option_table gateway_options;
+extern const struct route_table gateway_routes; /* mounted with a struct gateway_loop as context */
+
+struct gateway;
+struct gateway_loop;
+
+/* Checks what only the gateway knows about a configuration: one line per problem, ERR_CONFIG. */
+WARN_UNUSED enum errc gateway_config_check(const struct config *config, struct arena *a, struct buf *problems, err *e);
+
+/* Loads providers, keys and prices, and opens the journal in data_dir (which must be locked). stats_init must have been called. */
+WARN_UNUSED enum errc gateway_new(struct gateway **out, const struct config *config, const char *data_dir, unsigned n_loops,
+                                  struct buf *problems, err *e);
+/* After all loops have ended. */
+void gateway_free(struct gateway *g);
+
+WARN_UNUSED enum errc gateway_loop_new(struct gateway_loop **out, struct gateway *g, struct loop *l, err *e);
+/* On the loop's thread, when its server is idle: closes the connections to providers. */
+void gateway_loop_close(struct gateway_loop *gl);
+void gateway_loop_free(struct gateway_loop *gl);
+
+/* For the ready line of the log. */
+unsigned gateway_n_providers(const struct gateway *g);
+unsigned gateway_n_keys(const struct gateway *g);
+
+#endif

@@ -1,0 +1,79 @@
+/* internal.h - what the files of the gateway share: its state, the calls of a loop, their metrics. Private to src/gateway.
+ */
+#ifndef GATEWAY_INTERNAL_H
+#define GATEWAY_INTERNAL_H
+
+#include "base/arena.h"
+#include "gateway/gateway.h"
+#include "gateway/journal.h"
+#include "gateway/observe.h"
+#include "gateway/request.h"
+#include "gateway/snapshot.h"
+
+#define OUT_SLICES_MAX 56
+
+struct gateway {
+    struct snapshot *snapshot;
+    struct journal *journal;
+    bool is_strict;
+    size_t event_max;       /* limits.stream_event_bytes */
+    size_t answer_max;      /* limits.answer_bytes */
+    unsigned n_loops;
+    struct gateway_loop **loops;
+    struct gateway_metrics *metrics;
+};
+
+struct call;
+
+/* Answers whose last bytes wait for their record to be written. */
+struct call_list {
+    struct call *first, **last;
+};
+static inline void call_list_init(struct call_list *l) { *l = (struct call_list){NULL, &l->first}; }
+
+struct gateway_loop {
+    struct gateway *gateway;
+    struct loop *loop;
+    struct journal_writer *writer;
+    struct client_pool *pools;  /* one per provider */
+    struct call_list ending;    /* their records are in the batch of this turn */
+    struct call_list releasing; /* written, being let go */
+    struct call_list syncing;   /* strict: written, not yet synced */
+    struct call *spare;         /* freed calls, kept for the next */
+    unsigned n_spare;
+    unsigned n_open;            /* calls admitted and not yet recorded */
+    bool has_failed_flush;      /* a batch was lost: every answer that waits in `ending` must break off */
+    struct loop_task synced;    /* posted by the journal thread */
+    _Atomic bool is_synced_posted;
+    /* scratch of the read in progress: what goes to the client */
+    struct buf head;            /* an answer's head */
+    str body[OUT_SLICES_MAX];
+    unsigned n_body;
+    size_t body_len;
+    struct buf request_head;    /* scratch for the head of a request to a provider */
+    struct map metric_sets;     /* labels -> struct metric_set */
+    struct arena metric_arena;
+};
+
+/* --- metrics.c --- */
+struct metric_set;
+struct gateway_metrics *gateway_metrics_new(void);
+void gateway_metrics_free(struct gateway_metrics *m);
+void gateway_metrics_started(struct gateway_loop *gl);
+void gateway_metrics_record(struct gateway_loop *gl, const struct usage_record *r);
+/* Once a turn: what the loop itself measured. */
+void gateway_metrics_loop(struct gateway_loop *gl);
+void gateway_metrics_journal_failed(struct gateway_loop *gl);
+
+/* --- call.c --- */
+void call_start(struct gateway_loop *gl, struct http_conn *c, enum dialect d, const struct http_request *r);
+/* At the end of a turn: writes the records of the turn and lets the ends of their answers go. */
+void calls_end_turn(struct gateway_loop *gl);
+/* Strict mode: lets go what has been synced. */
+void calls_release_synced(struct gateway_loop *gl);
+void calls_free_spare(struct gateway_loop *gl);
+
+/* An error in a dialect's shape, with its fields. */
+void gateway_refuse(struct http_conn *c, enum dialect d, const struct dialect_error *x);
+
+#endif

@@ -1,0 +1,16 @@
+/* Wires the rooms together and nothing else. */
+#include "cli/cli.h"
+#include "core/ops.h"
+#include "gateway/gateway.h"
+#include "net/options.h"
+
+int main(int argc, char **argv)
+{
+    static const struct option_table *const tables[] = {&net_options, &core_options, &gateway_options};
+    static const struct cli_app app = {
+        .tables = tables,
+        .n_tables = LENGTH_OF(tables),
+        .check = gateway_config_check,
+    };
+    return cli_main(&app, argc, argv);
+}
