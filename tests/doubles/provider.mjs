@@ -145,7 +145,6 @@ export class Provider {
     this.key = key;
     this.act = act;
     this.queue = [];
-    this.answered = 0;
     this.wire = new WireServer({ onRequest: (x) => this.#answer(x), tlsOptions });
     this.scheme = tlsOptions ? 'https' : 'http';
   }
@@ -291,7 +290,7 @@ export class Provider {
     }
     if (framing === 'chunked') socket.write('0\r\n\r\n');
     await Promise.race([drained(socket), x.closed]);
-    this.answered++;
+    x.isAnswered = true;
     return framing !== 'close';
   }
 }

@@ -30,7 +30,8 @@ export class Exchange {
     this.body = Buffer.alloc(0);
     this.receivedAt = 0; // performance.now() when the body was complete
     this.clientClosedAt = 0; // performance.now() when the peer closed before we had finished; 0 = it did not
-    this.isFinished = false;
+    this.isFinished = false; // the handler is done with it
+    this.isAnswered = false; // the whole answer was written
     this.closed = new Promise((resolve) => (this.onClosed = resolve));
   }
 

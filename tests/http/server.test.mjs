@@ -46,7 +46,6 @@ describe('small endpoints', { skip: NO_BINARY }, () => {
     }
     const one = (await get(scene, '/v1/models/gpt-4o-mini', bearer())).json();
     assert.equal(one.id, 'gpt-4o-mini');
-    assert.equal((await get(scene, '/v1/models/no-such-model', bearer())).status, 404);
   });
 
   test('GET /v1/models in Anthropic\'s shape', async () => {
@@ -149,7 +148,6 @@ describe('starting', { skip: NO_BINARY }, () => {
     await fails(t, 'providers:\n  - name: a\n    kind: opneai\n', { code: 2, says: /catalyst\.yaml:3.*opneai/s });
     await fails(t, 'providers: [\n', { code: 2, says: /catalyst\.yaml/ });
     await fails(t, { providers: [provider, provider] }, { code: 2, says: /openai/ });
-    await fails(t, { providers: [provider], keys: [{ name: 'a', key: 'cvk_wrong' }] }, { code: 2, says: /key/ });
     await fails(t, { providers: [provider], keys: [{ name: 'a', key: makeKey('cat') }] }, { code: 2, says: /cvk_/ });
     await fails(t, { providers: [{ ...provider, api_key: undefined, api_key_env: 'NO_SUCH_VARIABLE_HERE' }] }, { code: 2, says: /NO_SUCH_VARIABLE_HERE/ });
     const shown = await fails(t, { providers: [{ ...provider, base_url: 'ftp://x' }] }, { code: 2, says: /base_url|ftp/ });

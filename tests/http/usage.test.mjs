@@ -88,9 +88,9 @@ describe('what calls cost', { skip: NO_BINARY }, () => {
   });
 
   test('rounding is half up, once per call, and large sums are exact', async () => {
-    const usage = (prompt_tokens, completion_tokens) => ({ body: { id: 'x', object: 'chat.completion', choices: [{ index: 0, message: { role: 'assistant', content: 'x' }, finish_reason: 'stop' }], usage: { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens } } });
+    const usage = (prompt_tokens, completion_tokens) => ({ body: { id: 'x', object: 'chat.completion', choices: [{ index: 0, message: { role: 'assistant', content: '' }, finish_reason: 'stop' }], usage: { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens } } });
     // Prices of 500, 499, 123,456,789,012 and 1 pico-USD per token.
-    for (const [model, input, output, cost] of [['priced-half', 1, 0, 1], ['priced-half', 0, 1, 0], ['priced-half', 1, 1, 1], ['priced-half', 1, 2, 1], ['priced-half', 2, 1, 1], ['priced-half', 2, 2, 2], ['priced-large', 1_000_000, 3, 123_456_789_012_000], ['priced-large', 72_000_000, 499, 8_888_888_808_864_000]]) {
+    for (const [model, input, output, cost] of [['priced-half', 1, 0, 1], ['priced-half', 1, 1, 1], ['priced-half', 1, 2, 1], ['priced-half', 2, 1, 1], ['priced-half', 1, 3, 2], ['priced-half', 3, 0, 2], ['priced-large', 1_000_000, 3, 123_456_789_012_000], ['priced-large', 72_000_000, 499, 8_888_888_808_864_000]]) {
       scene.double.openai.next(usage(input, output));
       const answer = await call(scene, 'chat', bodyOf('chat', { model }));
       const record = await scene.catalyst.record(answer.id);
@@ -212,7 +212,8 @@ describe('prices of the user', { skip: NO_BINARY }, () => {
   test('the configuration goes before the file, the file before the list; local kinds cost 0', async (t) => {
     const folder = temporaryFolder(t);
     const file = path.join(folder, 'prices.tsv');
-    const row = (model, unit, pico) => `openai\t${model}\t2020-01-01\t${unit}\t${pico}\n`;
+    const day = new Date().toISOString().slice(0, 10); // the newest row in force counts
+    const row = (model, unit, pico) => `openai\t${model}\t${day}\t${unit}\t${pico}\n`;
     writeFileSync(file, row('gpt-4o-mini', 'input', 1_000_000) + row('gpt-4o-mini', 'output', 2_000_000) + row('gpt-4.1-mini', 'input', 3_000_000) + row('gpt-4.1-mini', 'output', 3_000_000));
     const scene = await startGateway(t, {
       config: ({ standard, double }) => ({
