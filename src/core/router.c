@@ -36,10 +36,22 @@ static bool below(str prefix, str path)
     return str_starts(path, prefix) && (path.len == prefix.len || prefix.len == 0 || path.p[prefix.len] == '/');
 }
 
-/* The route; else NULL with *is_known_path telling 405 from 404. *mount is the table that answers for the path. */
-static const struct route *match(const struct router *r, const struct http_head *h, unsigned *mount, bool *is_known_path)
+static str allowed(enum http_method m)
 {
-    *is_known_path = false;
+    switch (m) {
+    case HTTP_GET: return S("GET, HEAD");
+    case HTTP_POST: return S("POST");
+    case HTTP_PUT: return S("PUT");
+    case HTTP_PATCH: return S("PATCH");
+    case HTTP_DELETE: return S("DELETE");
+    default: return S("");
+    }
+}
+
+/* The route; else NULL, with *allow telling the methods of a known path (405) from an unknown one (404). *mount is the table that answers for the path. */
+static const struct route *match(const struct router *r, const struct http_head *h, unsigned *mount, str *allow)
+{
+    *allow = S("");
     *mount = r->n;
     for (unsigned m = 0; m < r->n; m++) {
         const struct route_table *t = r->mounts[m].table;
@@ -52,7 +64,7 @@ static const struct route *match(const struct router *r, const struct http_head 
             if (!path_matches(route, h->path))
                 continue;
             *mount = m;
-            *is_known_path = true;
+            *allow = allowed(route->method);
             if (route->method == h->method || (route->method == HTTP_GET && h->method == HTTP_HEAD))
                 return route;
         }
@@ -72,11 +84,10 @@ static enum errc on_head(void *ctx, struct http_conn *c, const struct http_head 
 {
     const struct router *r = ctx;
     unsigned mount;
-    bool is_known_path;
-    const struct route *route = match(r, h, &mount, &is_known_path);
+    const struct route *route = match(r, h, &mount, &c->allow);
     c->route = route;
     c->principal = NULL;
-    if (!route && is_known_path)
+    if (!route && c->allow.len)
         return err_set(e, ERR_METHOD, "%.*s is not allowed on %.*s", STR(str_take(h->method_text, 20)), STR(str_take(h->path, 80)));
     if (!route)
         return err_set(e, ERR_NOT_FOUND, "there is nothing at %.*s", STR(str_take(h->path, 120)));
@@ -96,7 +107,7 @@ static void on_error(void *ctx, struct http_conn *c, const struct http_head *h, 
     const struct router *r = ctx;
     const struct route *route = c->route;
     unsigned mount = route ? mount_of(r, route) : r->n;
-    bool ignored;
+    str ignored;
     if (!route && h)
         match(r, h, &mount, &ignored);
     if (mount < r->n && r->mounts[mount].table->refuse)

@@ -289,6 +289,14 @@ static void answer_error(struct call *k, enum call_outcome outcome, const err *e
     }
 }
 
+/* No answer came: the client is told which of its providers failed, and how. */
+static void answer_upstream_error(struct call *k, const err *e)
+{
+    err named = *e;
+    err_prefix(&named, "provider '%.*s'", STR(k->provider->name));
+    answer_error(k, CALL_UPSTREAM_FAILED, &named, S(""));
+}
+
 /* --- towards the client --- */
 
 /* Sends what the read in progress has brought. With is_last the bytes are the answer's end (tail closes the framing). */
@@ -632,7 +640,7 @@ static void on_error(struct client_call *client, const err *e)
         return;
     }
     drop_out(k->gl);
-    answer_error(k, CALL_UPSTREAM_FAILED, e, S(""));
+    answer_upstream_error(k, e);
 }
 
 /* --- from the client --- */
@@ -655,6 +663,21 @@ static void on_gone(void *user)
         settle(k, CALL_CANCELLED, "client_gone");
     }
     call_free(k);
+}
+
+/* The server's stop deadline has passed. */
+static void on_stop(void *user)
+{
+    struct call *k = user;
+    err e;
+    err_set(&e, ERR_UNAVAILABLE, "Catalyst is being stopped and could not wait for this answer any longer");
+    if (k->is_finished || k->scan)
+        return;
+    client_cancel(&k->client);
+    if (k->has_head)
+        cut(k, &e);
+    else
+        answer_error(k, k->provider ? CALL_CANCELLED : CALL_REFUSED, &e, S(""));
 }
 
 static void on_drained(void *user)
@@ -770,7 +793,7 @@ static void forward(struct call *k, str body, str fields)
     k->r.provider = choice.provider->name;
     struct buf b = {.p = length, .cap = sizeof length, .max = sizeof length};
     buf_add_u64(&b, json_edit_len(&edit));
-    bool has_query = k->query.len || choice.provider->base_query.len;
+    bool has_query = k->query.p || choice.provider->base_query.len;
     slices[n++] = choice.provider->request_line[k->r.dialect];
     if (has_query) {
         slices[n++] = S("?");
@@ -786,7 +809,7 @@ static void forward(struct call *k, str body, str fields)
     n += json_edit_slices(&edit, slices + n);
     k->client = (struct client_call){.on_head = on_head, .on_data = on_data, .on_read_done = on_read_done, .on_end = on_end, .on_error = on_error};
     if (client_start(&gl->pools[choice.provider->index], &k->client, slices, n, &e) != ERR_NONE)
-        answer_error(k, CALL_UPSTREAM_FAILED, &e, S(""));
+        answer_upstream_error(k, &e);
 }
 
 static void scan_run(uv_work_t *w)
@@ -819,7 +842,7 @@ static void scan_elsewhere(struct call *k, const struct http_request *r)
     uv_work_t *w = malloc(sizeof *w);
     buf_init(&k->fields, HEAD_MAX);
     write_fields(k, r->head, &k->fields);
-    k->query = str_dup(&k->arena, r->head->query);
+    k->query = r->head->query.p ? str_dup(&k->arena, r->head->query) : r->head->query;
     if (!w || k->fields.failed || !http_take_body(k->conn, r, &k->body)) {
         free(w);
         err_code(&e, ERR_NO_MEMORY);
@@ -862,6 +885,7 @@ void call_start(struct gateway_loop *gl, struct http_conn *c, enum dialect d, co
     c->user = k;
     c->on_gone = on_gone;
     c->on_drained = on_drained;
+    c->on_stop = on_stop;
     if (r->body.len > SCAN_ON_LOOP_MAX) {
         scan_elsewhere(k, r);
         return;

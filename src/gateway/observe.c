@@ -227,7 +227,8 @@ bool observer_usage(const struct observer *o, uint64_t input_text_bytes, struct 
     if (o->has_error && !has_input && t->output == 0 && o->text_bytes == 0) return false;
     *out = *t;
     bool is_estimated = !o->has_usage;
-    if (!has_input && input_text_bytes > 0) {
+    bool is_input_reported = has_input || (o->has_usage && t->output > 0);
+    if (!is_input_reported && input_text_bytes > 0) {
         out->input = estimate(input_text_bytes);
         is_estimated = true;
     }

@@ -407,15 +407,11 @@ static const struct period *period_of(const struct entry *x, enum origin origin,
     return found;
 }
 
-/* Which of a user's row and the list's holds. */
+/* Which of a user's row and the list's holds: the user's word counts from its date on, whatever the list's dates are. */
 static const struct period *stronger(const struct period *user, const struct period *list, int32_t day)
 {
     if (!user || !list) return user ? user : list;
-    bool user_began = user->day <= day, list_began = list->day <= day;
-    if (user_began != list_began) return user_began ? user : list;
-    if (user_began) return user->day == DAY_ALWAYS || user->day >= list->day ? user : list;
-    return user->day <= list->day ? user
-                                  : list; /* before both: the earlier one, the user's when they are equal */
+    return user->day <= day ? user : list;
 }
 
 static bool find_exactly(const struct price_book *b, str provider, str source, str model, int32_t day,

@@ -1,8 +1,8 @@
 /* prices.h - what tokens cost: the embedded price list, user files on top, by date.
  *
  * Rows are `provider, model, valid_from, unit, pico` (pico-USD per token). A call is priced by the row in
- * force on its day (UTC); before the first date the earliest holds. Within one date a user's row beats the
- * embedded one; a user's row without a date is always in force and beats the embedded ones of every date.
+ * force on its day (UTC); before the first date the earliest holds. A user's row beats the embedded ones of
+ * every date from its own date on; one without a date is always in force.
  * Each unit is looked up by itself, so that a file that gives only the output price leaves the others as
  * they are. A model without rows has an unknown price, which is not 0; local kinds (Ollama, vLLM,
  * llama.cpp) are declared 0 by their kind. Loading takes about a millisecond: the list stays where it is

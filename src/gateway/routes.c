@@ -102,15 +102,9 @@ static void handle_model(void *service, struct http_conn *c, const struct route 
         return;
     }
     str name = str_of(name_bytes, len);
-    enum errc rc = ERR_MODEL_NOT_FOUND;
-    /* Any dialect will do, those that the client's own shape suggests first. */
-    static const enum dialect order[2][4] = {{DIALECT_CHAT, DIALECT_RESPONSES, DIALECT_EMBEDDINGS, DIALECT_MESSAGES},
-                                             {DIALECT_MESSAGES, DIALECT_CHAT, DIALECT_RESPONSES, DIALECT_EMBEDDINGS}};
-    for (unsigned i = 0; i < 4 && rc != ERR_NONE; i++) {
-        err other = {0};
-        rc = snapshot_route(gl->gateway->snapshot, order[is_anthropic][i], name, &choice, i ? &other : &e);
-    }
-    if (rc != ERR_NONE) {
+    if (!snapshot_names(gl->gateway->snapshot, name, &choice)) {
+        err_set(&e, ERR_MODEL_NOT_FOUND, "no provider serves the model '%.*s'; known: %.*s", STR(str_take(name, 60)),
+                STR(gl->gateway->snapshot->known_models));
         refuse(service, c, route, r->head, &e);
         return;
     }

@@ -429,9 +429,10 @@ static enum errc wrong_dialect(const struct provider *p, enum dialect d, str mod
                    STR(p->name), dialect_name(d), len ? list : "another provider (it has no dialects)");
 }
 
-enum errc snapshot_route(const struct snapshot *s, enum dialect d, str model, struct route_choice *out, err *e)
+/* By alias, by a provider's models, by "provider/model"; NULL when no rule names it. May be a provider that does not speak d. */
+static const struct provider *route_by_rule(const struct snapshot *s, enum dialect d, str *name)
 {
-    str asked = model;
+    str model = *name;
     const struct provider *p = NULL;
     const struct alias *alias = map_get(&s->aliases, model);
     if (alias) {
@@ -448,6 +449,21 @@ enum errc snapshot_route(const struct snapshot *s, enum dialect d, str model, st
             model = rest;
         }
     }
+    *name = model;
+    return p;
+}
+
+bool snapshot_names(const struct snapshot *s, str model, struct route_choice *out)
+{
+    out->model = model;
+    out->provider = route_by_rule(s, DIALECT_CHAT, &out->model);
+    return out->provider != NULL;
+}
+
+enum errc snapshot_route(const struct snapshot *s, enum dialect d, str model, struct route_choice *out, err *e)
+{
+    str asked = model;
+    const struct provider *p = route_by_rule(s, d, &model);
     if (!p)
         p = only_candidate(s, d);
     if (!p) {

@@ -65,6 +65,9 @@ struct route_choice {
  * names the right endpoint). */
 WARN_UNUSED enum errc snapshot_route(const struct snapshot *s, enum dialect d, str model, struct route_choice *out, err *e);
 
+/* Whether a rule names the model (alias, a provider's models, PROVIDER/MODEL): what GET /v1/models/NAME knows. */
+bool snapshot_names(const struct snapshot *s, str model, struct route_choice *out);
+
 /* The key of this text, or NULL. Constant time in the key's content. */
 const struct virtual_key *snapshot_key(const struct snapshot *s, str text);
 

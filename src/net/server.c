@@ -215,6 +215,7 @@ static void conn_gone(struct http_conn *c)
     void *user = c->user;
     c->on_gone = NULL;
     c->on_drained = NULL;
+    c->on_stop = NULL;
     c->user = NULL;
     conn_close(c);
     if (tell)
@@ -225,6 +226,7 @@ void http_abort(struct http_conn *c)
 {
     c->on_gone = NULL;
     c->on_drained = NULL;
+    c->on_stop = NULL;
     c->user = NULL;
     conn_close(c);
 }
@@ -401,8 +403,12 @@ void http_reply(struct http_conn *c, int status, str content_type, str extra, st
     int n = snprintf(head, sizeof head, "HTTP/1.1 %d %s\r\nDate: %.*s\r\n%.*s", status, http_reason(status), STR(date),
                      STR(connection));
     int m = has_length ? snprintf(head + n, sizeof head - (size_t)n, "Content-Length: %zu\r\n", body.len) : 0;
+    bool tells_allow = status == 405 && c->allow.len;
     str slices[] = {
         str_of(head, (size_t)(n + m)),
+        tells_allow ? S("Allow: ") : S(""),
+        tells_allow ? c->allow : S(""),
+        tells_allow ? S("\r\n") : S(""),
         content_type.len ? S("Content-Type: ") : S(""),
         content_type,
         content_type.len ? S("\r\n") : S(""),
@@ -421,6 +427,7 @@ void http_finish(struct http_conn *c, bool keeps_alive)
     c->user = NULL;
     c->on_gone = NULL;
     c->on_drained = NULL;
+    c->on_stop = NULL;
     c->was_congested = false;
     c->keeps_alive = c->keeps_alive && keeps_alive && !c->server->is_stopping;
     buf_fini(&c->body);
@@ -598,6 +605,8 @@ static bool take_body(struct http_conn *c, str *data)
             str part;
             progress = http_chunked_next(&c->chunked, data, &part, &e);
             buf_add(&c->body, part);
+            if (c->chunked.left > c->body.max - c->body.len)
+                c->body.failed = ERR_TOO_LARGE; /* the chunk's announced size tells it already */
         }
         if (progress == HTTP_BAD) {
             refuse(c, NULL, &e);
@@ -1019,9 +1028,16 @@ void server_stop(struct server *s, void (*on_idle)(struct server *s))
 
 void server_abort(struct server *s)
 {
+    bool is_first = !s->is_aborting;
+    s->is_aborting = true;
     for (struct http_conn *c = s->first, *next; c; c = next) {
         next = c->next;
-        conn_gone(c);
+        void (*stop)(void *) = c->on_stop;
+        c->on_stop = NULL;
+        if (is_first && stop)
+            stop(c->user);
+        else
+            conn_gone(c);
     }
 }
 

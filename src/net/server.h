@@ -64,7 +64,7 @@ struct server {
     void *ctx;                       /* of the handler */
     uv_poll_t listener;
     int listen_fd;
-    bool is_listening, is_stopping, is_accept_paused;
+    bool is_listening, is_stopping, is_aborting, is_accept_paused;
     struct wheel_timer accept_pause;
     struct http_conn *first;         /* all open connections */
     struct http_conn *spare;         /* freed ones, kept for the next */
@@ -114,12 +114,14 @@ struct http_conn {
     usec arrived_us, arrived_mono_us;
     struct decode_job *job;
     struct in6_addr peer;   /* IPv4 as mapped address */
+    str allow;              /* what a 405 says about the path */
     const void *route, *principal; /* of the request in progress: what on_head found out, for on_request */
     uint64_t n_requests;
     /* of the exchange in progress, set by the handler in on_request, cleared by http_finish */
     void *user;
     void (*on_gone)(void *user);    /* the client went away: nothing can be answered any more; the connection is closed */
     void (*on_drained)(void *user); /* no longer congested */
+    void (*on_stop)(void *user);    /* the stop deadline has passed: the answer must end now, with an error if it is not complete */
 };
 
 WARN_UNUSED enum errc server_shared_init(struct server_shared *s, err *e);
@@ -135,7 +137,7 @@ WARN_UNUSED enum errc server_start(struct server *s, struct loop *l, struct serv
                                    const struct http_handler *handler, void *ctx, err *e);
 /* Stops accepting; idle connections close, busy ones after their answer. on_idle (may be NULL) follows, at once when there are none. */
 void server_stop(struct server *s, void (*on_idle)(struct server *s));
-/* Closes whatever is still open (the stop deadline has passed). */
+/* The stop deadline has passed: handlers end their answers (on_stop), everything else is closed. Called again, closes what is still open. */
 void server_abort(struct server *s);
 void server_fini(struct server *s);
 

@@ -24,7 +24,10 @@ static void apply(struct sock *s);
 static void on_poll(uv_poll_t *h, int status, int events)
 {
     struct sock *s = h->data;
-    bool can_read = events & (UV_READABLE | UV_DISCONNECT), can_write = events & UV_WRITABLE;
+    /* After an error (a reset, say) libuv has stopped watching and tells no direction: the owner's next read or write finds it. */
+    if (status < 0)
+        s->polled = 0;
+    bool can_read = status < 0 || (events & (UV_READABLE | UV_DISCONNECT)), can_write = status < 0 || (events & UV_WRITABLE);
     if (s->read_wants_write && can_write)
         can_read = true;
     if (s->write_wants_read && can_read)
