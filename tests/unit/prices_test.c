@@ -181,7 +181,7 @@ static void a_call_is_priced_by_the_row_of_its_day(void **state)
     assert_int_equal(pico(b, "acme", "acme", "m", "2026-03-05", PRICE_CACHE_READ), -1);
 }
 
-static void a_users_row_beats_the_embedded_one_of_the_same_or_an_earlier_date(void **state)
+static void a_users_row_beats_the_embedded_ones_from_its_date_on(void **state)
 {
     (void)state;
     struct price_book *b = load_with("", "openai\tgpt-4o\t2026-08-21\tinput\t1\n" /* the list's own date */
@@ -190,11 +190,11 @@ static void a_users_row_beats_the_embedded_one_of_the_same_or_an_earlier_date(vo
                                          "openai\tgpt-4o-mini\t\tinput\t4\n");
     assert_int_equal(input_of(b, "p", "openai", "gpt-4o", "2026-11-24"), 1);
     assert_int_equal(input_of(b, "p", "openai", "gpt-4o", "2027-01-01"), 2);
-    assert_int_equal(input_of(b, "p", "openai", "gpt-4o", "2026-01-01"), 1);
+    assert_int_equal(input_of(b, "p", "openai", "gpt-4o", "2026-01-01"), 2500000); /* not yet the user's */
     assert_int_equal(pico(b, "p", "openai", "gpt-4o", "2026-11-24", PRICE_OUTPUT), 10000000); /* untouched */
-    /* an earlier one ends when the list's row begins */
+    /* the list's later date does not end it */
     assert_int_equal(input_of(b, "p", "openai", "o3", "2026-02-01"), 3);
-    assert_int_equal(input_of(b, "p", "openai", "o3", "2026-11-24"), 2000000);
+    assert_int_equal(input_of(b, "p", "openai", "o3", "2026-11-24"), 3);
     /* one without a date always holds */
     assert_int_equal(input_of(b, "p", "openai", "gpt-4o-mini", "2026-11-24"), 4);
     assert_int_equal(input_of(b, "p", "openai", "gpt-4o-mini", "2000-01-01"), 4);
@@ -444,7 +444,7 @@ int main(void)
         PRICES_TEST(an_unknown_model_has_no_price_and_that_is_not_zero),
         PRICES_TEST(dated_and_prefixed_names_fall_back_to_the_plain_one),
         PRICES_TEST(a_call_is_priced_by_the_row_of_its_day),
-        PRICES_TEST(a_users_row_beats_the_embedded_one_of_the_same_or_an_earlier_date),
+        PRICES_TEST(a_users_row_beats_the_embedded_ones_from_its_date_on),
         PRICES_TEST(the_configuration_beats_the_file_and_the_configured_name_beats_the_source),
         PRICES_TEST(a_file_of_json_lines_is_read_exactly),
         PRICES_TEST(bad_rows_are_errors_with_file_and_line),
