@@ -9,6 +9,8 @@
 //   - double.act, for all requests (an object, or a function of the exchange),
 //   - the default: a tool call when tools are offered and no result of one is among the messages, else plain text.
 //
+// raw      bytes to write in place of an answer; the connection is closed behind them unless `keeps` is set
+// early    answers when the head has come and reads no body
 // deliver  'events' (a write per event, the default), 'whole', 'bytes' (a write per byte), or a number (two writes, split there)
 // framing  'chunked', 'length' or 'close'; by default streams are chunked, bodies have a length
 // fault    drop         the socket is closed before the head        reset       ... with RST
@@ -145,7 +147,7 @@ export class Provider {
     this.key = key;
     this.act = act;
     this.queue = [];
-    this.wire = new WireServer({ onRequest: (x) => this.#answer(x), tlsOptions });
+    this.wire = new WireServer({ onRequest: (x) => this.#answer(x), onHead: (x) => this.#answerEarly(x), tlsOptions });
     this.scheme = tlsOptions ? 'https' : 'http';
   }
 
@@ -191,6 +193,13 @@ export class Provider {
     return act ?? {};
   }
 
+  #answerEarly(x) {
+    if (!this.queue[0]?.early) return false;
+    const { raw } = this.queue.shift();
+    x.socket.end(raw);
+    return true;
+  }
+
   async #answer(x) {
     const route = ROUTES.find(([method, path]) => method === x.method && x.path.endsWith(path));
     const dialect = route?.[2] ?? (x.header('anthropic-version') ? 'messages' : 'chat');
@@ -214,6 +223,7 @@ export class Provider {
     }
     const act = this.#choose(x, dialect, body);
     x.act = act;
+    if (act.raw !== undefined) return x.socket.write(act.raw), act.keeps === true;
     const fault = act.fault === undefined ? undefined : String(act.fault);
     if (fault === 'drop') return x.socket.destroy(), false;
     if (fault === 'reset') return x.socket.resetAndDestroy(), false;
@@ -280,6 +290,7 @@ export class Provider {
         if (act.fault === 'stall') return await x.closed, false;
         if (act.fault === 'cut') return await fin(socket), false;
         if (act.fault === 'reset-mid') return await turn(), await turn(), socket.resetAndDestroy(), false;
+        if (act.fault === 'short' && framing === 'length') return false;
         if (act.fault === 'short') break;
       }
       if (act.gate && i === after) await Promise.race([act.gate, x.closed]);

@@ -205,7 +205,7 @@ export async function startGateway(t, { config = {}, openai = {}, anthropic = {}
   };
   const key = makeKey();
   const standard = {
-    loops: 1,
+    loops: 2,
     providers: [
       { name: 'openai', kind: 'openai', base_url: double.openai.openaiUrl, api_key: double.openai.key ?? 'unused' },
       { name: 'anthropic', kind: 'anthropic', base_url: double.anthropic.origin, api_key: double.anthropic.key ?? 'unused' },
