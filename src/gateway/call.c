@@ -825,8 +825,10 @@ static void scanned(uv_work_t *w, int status)
     free(w);
     k->scan = NULL;
     if (!k->conn) { /* the client left meanwhile */
+        struct gateway_loop *gl = k->gl;
         settle(k, CALL_CANCELLED, "client_gone");
         call_free(k);
+        calls_end_turn(gl); /* when the server stops, this may be the loop's last turn */
         return;
     }
     if (k->scan_error.code != ERR_NONE)
