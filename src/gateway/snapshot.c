@@ -466,6 +466,8 @@ enum errc snapshot_route(const struct snapshot *s, enum dialect d, str model, st
     const struct provider *p = route_by_rule(s, d, &model);
     if (!p)
         p = only_candidate(s, d);
+    if (!p && s->n_providers == 1 && !s->providers[0].has_own_models)
+        p = &s->providers[0]; /* it would be the one, in another dialect */
     if (!p) {
         if (!s->n_providers)
             return err_set(e, ERR_MODEL_NOT_FOUND, "no provider is configured: add one under providers: in catalyst.yaml");
