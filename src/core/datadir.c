@@ -16,8 +16,7 @@ static enum errc path_in(char out[PATH_LEN], const char *dir, const char *name, 
     return n > 0 && n < PATH_LEN ? ERR_NONE : err_set(e, ERR_CONFIG, "the data folder's path is too long");
 }
 
-/* mkdir -p, each new folder only for its owner. */
-static enum errc make_folder(const char *dir, err *e)
+enum errc datadir_make(const char *dir, err *e)
 {
     char path[PATH_LEN];
     size_t len = strlen(dir);
@@ -83,7 +82,7 @@ static enum errc check_version(const char *dir, err *e)
 enum errc datadir_open(const char *dir, int *lock_fd, err *e)
 {
     char path[PATH_LEN];
-    enum errc rc = make_folder(dir, e);
+    enum errc rc = datadir_make(dir, e);
     if (rc == ERR_NONE)
         rc = path_in(path, dir, "lock", e);
     if (rc != ERR_NONE)

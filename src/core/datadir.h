@@ -10,7 +10,9 @@
 
 #define DATADIR_VERSION 1
 
-/* Makes the folder (0700) if need be and takes the lock; *lock_fd stays open as long as the folder is used. ERR_BUSY: another server has it;
+/* mkdir -p; new folders are only for their owner (0700). */
+WARN_UNUSED enum errc datadir_make(const char *dir, err *e);
+/* Makes the folder if need be and takes the lock; *lock_fd stays open as long as the folder is used. ERR_BUSY: another server has it;
  * ERR_CONFIG: a newer release wrote it; ERR_IO, ERR_DISK_FULL. */
 WARN_UNUSED enum errc datadir_open(const char *dir, int *lock_fd, err *e);
 
