@@ -1,4 +1,5 @@
-/* init.c - `catalyst init`: a commented configuration with one fresh key where there is none, and what to do next. */
+/* init.c - `catalyst init`: a commented configuration with one fresh key where there is none, and what to do
+ * next. An existing file is never changed. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -7,164 +8,243 @@
 #include <unistd.h>
 
 #include "base/keytext.h"
-#include "base/random.h"
 #include "cli/cli.h"
 #include "core/datadir.h"
+#include "net/url.h"
 
 #define PATH_LEN 4096
 #define TEXT_MAX (64u << 10)
+#define CONFIG_ARENA_LIMIT (64u << 20)
+#define DEFAULT_ADDRESS "127.0.0.1:8080"
+
+/* An example line is "#" before what would stand there, indentation included; prose is "# ". tests/http/init
+ * takes the "#" away from every example and checks the result. */
+static const char before_address[] =
+    "# Catalyst's configuration. docs/configuration.md explains every key; `catalyst config check` tells "
+    "what is\n"
+    "# wrong with this file, `catalyst config show --origin` what is in force. It is read when the server "
+    "starts.\n"
+    "#\n"
+    "# Where no single space follows the # it is an example that is off: to use it take away the # and "
+    "nothing else,\n"
+    "# for the spaces behind it are its indentation.\n"
+    "\n"
+    "# Where Catalyst listens. Any address but the loopback needs tls, or a proxy in front that does the "
+    "TLS.\n"
+    "listen:\n"
+    "  address: \"";
 
 static const char before_key[] =
-    "# Catalyst's configuration. `catalyst config check` tests it, `catalyst config show --origin` shows what is in force,\n"
-    "# docs/configuration.md lists every key. After a change, restart the server.\n"
+    "\"\n"
+    "#  behind_tls_proxy: true\n"
     "\n"
-    "# Where Catalyst listens. Anything but the loopback needs tls: {cert: FILE, key: FILE}.\n"
-    "listen:\n"
-    "  address: 127.0.0.1:8080\n"
+    "# The certificate that clients are shown (PEM). Paths are relative to the folder of this file.\n"
+    "#tls:\n"
+    "#  cert: server.pem\n"
+    "#  key: server.key\n"
     "\n"
-    "# Model providers: take the \"# \" away from the lines of one, or write your own. A key is better kept in a variable\n"
-    "# (api_key_env) or a file (api_key_file) than in api_key.\n"
+    "# Model providers. The kind knows the address, the dialects, the usual model names and the price list; "
+    "all of\n"
+    "# them can be given. A key stands in a variable (api_key_env), a file (api_key_file) or here "
+    "(api_key).\n"
+    "# Kinds: openai anthropic azure gemini openrouter ollama vllm llamacpp xai mistral groq deepseek "
+    "together\n"
+    "# fireworks cerebras moonshot deepinfra, and compatible for any other server that speaks OpenAI's "
+    "dialect.\n"
     "#providers:\n"
     "#  - {name: openai, kind: openai, api_key_env: OPENAI_API_KEY}\n"
     "#  - {name: anthropic, kind: anthropic, api_key_env: ANTHROPIC_API_KEY}\n"
-    "#  - {name: ollama, kind: ollama, base_url: \"http://127.0.0.1:11434/v1\"}\n"
-    "#  - {name: other, kind: compatible, base_url: \"https://models.example.com/v1\", models: [\"my-*\"]}\n"
+    "#  - {name: ollama, kind: ollama}\n"
+    "#  - name: other\n"
+    "#    kind: compatible\n"
+    "#    base_url: https://models.example.com/v1\n"
+    "#    api_key_env: OTHER_API_KEY\n"
+    "#    models: [\"my-*\"]\n"
+    "#    prices: {my-model: {input: \"0.50\", output: \"1.50\"}}\n"
     "\n"
-    "# Other names for models: NAME: MODEL or NAME: PROVIDER/MODEL.\n"
+    "# Other names for models: NAME: MODEL, or NAME: PROVIDER/MODEL.\n"
     "#aliases:\n"
     "#  fast: gpt-4o-mini\n"
-    "#  smart: anthropic/claude-opus-4-5\n"
+    "#  smart: anthropic/claude-sonnet-4-5\n"
     "\n"
-    "# Keys that clients call Catalyst with; `catalyst key new --name NAME` makes more.\n"
+    "# The keys that clients call Catalyst with. `catalyst key new --name NAME` makes more; with key_sha256 "
+    "instead\n"
+    "# of key the file holds nothing that could be used. The project is what their calls are booked on.\n"
     "keys:\n"
     "  - name: first\n"
+    "    project: default\n"
     "    key: ";
 
-static const char after_key[] =
-    "\n"
-    "    project: default\n"
-    "\n"
-    "# Limits and time-outs have sound defaults; two that are often changed:\n"
-    "#limits:\n"
-    "#  gateway_body_bytes: 32MiB\n"
-    "#upstream:\n"
-    "#  first_byte_timeout_ms: 10m\n"
-    "\n"
-    "# strict: true syncs every call's record to disk before its answer ends (safe against power cuts, slower).\n"
-    "#journal:\n"
-    "#  strict: true\n";
+static const char after_key[] = "\n"
+                                "\n"
+                                "# What a client may send and how slow it may be.\n"
+                                "#limits:\n"
+                                "#  gateway_body_bytes: 32MiB\n"
+                                "#  connections: 20000\n"
+                                "\n"
+                                "# How long a provider may take.\n"
+                                "#upstream:\n"
+                                "#  connect_timeout_ms: 10s\n"
+                                "#  first_byte_timeout_ms: 10m\n"
+                                "\n"
+                                "# The usage journal. strict waits for the disk before an answer ends: a "
+                                "power cut then loses no call either.\n"
+                                "#journal:\n"
+                                "#  strict: true\n"
+                                "\n"
+                                "# /metrics is open to clients on this machine; others need this token.\n"
+                                "#metrics:\n"
+                                "#  token: choose-a-long-random-text\n"
+                                "\n"
+                                "# The log, JSON lines on standard error: debug, info, warn, error or off.\n"
+                                "#log:\n"
+                                "#  level: info\n"
+                                "\n"
+                                "# Event loops; 0 is one for each core.\n"
+                                "#loops: 0\n";
 
 /* Writes the file whole or not at all, readable only by its owner. */
-static enum errc write_file(const char *path, const struct buf *text, err *e)
+static enum errc write_file(const char *path, str text, err *e)
 {
-    char temporary[PATH_LEN + 4];
-    snprintf(temporary, sizeof temporary, "%s.new", path);
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return err_errno(e, ERR_IO, errno, "writing %s", temporary);
+    char temporary[PATH_LEN + 8];
+    snprintf(temporary, sizeof temporary, "%s.XXXXXX", path);
+    int fd = mkostemp(temporary, O_CLOEXEC); /* 0600 */
+    if (fd < 0) return err_errno(e, ERR_IO, errno, "writing %s", path);
     errno = ENOSPC; /* what a short write means */
-    bool is_written = write(fd, text->p, text->len) == (ssize_t)text->len && fsync(fd) == 0;
+    bool is_written = write(fd, text.p, text.len) == (ssize_t)text.len && fsync(fd) == 0;
+    /* link, unlike rename, never replaces a file that appeared meanwhile. */
+    is_written = is_written && link(temporary, path) == 0;
     int number = errno;
     close(fd);
-    /* link, unlike rename, never replaces a file that appeared meanwhile */
-    if (is_written && link(temporary, path) < 0) {
-        is_written = false;
-        number = errno;
-    }
     unlink(temporary);
     return is_written ? ERR_NONE : err_errno(e, ERR_IO, number, "writing %s", path);
 }
 
-static enum errc write_configuration(const char *path, err *e)
+static enum errc write_configuration(const char *path, const char *address, const char *key, err *e)
 {
     struct buf text;
-    char key[KEYTEXT_LEN + 1];
     buf_init(&text, TEXT_MAX);
+    buf_add(&text, str_c(before_address));
+    buf_add(&text, str_c(address));
     buf_add(&text, str_c(before_key));
-    buf_add(&text, keytext_make("cvk", key));
+    buf_add(&text, str_c(key));
     buf_add(&text, str_c(after_key));
-    enum errc rc = buf_err(&text) == ERR_NONE ? write_file(path, &text, e) : err_code(e, buf_err(&text));
-    explicit_bzero(key, sizeof key);
-    if (text.p)
-        explicit_bzero(text.p, text.cap);
+    enum errc code = buf_err(&text) ? err_code(e, buf_err(&text)) : write_file(path, buf_str(&text), e);
+    if (text.p) explicit_bzero(text.p, text.cap);
     buf_fini(&text);
-    return rc;
+    return code;
 }
 
-/* The first literal key of the file's keys:, for the hints; empty when they are given as hashes. */
-static str first_key(const struct config *c)
+/* "http://127.0.0.1:8080" as a client on this machine reaches the server. */
+static void write_origin(struct buf *out, const struct config *c)
 {
-    const struct json *keys = config_tree(c, "keys");
-    const struct json *key = keys && keys->child ? json_get(keys->child, S("key")) : NULL;
-    return key ? key->text : S("");
-}
-
-static void write_hints(struct buf *out, const char *path, const struct config *c)
-{
-    str address = config_text(c, "listen.address"), key = first_key(c);
-    const struct json *providers = config_tree(c, "providers");
-    bool has_tls = config_text(c, "tls.cert").len > 0;
-    const char *scheme = has_tls ? "https" : "http";
-    if (!key.len)
-        key = S("KEY");
-    buf_addf(out, "\nWhat to do next:\n");
-    if (!providers || !providers->n)
-        buf_addf(out,
-                 "1. Add a provider to %s and restart; a cloud one by its key, or a local one without:\n"
-                 "     providers:\n"
-                 "       - {name: openai, kind: openai, api_key_env: OPENAI_API_KEY}\n"
-                 "       - {name: ollama, kind: ollama}\n"
-                 "2. Call it:\n",
-                 path);
+    str host, address = config_text(c, "listen.address");
+    uint16_t port;
+    buf_addf(out, "%s://", config_text(c, "tls.cert").len ? "https" : "http");
+    bool is_any = url_parse_listen(address, &host, &port, NULL) == ERR_NONE &&
+                  (!host.len || str_eq(host, S("0.0.0.0")) || str_eq(host, S("::")));
+    if (is_any)
+        buf_addf(out, "127.0.0.1:%u", port);
     else
-        buf_addf(out, "Call it:\n");
+        buf_add(out, address);
+}
+
+/* key is the fresh key's text, or "KEY" to be filled in: an existing file's secrets are not printed. */
+static void write_hints(struct buf *out, const struct cli_args *args, const char *path,
+                        const struct config *c, const char *key)
+{
+    const struct json *providers = config_tree(c, "providers");
+    bool has_provider = providers && providers->n > 0;
+    const char *program = program_invocation_name, *data = cli_flag(args, "--data");
+    struct buf origin;
+    buf_init(&origin, PATH_LEN);
+    write_origin(&origin, c);
+    str at = buf_str(&origin);
+    if (!has_provider)
+        buf_addf(out,
+                 "\nAdd a provider to %s and start Catalyst again; a cloud one by its key,\n"
+                 "    providers:\n"
+                 "      - {name: openai, kind: openai, api_key_env: OPENAI_API_KEY}\n"
+                 "or a local one without:\n"
+                 "    providers:\n"
+                 "      - {name: ollama, kind: ollama}\n",
+                 path);
+    buf_addf(out, "\n%s\n", has_provider ? "Call it:" : "Then call it:");
     buf_addf(out,
-             "   curl          curl %s://%.*s/v1/chat/completions -H 'Authorization: Bearer %.*s' -H 'Content-Type: application/json' "
-             "-d '{\"model\":\"gpt-4o-mini\",\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}'\n",
-             scheme, STR(address), STR(key));
-    buf_addf(out, "   OpenAI SDK    OPENAI_BASE_URL=%s://%.*s/v1 OPENAI_API_KEY=%.*s\n", scheme, STR(address), STR(key));
-    buf_addf(out, "   Claude Code   ANTHROPIC_BASE_URL=%s://%.*s ANTHROPIC_AUTH_TOKEN=%.*s claude\n", scheme, STR(address), STR(key));
+             "  curl         curl %.*s/v1/chat/completions -H 'Authorization: Bearer %s' --json "
+             "'{\"model\":\"%s\",\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}'\n",
+             STR(at), key, has_provider ? "MODEL" : "gpt-4o-mini");
+    buf_addf(out, "  OpenAI SDK   OPENAI_BASE_URL=%.*s/v1 OPENAI_API_KEY=%s\n", STR(at), key);
+    buf_addf(out, "  Claude Code  ANTHROPIC_BASE_URL=%.*s ANTHROPIC_AUTH_TOKEN=%s claude\n", STR(at), key);
     buf_addf(out,
-             "   Codex         CATALYST_KEY=%.*s codex -c model_provider=catalyst -c 'model_providers.catalyst={name=\"Catalyst\","
-             "base_url=\"%s://%.*s/v1\",env_key=\"CATALYST_KEY\",wire_api=\"responses\"}'\n",
-             STR(key), scheme, STR(address));
-    buf_addf(out, "   See it        catalyst requests --follow; catalyst usage --by model\n\n");
+             "  Codex        CATALYST_KEY=%s codex -c model_provider=catalyst -c 'model_providers.catalyst={"
+             "name=\"Catalyst\",base_url=\"%.*s/v1\",env_key=\"CATALYST_KEY\",wire_api=\"responses\"}'\n",
+             key, STR(at));
+    const char *flag = data ? " --data " : "";
+    buf_addf(out, "\nSee every call:        %s requests --follow%s%s\n", program, flag, data ? data : "");
+    buf_addf(out, "Sum tokens and cost:   %s usage --by model%s%s\n\n", program, flag, data ? data : "");
+    buf_fini(&origin);
+}
+
+/* Makes the file when there is none. */
+static enum errc make(const struct cli_args *args, const char *path, const char *key, bool *is_made, err *e)
+{
+    const char *address = cli_flag(args, "--listen");
+    str host;
+    uint16_t port;
+    *is_made = false;
+    if (address && url_parse_listen(str_c(address), &host, &port, e) != ERR_NONE) {
+        err_prefix(e, "--listen");
+        return e->code = ERR_USAGE;
+    }
+    if (access(path, F_OK) == 0) return ERR_NONE;
+    if (errno != ENOENT) return err_errno(e, ERR_IO, errno, "looking for %s", path);
+    enum errc code = cli_flag(args, "--config") ? ERR_NONE : datadir_make(cli_data_dir(args), e);
+    if (!code) code = write_configuration(path, address ? address : DEFAULT_ADDRESS, key, e);
+    *is_made = !code;
+    return code;
 }
 
 static int run(const struct cli_app *app, const struct cli_args *args)
 {
-    const char *dir = cli_data_dir(args);
-    char path[PATH_LEN];
+    const char *given = cli_flag(args, "--config");
+    char path[PATH_LEN], key[KEYTEXT_LEN + 1];
     struct arena a;
     struct config *config = NULL;
     struct buf out;
     err e = {0};
-    int n = snprintf(path, sizeof path, "%s/catalyst.yaml", dir), code;
-    arena_init(&a, 64u << 20, 64u << 10);
+    bool is_made = false;
+    int n = given ? snprintf(path, sizeof path, "%s", given)
+                  : snprintf(path, sizeof path, "%s/catalyst.yaml", cli_data_dir(args));
+    arena_init(&a, CONFIG_ARENA_LIMIT, 0);
     buf_init(&out, TEXT_MAX);
-    if (n < 0 || (size_t)n >= sizeof path) {
-        err_set(&e, ERR_USAGE, "the data folder's path is too long");
-    } else if (access(path, F_OK) == 0) {
-        buf_addf(&out, "Using the configuration %s\n", path);
-    } else if (datadir_make(dir, &e) == ERR_NONE && write_configuration(path, &e) == ERR_NONE) {
-        buf_addf(&out, "Wrote %s with one fresh key and no provider yet\n", path);
-    }
-    if (e.code == ERR_NONE && cli_config(app, args, &a, &config, &e) == ERR_NONE)
-        write_hints(&out, path, config);
-    code = e.code == ERR_NONE ? cli_print(&out) : cli_fail(&e);
-    if (out.p)
-        explicit_bzero(out.p, out.cap);
+    keytext_make("cvk", key);
+    enum errc code = n < 0 || (size_t)n >= sizeof path ? err_set(&e, ERR_USAGE, "the path is too long")
+                                                       : make(args, path, key, &is_made, &e);
+    if (!code) code = cli_config(app, args, &a, &config, &e);
+    if (!code && is_made)
+        buf_addf(&out, "Wrote %s, readable only by you, with one fresh key and no provider yet.\n", path);
+    else if (!code)
+        buf_addf(&out, "Using %s. KEY stands for one of its keys, MODEL for a model of a provider.\n", path);
+    if (!code) write_hints(&out, args, path, config, is_made ? key : "KEY");
+    int exit_code = code ? cli_fail(&e) : cli_print(&out);
+    explicit_bzero(key, sizeof key);
+    if (out.p) explicit_bzero(out.p, out.cap);
     buf_fini(&out);
     arena_fini(&a);
-    return code;
+    return exit_code;
 }
 
-static const struct flag flags[] = {CLI_CONFIG_FLAGS};
+static const struct flag flags[] = {
+    CLI_DATA_FLAG,
+    {"--config", "FILE", NULL, "the file to write (default: DIR/catalyst.yaml)"},
+    {"--listen", "HOST:PORT", "listen.address", "the address that it says (default: 127.0.0.1:8080)"},
+};
 
 const struct command cmd_init = {
     .name = "init",
     .arguments = "",
-    .meaning = "writes a commented configuration with a fresh key where there is none, and says what to do next",
+    .meaning = "writes a commented configuration where there is none, and says what to do next",
     .flags = flags,
     .n_flags = LENGTH_OF(flags),
     .run = run,
