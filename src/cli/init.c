@@ -155,7 +155,7 @@ static void write_hints(struct buf *out, const struct cli_args *args, const char
 {
     const struct json *providers = config_tree(c, "providers");
     bool has_provider = providers && providers->n > 0;
-    const char *program = program_invocation_name, *data = cli_flag(args, "--data");
+    const char *program = program_invocation_name, *data = cli_data_dir(args);
     struct buf origin;
     buf_init(&origin, PATH_LEN);
     write_origin(&origin, c);
@@ -180,9 +180,10 @@ static void write_hints(struct buf *out, const struct cli_args *args, const char
              "  Codex        CATALYST_KEY=%s codex -c model_provider=catalyst -c 'model_providers.catalyst={"
              "name=\"Catalyst\",base_url=\"%.*s/v1\",env_key=\"CATALYST_KEY\",wire_api=\"responses\"}'\n",
              key, STR(at));
-    const char *flag = data ? " --data " : "";
-    buf_addf(out, "\nSee every call:        %s requests --follow%s%s\n", program, flag, data ? data : "");
-    buf_addf(out, "Sum tokens and cost:   %s usage --by model%s%s\n\n", program, flag, data ? data : "");
+    bool is_default = strcmp(data, "./data") == 0 && !getenv("CATALYST_DATA");
+    const char *flag = is_default ? "" : " --data ", *dir = is_default ? "" : data;
+    buf_addf(out, "\nSee every call:        %s requests --follow%s%s\n", program, flag, dir);
+    buf_addf(out, "Sum tokens and cost:   %s usage --by model%s%s\n\n", program, flag, dir);
     buf_fini(&origin);
 }
 

@@ -53,6 +53,7 @@ struct gateway_loop {
     struct buf request_head;    /* scratch for the head of a request to a provider */
     struct map metric_sets;     /* labels -> struct metric_set */
     struct arena metric_arena;
+    struct stat_series *longest_turn; /* of this loop */
 };
 
 /* --- metrics.c --- */

@@ -10,8 +10,8 @@ static const int64_t duration_bounds[] = {5000,    10000,   25000,    50000,    
 #define STATUS_KEPT 8
 
 struct gateway_metrics {
-    struct stat *calls, *tokens, *cost, *unknown_cost, *estimated, *duration, *first_byte, *bytes;
-    struct stat_series *open, *journal_failures, *stalls, *longest_turn;
+    struct stat *calls, *tokens, *cost, *unknown_cost, *estimated, *duration, *first_byte, *bytes, *longest_turn;
+    struct stat_series *open, *journal_failures, *stalls;
 };
 
 /* The series of one provider, model and dialect, kept by pointer so that a call takes one look-up and no lock. */
@@ -31,6 +31,7 @@ struct gateway_metrics *gateway_metrics_new(void)
     static const char *const token_labels[] = {"provider", "model", "kind", NULL};
     static const char *const model_labels[] = {"provider", "model", NULL};
     static const char *const dialect_labels[] = {"provider", "dialect", NULL};
+    static const char *const loop_labels[] = {"loop", NULL};
     static const char *const byte_labels[] = {"provider", "direction", NULL};
     struct gateway_metrics *m = calloc(1, sizeof *m);
     if (!m)
@@ -55,8 +56,8 @@ struct gateway_metrics *gateway_metrics_new(void)
                                                      "Batches of usage records that could not be written.", NULL, NULL, 0, 1), NULL);
     m->stalls = stats_series(stats_declare(STAT_COUNTER, "catalyst_loop_stalls_total",
                                            "Turns of an event loop whose callbacks ran too long.", NULL, NULL, 0, 1), NULL);
-    m->longest_turn = stats_series(stats_declare(STAT_GAUGE, "catalyst_loop_longest_turn_seconds_sum",
-                                                 "Longest turn since start, summed over event loops.", NULL, NULL, 0, 1000000), NULL);
+    m->longest_turn = stats_declare(STAT_GAUGE, "catalyst_loop_longest_turn_seconds", "Longest turn of each event loop since start.",
+                                    loop_labels, NULL, 0, 1000000);
     return m;
 }
 
@@ -152,7 +153,12 @@ void gateway_metrics_record(struct gateway_loop *gl, const struct usage_record *
 void gateway_metrics_loop(struct gateway_loop *gl)
 {
     stats_set(gl->gateway->metrics->stalls, gl->loop->index, (int64_t)gl->loop->stalls);
-    stats_set(gl->gateway->metrics->longest_turn, gl->loop->index, gl->loop->longest_turn_us);
+    if (!gl->longest_turn) {
+        char index[12];
+        int n = snprintf(index, sizeof index, "%u", gl->loop->index);
+        gl->longest_turn = stats_series(gl->gateway->metrics->longest_turn, (str[]){str_of(index, (size_t)n)});
+    }
+    stats_set(gl->longest_turn, gl->loop->index, gl->loop->longest_turn_us);
 }
 
 void gateway_metrics_journal_failed(struct gateway_loop *gl) { stats_add(gl->gateway->metrics->journal_failures, gl->loop->index, 1); }

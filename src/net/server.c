@@ -41,7 +41,7 @@ enum errc server_shared_init(struct server_shared *s, err *e)
     s->open = stats_series(open, NULL);
     s->refused_full = stats_series(refused, (str[]){S("connections")});
     s->refused_address = stats_series(refused, (str[]){S("connections_per_address")});
-    s->malformed = stats_series(refused, (str[]){S("malformed")});
+    s->malformed = stats_series(refused, (str[]){S("bad_request")});
     s->timed_out = stats_series(refused, (str[]){S("timeout")});
     (void)e;
     return ERR_NONE;
