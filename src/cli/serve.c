@@ -268,6 +268,8 @@ static int serve(const struct cli_app *app, const struct cli_args *args)
             goto failed;
     uv_loop_init(&main_loop);
     run_until_stopped(&p, &main_loop, &n_started);
+    gateway_free(p.gateway); /* before the loops: the journal's last sync still posts to them */
+    p.gateway = NULL;
     for (unsigned i = 0; i < p.n_nodes; i++) {
         server_fini(&p.nodes[i].server);
         loop_fini(&p.nodes[i].loop);
