@@ -356,9 +356,10 @@ static void finished(struct client_conn *c, bool has_leftover)
     struct client_pool *p = c->pool;
     bool is_reusable = c->keeps_alive && !has_leftover && c->out_at == c->out.len && !c->out.len && !p->is_closing &&
                        !c->sock.is_gone_told && !sock_has_buffered(&c->sock);
+    struct buf in = c->in; /* reported slices may point into it until on_end has returned */
+    buf_init(&c->in, 0);
     c->call = NULL;
     call->conn = NULL;
-    buf_fini(&c->in);
     if (!is_reusable || !p->target->idle_connections) {
         conn_close(c);
     } else {
@@ -379,6 +380,7 @@ static void finished(struct client_conn *c, bool has_leftover)
         arm(c);
     }
     call->on_end(call);
+    buf_fini(&in);
 }
 
 /* Whether the callbacks so far have left this call on this connection. */
@@ -464,6 +466,7 @@ static enum body_step take_body(struct client_conn *c, str *in)
 static void on_answer_bytes(struct client_conn *c, str in)
 {
     struct client_call *call = c->call;
+    struct buf own;
     bool is_own = c->in.len > 0;
     c->last_ms = loop_now_ms(c->pool->loop);
     if (c->state == CLIENT_HEAD) {
@@ -497,9 +500,10 @@ static void on_answer_bytes(struct client_conn *c, str in)
         finished(c, in.len > 0);
         return;
     case BODY_MORE:
-        if (is_own)
-            buf_fini(&c->in); /* every slice of it has been reported */
+        own = c->in; /* reported slices may point into it until on_read_done has returned */
+        buf_init(&c->in, 0);
         call->on_read_done(call);
+        buf_fini(&own);
         return;
     case BODY_STOP:
         return;
