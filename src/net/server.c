@@ -466,7 +466,7 @@ static void conn_resume(struct http_conn *c)
         conn_process(c, S(""));
     else if (c->saw_eof)
         conn_close(c);
-    else if (sock_has_buffered(&c->sock))
+    if ((c->state == CONN_HEAD || c->state == CONN_BODY) && sock_has_buffered(&c->sock))
         on_input(c); /* epoll does not tell of bytes that TLS has read ahead */
 }
 
@@ -505,12 +505,13 @@ static void dispatch_collected(struct http_conn *c)
 {
     struct http_head *h = &c->server->loop->head;
     err e = {0};
-    enum errc rc = http_parse_request(buf_str(&c->head_bytes), &c->server->shared->limits.http, h, &e);
+    struct buf head = c->head_bytes; /* an answer given at once may let the next request begin, with a head of its own */
+    buf_init(&c->head_bytes, 0);
+    enum errc rc = http_parse_request(buf_str(&head), &c->server->shared->limits.http, h, &e);
     assert(rc == ERR_NONE);
     (void)rc;
     dispatch(c, h, buf_str(&c->body));
-    if (c->state != CONN_CLOSED)
-        buf_fini(&c->head_bytes);
+    buf_fini(&head);
 }
 
 /* --- decompression, on libuv's thread pool: a bomb must not hold up the loop --- */
@@ -820,6 +821,8 @@ static void on_ready(struct sock *sock, bool can_read, bool can_write, bool is_g
     }
     if (c->state == CONN_CLOSED)
         return;
+    if (can_write && c->has_hold) /* http_release writes, and watches again when it must */
+        sock_watch(sock, sock->watched & ~(unsigned)SOCK_WRITE);
     if (can_read && (c->state == CONN_HEAD || c->state == CONN_BODY || c->state == CONN_LINGER)) {
         on_input(c);
         return;
@@ -831,6 +834,8 @@ static void on_ready(struct sock *sock, bool can_read, bool can_write, bool is_g
             conn_gone(c);
         else if (c->state != CONN_FLUSH)
             conn_close(c);
+        else if (c->has_hold)
+            sock_watch(sock, 0); /* a broken connection would be told again and again until the release finds it */
         return;
     }
     if (can_read) /* the next request came before this one was answered: it waits in the kernel */
