@@ -415,9 +415,8 @@ static void cut(struct call *k, const err *e)
     buf_fini(&event);
 }
 
-static bool is_dropped_from_answer(const struct http_head *h, const struct http_field *f)
+static bool is_dropped_from_answer(str n)
 {
-    str n = f->name;
     switch (n.len) {
     case 7: return str_ieq(n, S("alt-svc")) || str_ieq(n, S("trailer")) || str_ieq(n, S("upgrade"));
     case 10: return str_ieq(n, S("set-cookie")) || str_ieq(n, S("connection")) || str_ieq(n, S("keep-alive"));
@@ -426,7 +425,7 @@ static bool is_dropped_from_answer(const struct http_head *h, const struct http_
     case 18: return str_ieq(n, S("proxy-authenticate"));
     case 21: return str_ieq(n, S("x-catalyst-request-id"));
     case 25: return str_ieq(n, S("strict-transport-security"));
-    default: return h->connection_at && http_field_is_hop(h, n);
+    default: return false;
     }
 }
 
@@ -449,7 +448,7 @@ static void write_answer_head(struct call *k, const struct http_head *h)
     buf_add(out, S("\r\n"));
     for (unsigned i = 0; i < h->n_fields; i++) {
         const struct http_field *f = &h->fields[i];
-        if (is_dropped_from_answer(h, f))
+        if (is_dropped_from_answer(f->name) || (h->connection_at && http_field_is_hop(h, f->name)))
             continue;
         buf_add(out, f->name);
         buf_add(out, S(": "));
@@ -721,7 +720,7 @@ static bool is_session_field(str name)
 
 /* What must not reach the provider: credentials and cookies meant for Catalyst, what describes this connection or the body's old coding, and where the
  * client sits. */
-static bool is_dropped_from_request(const struct http_head *h, str n)
+static bool is_dropped_from_request(str n)
 {
     switch (n.len) {
     case 4: return str_ieq(n, S("host"));
@@ -735,7 +734,7 @@ static bool is_dropped_from_request(const struct http_head *h, str n)
     case 16: return str_ieq(n, S("content-encoding")) || str_ieq(n, S("x-forwarded-host")) || str_ieq(n, S("proxy-connection"));
     case 17: return str_ieq(n, S("transfer-encoding")) || str_ieq(n, S("x-forwarded-proto"));
     case 19: return str_ieq(n, S("proxy-authorization"));
-    default: return http_field_is_hop(h, n);
+    default: return false;
     }
 }
 
@@ -748,7 +747,7 @@ static void write_fields(struct call *k, const struct http_head *h, struct buf *
             take_own_label(k, name, value);
             continue;
         }
-        if (is_dropped_from_request(h, name))
+        if (is_dropped_from_request(name) || http_field_is_hop(h, name))
             continue;
         if (name.len == 11 && str_ieq(name, S("traceparent")))
             take_trace(k, value);
