@@ -1,7 +1,8 @@
-// agents.long.test.mjs - Claude Code and Codex, as npm has them, do a turn with a tool call through Catalyst against the doubles.
+// agents.long.test.mjs - Claude Code and Codex, as npm has them, do a turn with a tool call through Catalyst
+// against the doubles.
 //
-// Nothing may leave the machine: where the system allows it, all of this runs in a network namespace that has a loopback and nothing else. A trap
-// stands as the agents' proxy in any case, and must not have been called.
+// Nothing may leave the machine: where the system allows it, all of this runs in a network namespace that has
+// a loopback and nothing else. A trap stands as the agents' proxy in any case, and must not have been called.
 
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
@@ -22,7 +23,10 @@ const IS_ISOLATED = process.env.CATALYST_TEST_ISOLATED === '1';
 const ISOLATE = ['--net', 'sh', '-c', 'ip link set lo up && exec "$@"', 'sh'];
 const canIsolate = () => spawnSync('unshare', [...ISOLATE, 'true'], { stdio: 'ignore' }).status === 0;
 
-const skip = NO_BINARY || (!existsSync(CLAUDE) && 'Claude Code is not installed: npm ci in tests/agents') || (!existsSync(CODEX) && 'Codex is not installed: npm ci in tests/agents');
+const skip =
+  NO_BINARY ||
+  (!existsSync(CLAUDE) && 'Claude Code is not installed: npm ci in tests/agents') ||
+  (!existsSync(CODEX) && 'Codex is not installed: npm ci in tests/agents');
 
 /** Runs a program to its end; killed when the test ends before it. */
 function run(t, file, args, { cwd, env, deadline_ms = 120_000 }) {
@@ -72,7 +76,15 @@ async function scene(t, act) {
   writeFileSync(path.join(cwd, 'note.txt'), 'the word is heliotrope\n');
   const trap = await startTrap(t);
   const gateway = await startGateway(t, { openai: { act: act.openai }, anthropic: { act: act.anthropic } });
-  const env = { PATH: process.env.PATH, HOME: home, TERM: 'dumb', LANG: 'C.UTF-8', HTTPS_PROXY: trap.url, HTTP_PROXY: trap.url, NO_PROXY: '127.0.0.1,localhost' };
+  const env = {
+    PATH: process.env.PATH,
+    HOME: home,
+    TERM: 'dumb',
+    LANG: 'C.UTF-8',
+    HTTPS_PROXY: trap.url,
+    HTTP_PROXY: trap.url,
+    NO_PROXY: '127.0.0.1,localhost',
+  };
   return { ...gateway, home, cwd, trap, env };
 }
 
@@ -82,9 +94,22 @@ const COMMAND = "cat note.txt && printf 'made by the agent: Zürich 😀\\n' > m
 function claudeModel(options = {}) {
   return (x, dialect, body) => {
     if (dialect !== 'messages') return {};
-    const results = body.messages.flatMap((m) => (Array.isArray(m.content) ? m.content : [])).filter((b) => b.type === 'tool_result');
+    const results = body.messages
+      .flatMap((m) => (Array.isArray(m.content) ? m.content : []))
+      .filter((b) => b.type === 'tool_result');
     const hasBash = (body.tools ?? []).some((tool) => tool.name === 'Bash');
-    const turn = !hasBash ? [{ text: 'A title' }] : results.length === 0 ? [{ text: 'I will run it.' }, { tool: 'Bash', input: { command: COMMAND, description: 'Reads one file and writes another' } }] : [{ text: `The result has ${JSON.stringify(results).includes('heliotrope') ? 'the word' : 'nothing'}.` }];
+    const turn = !hasBash
+      ? [{ text: 'A title' }]
+      : results.length === 0
+        ? [
+            { text: 'I will run it.' },
+            { tool: 'Bash', input: { command: COMMAND, description: 'Reads one file and writes another' } },
+          ]
+        : [
+            {
+              text: `The result has ${JSON.stringify(results).includes('heliotrope') ? 'the word' : 'nothing'}.`,
+            },
+          ];
     return { ...messagesTurn(turn, { model: body.model, stream: body.stream }), ...options };
   };
 }
@@ -93,14 +118,31 @@ function codexModel(options = {}) {
   return (x, dialect, body) => {
     if (dialect !== 'responses') return {};
     const results = body.input.filter((item) => /_call_output$/.test(item.type));
-    const tool = (body.tools ?? []).find((candidate) => ['exec_command', 'shell_command', 'shell'].includes(candidate.name));
-    const input = tool?.name === 'exec_command' ? { cmd: COMMAND } : tool?.name === 'shell_command' ? { command: COMMAND } : { command: ['sh', '-c', COMMAND] };
-    const turn = tool && results.length === 0 ? [{ text: 'I will run it.' }, { tool: tool.name, input }] : [{ text: `The result has ${JSON.stringify(results).includes('heliotrope') ? 'the word' : 'nothing'}.` }];
+    const tool = (body.tools ?? []).find((candidate) =>
+      ['exec_command', 'shell_command', 'shell'].includes(candidate.name),
+    );
+    const input =
+      tool?.name === 'exec_command'
+        ? { cmd: COMMAND }
+        : tool?.name === 'shell_command'
+          ? { command: COMMAND }
+          : { command: ['sh', '-c', COMMAND] };
+    const turn =
+      tool && results.length === 0
+        ? [{ text: 'I will run it.' }, { tool: tool.name, input }]
+        : [
+            {
+              text: `The result has ${JSON.stringify(results).includes('heliotrope') ? 'the word' : 'nothing'}.`,
+            },
+          ];
     return { ...responsesTurn(turn, { model: body.model, stream: body.stream }), ...options };
   };
 }
 
-/** What the records must say of a turn: both calls, under one session, with the tokens that the script reports. */
+/**
+ * What the records must say of a turn: both calls, under one session, with the tokens that the script
+ * reports.
+ */
 async function assertRecords(catalyst, dialect, tokens, calls) {
   const all = (await catalyst.requests()).filter((r) => r.dialect === dialect);
   const records = all.filter((r) => r.status === 200);
@@ -115,13 +157,34 @@ async function assertRecords(catalyst, dialect, tokens, calls) {
   const sessions = new Set(all.map((r) => r.session));
   assert.equal(sessions.size, 1, [...sessions].join(' '));
   const [session] = sessions;
-  assert.ok(session, 'the agent\'s session is known');
+  assert.ok(session, "the agent's session is known");
   assert.equal((await catalyst.usage('--session', session)).calls, all.length);
 }
 
 function claude(t, it) {
-  const env = { ...it.env, ANTHROPIC_BASE_URL: it.catalyst.origin, ANTHROPIC_API_KEY: it.key, DISABLE_TELEMETRY: '1', DISABLE_ERROR_REPORTING: '1', DISABLE_AUTOUPDATER: '1', DISABLE_BUG_COMMAND: '1', CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1' };
-  return run(t, CLAUDE, ['-p', 'Find the word in note.txt and make made.txt', '--allowedTools', 'Bash', '--output-format', 'json'], { cwd: it.cwd, env });
+  const env = {
+    ...it.env,
+    ANTHROPIC_BASE_URL: it.catalyst.origin,
+    ANTHROPIC_API_KEY: it.key,
+    DISABLE_TELEMETRY: '1',
+    DISABLE_ERROR_REPORTING: '1',
+    DISABLE_AUTOUPDATER: '1',
+    DISABLE_BUG_COMMAND: '1',
+    CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
+  };
+  return run(
+    t,
+    CLAUDE,
+    [
+      '-p',
+      'Find the word in note.txt and make made.txt',
+      '--allowedTools',
+      'Bash',
+      '--output-format',
+      'json',
+    ],
+    { cwd: it.cwd, env },
+  );
 }
 
 function codex(t, it) {
@@ -148,7 +211,12 @@ wire_api = "responses"
 `,
   );
   const env = { ...it.env, CODEX_HOME: codexHome, CATALYST_KEY: it.key };
-  return run(t, CODEX, ['exec', '--skip-git-repo-check', '--json', 'Find the word in note.txt and make made.txt'], { cwd: it.cwd, env });
+  return run(
+    t,
+    CODEX,
+    ['exec', '--skip-git-repo-check', '--json', 'Find the word in note.txt and make made.txt'],
+    { cwd: it.cwd, env },
+  );
 }
 
 const made = (it) => readFileSync(path.join(it.cwd, 'made.txt'), 'utf8');
@@ -163,8 +231,13 @@ function assertClaude(it, result) {
 
 function assertCodex(it, result) {
   assert.equal(result.code, 0, result.stdout + result.stderr);
-  const items = result.stdout.split('\n').filter(Boolean).map((l) => JSON.parse(l));
-  const messages = items.filter((e) => e.type === 'item.completed' && e.item.type === 'agent_message').map((e) => e.item.text);
+  const items = result.stdout
+    .split('\n')
+    .filter(Boolean)
+    .map((l) => JSON.parse(l));
+  const messages = items
+    .filter((e) => e.type === 'item.completed' && e.item.type === 'agent_message')
+    .map((e) => e.item.text);
   assert.equal(messages.at(-1), 'The result has the word.', result.stdout);
   assert.ok(items.some((e) => e.type === 'turn.completed'));
   assert.equal(made(it), 'made by the agent: Zürich 😀\n');
@@ -173,7 +246,12 @@ function assertCodex(it, result) {
 if (!skip && !IS_ISOLATED && canIsolate()) {
   test('the agents, in a namespace without a network', { timeout: 900_000 }, async (t) => {
     const { NODE_TEST_CONTEXT: _, ...env } = process.env;
-    const result = await run(t, 'unshare', [...ISOLATE, process.execPath, ...process.execArgv, '--test', '--test-reporter=spec', FILE], { cwd: process.cwd(), env: { ...env, CATALYST_TEST_ISOLATED: '1' }, deadline_ms: 800_000 });
+    const result = await run(
+      t,
+      'unshare',
+      [...ISOLATE, process.execPath, ...process.execArgv, '--test', '--test-reporter=spec', FILE],
+      { cwd: process.cwd(), env: { ...env, CATALYST_TEST_ISOLATED: '1' }, deadline_ms: 800_000 },
+    );
     for (const line of result.stdout.split('\n')) if (/[✔✖]/.test(line)) t.diagnostic(line.trim());
     assert.equal(result.code, 0, result.stdout + result.stderr);
   });
@@ -207,7 +285,12 @@ if (!skip && !IS_ISOLATED && canIsolate()) {
     test('Codex begins a cut stream anew, and both calls are booked', { timeout: 180_000 }, async (t) => {
       const model = codexModel();
       let n = 0;
-      const it = await scene(t, { openai: (x, dialect, body) => ({ ...model(x, dialect, body), ...(n++ === 0 ? { fault: 'cut', after: 6 } : {}) }) });
+      const it = await scene(t, {
+        openai: (x, dialect, body) => ({
+          ...model(x, dialect, body),
+          ...(n++ === 0 ? { fault: 'cut', after: 6 } : {}),
+        }),
+      });
       assertCodex(it, await codex(t, it));
       const records = (await it.catalyst.requests()).filter((r) => r.dialect === 'responses');
       assert.equal(records.filter((r) => r.outcome === 'cut').length, 1);

@@ -1,4 +1,5 @@
-// anthropic.cases.mjs - what Anthropic's SDK must get, told once and run twice: straight at the double (which proves the double) and through Catalyst.
+// anthropic.cases.mjs - what Anthropic's SDK must get, told once and run twice: straight at the double (which
+// proves the double) and through Catalyst.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -7,14 +8,29 @@ import { transcript } from '../doubles/provider.mjs';
 import { gate, until } from '../lib/wait.mjs';
 
 const MODEL = 'claude-opus-5-5';
-const ASK = { model: MODEL, max_tokens: 256, messages: [{ role: 'user', content: 'What is the capital of France?' }] };
+const ASK = {
+  model: MODEL,
+  max_tokens: 256,
+  messages: [{ role: 'user', content: 'What is the capital of France?' }],
+};
 const TOOLS = [
-  { name: 'get_weather', description: 'Weather of a city', input_schema: { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] } },
+  {
+    name: 'get_weather',
+    description: 'Weather of a city',
+    input_schema: { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] },
+  },
   { name: 'get_time', input_schema: { type: 'object', properties: { zone: { type: 'string' } } } },
 ];
 
 const whole = (name) => JSON.parse(transcript(`${name}.json`).toString('utf8'));
-const TRANSCRIPTS = ['messages-plain', 'messages-tools', 'messages-unicode', 'messages-thinking', 'messages-cache', 'messages-refusal'];
+const TRANSCRIPTS = [
+  'messages-plain',
+  'messages-tools',
+  'messages-unicode',
+  'messages-thinking',
+  'messages-cache',
+  'messages-refusal',
+];
 
 async function collect(stream) {
   const out = [];
@@ -25,7 +41,14 @@ async function collect(stream) {
 export function anthropicCases(open, options) {
   const scene = async (t, clientOptions = {}) => {
     const it = await open(t);
-    const client = new Anthropic({ baseURL: it.baseURL, apiKey: it.key, authToken: null, maxRetries: 0, timeout: 10_000, ...clientOptions });
+    const client = new Anthropic({
+      baseURL: it.baseURL,
+      apiKey: it.key,
+      authToken: null,
+      maxRetries: 0,
+      timeout: 10_000,
+      ...clientOptions,
+    });
     return { ...it, client };
   };
   const it = (name, run) => test(name, { timeout: 30_000, ...options }, run);
@@ -48,7 +71,8 @@ export function anthropicCases(open, options) {
       const want = whole(name);
       assert.deepEqual(got.content, want.content, name);
       assert.equal(got.stop_reason, want.stop_reason, name);
-      for (const [kind, n] of Object.entries(want.usage)) assert.deepEqual(got.usage[kind], n, `${name} ${kind}`);
+      for (const [kind, n] of Object.entries(want.usage))
+        assert.deepEqual(got.usage[kind], n, `${name} ${kind}`);
     }
   });
 
@@ -69,11 +93,20 @@ export function anthropicCases(open, options) {
     const first = await client.messages.stream({ ...ASK, messages, tools: TOOLS }).finalMessage();
     assert.equal(first.stop_reason, 'tool_use');
     const uses = first.content.filter((b) => b.type === 'tool_use');
-    assert.deepEqual(uses.map((u) => [u.name, u.input]), [
-      ['get_weather', { city: 'Zürich', unit: 'celsius' }],
-      ['get_time', { zone: 'Europe/Zurich' }],
-    ]);
-    messages.push({ role: 'assistant', content: first.content }, { role: 'user', content: uses.map((u) => ({ type: 'tool_result', tool_use_id: u.id, content: 'done' })) });
+    assert.deepEqual(
+      uses.map((u) => [u.name, u.input]),
+      [
+        ['get_weather', { city: 'Zürich', unit: 'celsius' }],
+        ['get_time', { zone: 'Europe/Zurich' }],
+      ],
+    );
+    messages.push(
+      { role: 'assistant', content: first.content },
+      {
+        role: 'user',
+        content: uses.map((u) => ({ type: 'tool_result', tool_use_id: u.id, content: 'done' })),
+      },
+    );
     const second = await client.messages.create({ ...ASK, messages, tools: TOOLS });
     assert.equal(second.content[0].text, 'Paris is the capital of France.');
     assert.equal(double.last.json().messages.length, 3);
@@ -102,7 +135,10 @@ export function anthropicCases(open, options) {
       ids.push(model.id);
       assert.equal(model.type, 'model');
     }
-    assert.ok(ids.some((id) => id.startsWith('claude-')), ids.join(' '));
+    assert.ok(
+      ids.some((id) => id.startsWith('claude-')),
+      ids.join(' '),
+    );
   });
 
   it('a token in Authorization serves as the key', async (t) => {
@@ -114,12 +150,19 @@ export function anthropicCases(open, options) {
     assert.equal(it.double.last.header('authorization'), undefined);
   });
 
-  it('errors of the provider become the SDK\'s typed errors', async (t) => {
+  it("errors of the provider become the SDK's typed errors", async (t) => {
     const { client, double } = await scene(t);
-    for (const [status, type] of [[429, Anthropic.RateLimitError], [500, Anthropic.InternalServerError], [529, Anthropic.InternalServerError]]) {
+    for (const [status, type] of [
+      [429, Anthropic.RateLimitError],
+      [500, Anthropic.InternalServerError],
+      [529, Anthropic.InternalServerError],
+    ]) {
       for (const stream of [false, true]) {
         double.next({ fault: status });
-        const error = await client.messages.create({ ...ASK, stream }).then(() => null, (e) => e);
+        const error = await client.messages.create({ ...ASK, stream }).then(
+          () => null,
+          (e) => e,
+        );
         assert.ok(error instanceof type, `${status}: ${error?.constructor.name}`);
         assert.equal(error.status, status);
         assert.equal(error.error.type, 'error');
@@ -143,14 +186,20 @@ export function anthropicCases(open, options) {
   it('an error in mid-stream is thrown', async (t) => {
     const { client, double } = await scene(t);
     double.next({ transcript: 'messages-error' });
-    await assert.rejects(client.messages.stream(ASK).finalMessage(), (e) => e instanceof Anthropic.APIError && /Overloaded/.test(e.message));
+    await assert.rejects(
+      client.messages.stream(ASK).finalMessage(),
+      (e) => e instanceof Anthropic.APIError && /Overloaded/.test(e.message),
+    );
   });
 
   it('a dropped or reset connection is an error', async (t) => {
     const { client, double, isGateway } = await scene(t);
     for (const fault of ['drop', 'reset', 'garbage']) {
       double.next({ fault });
-      const error = await client.messages.create(ASK).then(() => null, (e) => e);
+      const error = await client.messages.create(ASK).then(
+        () => null,
+        (e) => e,
+      );
       if (isGateway) assert.equal(error?.status, 502, `${fault}: ${error}`);
       else assert.ok(error instanceof Anthropic.APIConnectionError, `${fault}: ${error}`);
     }
@@ -180,7 +229,7 @@ export function anthropicCases(open, options) {
     await until('the double to see its client leave', () => double.last.clientClosedAt !== 0);
   });
 
-  it('a provider that stalls is the client\'s to leave', async (t) => {
+  it("a provider that stalls is the client's to leave", async (t) => {
     const { client, double } = await scene(t, { timeout: 300 });
     double.next({ fault: 'stall-head' });
     await assert.rejects(client.messages.create(ASK), Anthropic.APIConnectionTimeoutError);

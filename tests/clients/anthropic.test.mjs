@@ -9,4 +9,4 @@ const open = async (t) => {
   return { baseURL: catalyst.origin, key, double: double.anthropic, isGateway: true };
 };
 
-describe('Anthropic\'s SDK through Catalyst', () => anthropicCases(open, { skip: NO_BINARY }));
+describe("Anthropic's SDK through Catalyst", () => anthropicCases(open, { skip: NO_BINARY }));

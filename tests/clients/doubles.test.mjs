@@ -1,4 +1,5 @@
-// doubles.test.mjs - the official SDKs straight at the doubles: what they find right here is what the tests of the gateway may rely on.
+// doubles.test.mjs - the official SDKs straight at the doubles: what they find right here is what the tests
+// of the gateway may rely on.
 
 import { describe } from 'node:test';
 import { startProvider } from '../lib/catalyst.mjs';
@@ -10,5 +11,5 @@ const opens = (suffix) => async (t) => {
   return { baseURL: double.origin + suffix, key: 'sk-double', double, isGateway: false };
 };
 
-describe('OpenAI\'s SDK at the double', () => openaiCases(opens('/v1')));
-describe('Anthropic\'s SDK at the double', () => anthropicCases(opens('')));
+describe("OpenAI's SDK at the double", () => openaiCases(opens('/v1')));
+describe("Anthropic's SDK at the double", () => anthropicCases(opens('')));

@@ -1,4 +1,5 @@
-// openai.cases.mjs - what OpenAI's SDK must get, told once and run twice: straight at the double (which proves the double) and through Catalyst.
+// openai.cases.mjs - what OpenAI's SDK must get, told once and run twice: straight at the double (which
+// proves the double) and through Catalyst.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -9,10 +10,25 @@ import { gate, until, within } from '../lib/wait.mjs';
 const MODEL = 'gpt-4o-mini';
 const ASK = [{ role: 'user', content: 'What is the capital of France?' }];
 const TOOLS = [
-  { type: 'function', function: { name: 'get_weather', description: 'Weather of a city', parameters: { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] } } },
-  { type: 'function', function: { name: 'get_time', parameters: { type: 'object', properties: { zone: { type: 'string' } } } } },
+  {
+    type: 'function',
+    function: {
+      name: 'get_weather',
+      description: 'Weather of a city',
+      parameters: { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] },
+    },
+  },
+  {
+    type: 'function',
+    function: { name: 'get_time', parameters: { type: 'object', properties: { zone: { type: 'string' } } } },
+  },
 ];
-const FLAT_TOOLS = TOOLS.map(({ function: f }) => ({ type: 'function', name: f.name, parameters: f.parameters, strict: false }));
+const FLAT_TOOLS = TOOLS.map(({ function: f }) => ({
+  type: 'function',
+  name: f.name,
+  parameters: f.parameters,
+  strict: false,
+}));
 
 const whole = (name) => JSON.parse(transcript(`${name}.json`).toString('utf8'));
 
@@ -32,7 +48,11 @@ function assemble(chunks) {
       if (delta.content != null) message.content = (message.content ?? '') + delta.content;
       if (delta.refusal != null) message.refusal = (message.refusal ?? '') + delta.refusal;
       for (const call of delta.tool_calls ?? []) {
-        const known = (message.tool_calls[call.index] ??= { id: call.id, type: 'function', function: { name: call.function.name, arguments: '' } });
+        const known = (message.tool_calls[call.index] ??= {
+          id: call.id,
+          type: 'function',
+          function: { name: call.function.name, arguments: '' },
+        });
         known.function.arguments += call.function.arguments ?? '';
       }
       finish = choice.finish_reason ?? finish;
@@ -45,7 +65,13 @@ function assemble(chunks) {
 export function openaiCases(open, options) {
   const scene = async (t, clientOptions = {}) => {
     const it = await open(t);
-    const client = new OpenAI({ baseURL: it.baseURL, apiKey: it.key, maxRetries: 0, timeout: 10_000, ...clientOptions });
+    const client = new OpenAI({
+      baseURL: it.baseURL,
+      apiKey: it.key,
+      maxRetries: 0,
+      timeout: 10_000,
+      ...clientOptions,
+    });
     return { ...it, client };
   };
   const it = (name, run) => test(name, { timeout: 30_000, ...options }, run);
@@ -60,23 +86,45 @@ export function openaiCases(open, options) {
 
   it('chat: streams of every transcript say what the bodies say', async (t) => {
     const { client, double } = await scene(t);
-    for (const name of ['chat-plain', 'chat-tools', 'chat-unicode', 'chat-refusal', 'chat-reasoning', 'chat-no-usage']) {
+    for (const name of [
+      'chat-plain',
+      'chat-tools',
+      'chat-unicode',
+      'chat-refusal',
+      'chat-reasoning',
+      'chat-no-usage',
+    ]) {
       double.next({ transcript: name });
-      const chunks = await collect(await client.chat.completions.create({ model: MODEL, messages: ASK, stream: true }));
+      const chunks = await collect(
+        await client.chat.completions.create({ model: MODEL, messages: ASK, stream: true }),
+      );
       const { message, finish } = assemble(chunks);
       const { message: want, finish_reason } = whole(name).choices[0];
       assert.equal(message.content ?? '', want.content ?? '', name);
       assert.equal(message.refusal ?? '', want.refusal ?? '', name);
       assert.deepEqual(message.tool_calls, want.tool_calls ?? [], name);
       assert.equal(finish, finish_reason, name);
-      assert.ok(chunks.every((c) => c.choices.length > 0), `${name}: a usage chunk that nobody asked for`);
-      assert.ok(chunks.every((c) => c.usage == null), `${name}: usage that nobody asked for`);
+      assert.ok(
+        chunks.every((c) => c.choices.length > 0),
+        `${name}: a usage chunk that nobody asked for`,
+      );
+      assert.ok(
+        chunks.every((c) => c.usage == null),
+        `${name}: usage that nobody asked for`,
+      );
     }
   });
 
   it('chat: the usage chunk comes when it is asked for', async (t) => {
     const { client } = await scene(t);
-    const chunks = await collect(await client.chat.completions.create({ model: MODEL, messages: ASK, stream: true, stream_options: { include_usage: true } }));
+    const chunks = await collect(
+      await client.chat.completions.create({
+        model: MODEL,
+        messages: ASK,
+        stream: true,
+        stream_options: { include_usage: true },
+      }),
+    );
     assert.deepEqual(chunks.at(-1).choices, []);
     assert.deepEqual(chunks.at(-1).usage, whole('chat-plain').usage);
     assert.equal(chunks.filter((c) => c.usage).length, 1);
@@ -96,27 +144,38 @@ export function openaiCases(open, options) {
   it('chat: a round of parallel tool calls', async (t) => {
     const { client, double } = await scene(t);
     const messages = [...ASK];
-    const first = assemble(await collect(await client.chat.completions.create({ model: MODEL, messages, tools: TOOLS, stream: true })));
+    const first = assemble(
+      await collect(
+        await client.chat.completions.create({ model: MODEL, messages, tools: TOOLS, stream: true }),
+      ),
+    );
     assert.equal(first.finish, 'tool_calls');
-    assert.deepEqual(first.message.tool_calls.map((c) => [c.function.name, JSON.parse(c.function.arguments)]), [
-      ['get_weather', { city: 'Zürich', unit: 'celsius', note: 'a "quoted" word' }],
-      ['get_time', { zone: 'Europe/Zurich' }],
-    ]);
+    assert.deepEqual(
+      first.message.tool_calls.map((c) => [c.function.name, JSON.parse(c.function.arguments)]),
+      [
+        ['get_weather', { city: 'Zürich', unit: 'celsius', note: 'a "quoted" word' }],
+        ['get_time', { zone: 'Europe/Zurich' }],
+      ],
+    );
     messages.push({ role: 'assistant', content: null, tool_calls: first.message.tool_calls });
-    for (const call of first.message.tool_calls) messages.push({ role: 'tool', tool_call_id: call.id, content: '{"ok":true}' });
+    for (const call of first.message.tool_calls)
+      messages.push({ role: 'tool', tool_call_id: call.id, content: '{"ok":true}' });
     const second = await client.chat.completions.create({ model: MODEL, messages, tools: TOOLS });
     assert.equal(second.choices[0].message.content, 'The capital of France is Paris.');
     assert.deepEqual(double.last.json().messages, messages);
   });
 
-  it('chat: the SDK\'s own tool runner comes to its end', async (t) => {
+  it("chat: the SDK's own tool runner comes to its end", async (t) => {
     const { client } = await scene(t);
     const seen = [];
     const runner = client.chat.completions.runTools({
       model: MODEL,
       messages: ASK,
       stream: true,
-      tools: TOOLS.map((tool) => ({ ...tool, function: { ...tool.function, parse: JSON.parse, function: (input) => (seen.push(input), 'done') } })),
+      tools: TOOLS.map((tool) => ({
+        ...tool,
+        function: { ...tool.function, parse: JSON.parse, function: (input) => (seen.push(input), 'done') },
+      })),
     });
     assert.equal(await runner.finalContent(), 'The capital of France is Paris.');
     assert.equal(seen.length, 2);
@@ -126,14 +185,26 @@ export function openaiCases(open, options) {
     const { client, double } = await scene(t);
     const got = await client.responses.create({ model: MODEL, input: 'What is the capital of France?' });
     assert.equal(got.output_text, 'Paris is the capital of France.');
-    for (const name of ['responses-plain', 'responses-tools', 'responses-unicode', 'responses-reasoning', 'responses-refusal', 'responses-incomplete', 'responses-no-usage']) {
+    for (const name of [
+      'responses-plain',
+      'responses-tools',
+      'responses-unicode',
+      'responses-reasoning',
+      'responses-refusal',
+      'responses-incomplete',
+      'responses-no-usage',
+    ]) {
       double.next({ transcript: name }, { transcript: name, deliver: 'bytes' });
       const ask = { model: MODEL, input: 'x', stream: true };
       const usual = await collect(await client.responses.create(ask));
       const bytewise = await collect(await client.responses.create(ask));
       assert.deepEqual(usual.at(-1).response, whole(name), name);
       assert.deepEqual(bytewise, usual, name);
-      assert.deepEqual(usual.map((e) => e.sequence_number), usual.map((_, i) => i), `${name}: nothing lost, nothing added`);
+      assert.deepEqual(
+        usual.map((e) => e.sequence_number),
+        usual.map((_, i) => i),
+        `${name}: nothing lost, nothing added`,
+      );
     }
   });
 
@@ -142,11 +213,18 @@ export function openaiCases(open, options) {
     const input = [{ role: 'user', content: 'Weather and time in Zürich?' }];
     const first = await client.responses.stream({ model: MODEL, input, tools: FLAT_TOOLS }).finalResponse();
     const calls = first.output.filter((item) => item.type === 'function_call');
-    assert.deepEqual(calls.map((c) => [c.name, JSON.parse(c.arguments)]), [
-      ['get_weather', { city: 'Zürich', unit: 'celsius' }],
-      ['get_time', { zone: 'Europe/Zurich' }],
-    ]);
-    for (const { id, type, call_id, name, arguments: args } of calls) input.push({ id, type, call_id, name, arguments: args }, { type: 'function_call_output', call_id, output: '{"ok":true}' });
+    assert.deepEqual(
+      calls.map((c) => [c.name, JSON.parse(c.arguments)]),
+      [
+        ['get_weather', { city: 'Zürich', unit: 'celsius' }],
+        ['get_time', { zone: 'Europe/Zurich' }],
+      ],
+    );
+    for (const { id, type, call_id, name, arguments: args } of calls)
+      input.push(
+        { id, type, call_id, name, arguments: args },
+        { type: 'function_call_output', call_id, output: '{"ok":true}' },
+      );
     const second = await client.responses.create({ model: MODEL, input, tools: FLAT_TOOLS });
     assert.equal(second.output_text, 'Paris is the capital of France.');
     assert.deepEqual(double.last.json().input, input);
@@ -154,11 +232,18 @@ export function openaiCases(open, options) {
 
   it('embeddings: floats and the base64 that the SDK asks for', async (t) => {
     const { client, double } = await scene(t);
-    const got = await client.embeddings.create({ model: 'text-embedding-3-small', input: ['one', 'two', 'three'] });
+    const got = await client.embeddings.create({
+      model: 'text-embedding-3-small',
+      input: ['one', 'two', 'three'],
+    });
     assert.equal(got.data.length, 3);
     assert.ok(Math.abs(got.data[0].embedding[2] - 0.015797421) < 1e-8);
     assert.equal(double.last.json().encoding_format, 'base64');
-    const floats = await client.embeddings.create({ model: 'text-embedding-3-small', input: 'one', encoding_format: 'float' });
+    const floats = await client.embeddings.create({
+      model: 'text-embedding-3-small',
+      input: 'one',
+      encoding_format: 'float',
+    });
     assert.equal(floats.data[0].embedding[0], 0.0023064255);
   });
 
@@ -169,13 +254,20 @@ export function openaiCases(open, options) {
     assert.ok(ids.includes(MODEL), ids.join(' '));
   });
 
-  it('errors of the provider become the SDK\'s typed errors', async (t) => {
+  it("errors of the provider become the SDK's typed errors", async (t) => {
     const { client, double } = await scene(t);
     const ask = { model: MODEL, messages: ASK };
-    for (const [status, type] of [[429, OpenAI.RateLimitError], [500, OpenAI.InternalServerError], [503, OpenAI.InternalServerError]]) {
+    for (const [status, type] of [
+      [429, OpenAI.RateLimitError],
+      [500, OpenAI.InternalServerError],
+      [503, OpenAI.InternalServerError],
+    ]) {
       for (const stream of [false, true]) {
         double.next({ fault: status });
-        const error = await client.chat.completions.create({ ...ask, stream }).then(() => null, (e) => e);
+        const error = await client.chat.completions.create({ ...ask, stream }).then(
+          () => null,
+          (e) => e,
+        );
         assert.ok(error instanceof type, `${status}: ${error?.constructor.name}`);
         assert.equal(error.status, status);
         assert.ok(error.message.length > 10);
@@ -189,7 +281,10 @@ export function openaiCases(open, options) {
 
   it('a wrong key is an AuthenticationError', async (t) => {
     const { client } = await scene(t, { apiKey: 'sk-wrong' });
-    await assert.rejects(client.chat.completions.create({ model: MODEL, messages: ASK }), OpenAI.AuthenticationError);
+    await assert.rejects(
+      client.chat.completions.create({ model: MODEL, messages: ASK }),
+      OpenAI.AuthenticationError,
+    );
   });
 
   it('the SDK tries again after 429 and 500, and gets its answer', async (t) => {
@@ -214,7 +309,10 @@ export function openaiCases(open, options) {
     const { client, double, isGateway } = await scene(t);
     for (const fault of ['drop', 'reset', 'garbage']) {
       double.next({ fault });
-      const error = await client.chat.completions.create({ model: MODEL, messages: ASK }).then(() => null, (e) => e);
+      const error = await client.chat.completions.create({ model: MODEL, messages: ASK }).then(
+        () => null,
+        (e) => e,
+      );
       if (isGateway) assert.equal(error?.status, 502, `${fault}: ${error}`);
       else assert.ok(error instanceof OpenAI.APIConnectionError, `${fault}: ${error}`);
     }
@@ -224,7 +322,10 @@ export function openaiCases(open, options) {
     const { client, double } = await scene(t);
     for (const fault of ['cut', 'reset-mid']) {
       double.next({ fault });
-      const error = await client.chat.completions.create({ model: MODEL, messages: ASK }).then(() => null, (e) => e);
+      const error = await client.chat.completions.create({ model: MODEL, messages: ASK }).then(
+        () => null,
+        (e) => e,
+      );
       assert.ok(error instanceof Error, fault);
     }
   });
@@ -235,8 +336,16 @@ export function openaiCases(open, options) {
       double.next({ fault, after: 4 });
       const chunks = [];
       const error = await (async () => {
-        for await (const chunk of await client.chat.completions.create({ model: MODEL, messages: ASK, stream: true })) chunks.push(chunk);
-      })().then(() => null, (e) => e);
+        for await (const chunk of await client.chat.completions.create({
+          model: MODEL,
+          messages: ASK,
+          stream: true,
+        }))
+          chunks.push(chunk);
+      })().then(
+        () => null,
+        (e) => e,
+      );
       assert.ok(error, `${fault}: ended as a success`);
       if (fault === 'cut') assert.equal(chunks.length, 4);
       double.next({ fault, after: 6 });
@@ -266,10 +375,13 @@ export function openaiCases(open, options) {
     }
   });
 
-  it('a provider that stalls is the client\'s to leave', async (t) => {
+  it("a provider that stalls is the client's to leave", async (t) => {
     const { client, double } = await scene(t, { timeout: 300 });
     double.next({ fault: 'stall-head' });
-    await assert.rejects(client.chat.completions.create({ model: MODEL, messages: ASK }), OpenAI.APIConnectionTimeoutError);
+    await assert.rejects(
+      client.chat.completions.create({ model: MODEL, messages: ASK }),
+      OpenAI.APIConnectionTimeoutError,
+    );
     await until('the double to see its client leave', () => double.last.clientClosedAt !== 0);
   });
 
@@ -277,7 +389,10 @@ export function openaiCases(open, options) {
     const { client, double } = await scene(t);
     const rest = gate();
     double.next({ gate: rest, after: 2 });
-    const stream = await within('the head', client.chat.completions.create({ model: MODEL, messages: ASK, stream: true }));
+    const stream = await within(
+      'the head',
+      client.chat.completions.create({ model: MODEL, messages: ASK, stream: true }),
+    );
     const iterator = stream[Symbol.asyncIterator]();
     await within('the first event', iterator.next());
     await within('the second event', iterator.next());

@@ -9,4 +9,4 @@ const open = async (t) => {
   return { baseURL: catalyst.origin + '/v1', key, double: double.openai, isGateway: true };
 };
 
-describe('OpenAI\'s SDK through Catalyst', () => openaiCases(open, { skip: NO_BINARY }));
+describe("OpenAI's SDK through Catalyst", () => openaiCases(open, { skip: NO_BINARY }));

@@ -1,7 +1,9 @@
-// wire.mjs - a small HTTP/1.1 server that keeps what it received, byte for byte, and gives its answer's bytes out of hand.
+// wire.mjs - a small HTTP/1.1 server that keeps what it received, byte for byte, and gives its answer's bytes
+// out of hand.
 //
-// node:http normalises what a test wants to see (order and case of fields, chunk borders) and refuses to misbehave; this one records the raw
-// head and body of every request and lets the handler write, stall, cut or reset at will.
+// node:http normalises what a test wants to see (order and case of fields, chunk borders) and refuses to
+// misbehave; this one records the raw head and body of every request and lets the handler write, stall, cut
+// or reset at will.
 
 import net from 'node:net';
 import tls from 'node:tls';
@@ -54,7 +56,10 @@ export class Exchange {
 }
 
 function hasToken(value, token) {
-  return (value ?? '').toLowerCase().split(',').some((t) => t.trim() === token);
+  return (value ?? '')
+    .toLowerCase()
+    .split(',')
+    .some((t) => t.trim() === token);
 }
 
 /** Takes a complete chunked body off the front of `bytes`, or returns null when more is needed. */
@@ -67,7 +72,8 @@ export function takeChunked(bytes) {
     const size = Number.parseInt(bytes.toString('latin1', at, eol), 16);
     at = eol + 2;
     if (size === 0) {
-      const end = bytes.subarray(at, at + 2).toString('latin1') === '\r\n' ? at + 2 : bytes.indexOf('\r\n\r\n', at) + 4;
+      const end =
+        bytes.subarray(at, at + 2).toString('latin1') === '\r\n' ? at + 2 : bytes.indexOf('\r\n\r\n', at) + 4;
       if (end < 4 || end > bytes.length) return null;
       return { body: Buffer.concat(parts), length: end };
     }

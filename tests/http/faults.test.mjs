@@ -1,4 +1,5 @@
-// faults.test.mjs - providers that die, stall or break off, and clients that leave: what each side sees, and what the record says.
+// faults.test.mjs - providers that die, stall or break off, and clients that leave: what each side sees, and
+// what the record says.
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -16,7 +17,10 @@ const STREAMED = ['chat', 'responses', 'messages'];
 const upstream = (scene, dialect) => scene.double[isAnthropic(dialect) ? 'anthropic' : 'openai'];
 const inStream = (dialect) => bodyOf(dialect, { stream: true });
 
-/** The last event of a stream that broke off must be an error in the dialect's shape, and nothing may look like its end. */
+/**
+ * The last event of a stream that broke off must be an error in the dialect's shape, and nothing may look
+ * like its end.
+ */
 function assertBroken(dialect, text) {
   const last = text.trimEnd().split('\n\n').at(-1);
   const data = JSON.parse(/^data: ?(.*)$/m.exec(last)[1]);
@@ -38,7 +42,12 @@ describe('providers that fail', { skip: NO_BINARY }, () => {
   const suite = scope();
   let scene;
   before(async () => {
-    scene = await startGateway(suite, { config: ({ standard }) => ({ ...standard, upstream: { first_byte_timeout_ms: '400ms', stall_timeout_ms: '400ms', total_timeout_ms: '1500ms' } }) });
+    scene = await startGateway(suite, {
+      config: ({ standard }) => ({
+        ...standard,
+        upstream: { first_byte_timeout_ms: '400ms', stall_timeout_ms: '400ms', total_timeout_ms: '1500ms' },
+      }),
+    });
   });
   after(suite.end);
 
@@ -126,7 +135,12 @@ describe('providers that fail', { skip: NO_BINARY }, () => {
 });
 
 describe('reaching a provider', { skip: NO_BINARY }, () => {
-  const only = (base_url, more = {}) => ({ standard }) => ({ ...standard, providers: [{ name: 'far', kind: 'openai', base_url, api_key: 'x', ...more }] });
+  const only =
+    (base_url, more = {}) =>
+    ({ standard }) => ({
+      ...standard,
+      providers: [{ name: 'far', kind: 'openai', base_url, api_key: 'x', ...more }],
+    });
 
   test('a TLS handshake that never comes ends by the connect time-out', async (t) => {
     const silent = net.createServer(() => {});
@@ -137,7 +151,9 @@ describe('reaching a provider', { skip: NO_BINARY }, () => {
       sockets.forEach((s) => s.destroy());
       silent.close();
     });
-    const it = await startGateway(t, { config: only(`https://127.0.0.1:${silent.address().port}/v1`, { connect_timeout_ms: '300ms' }) });
+    const it = await startGateway(t, {
+      config: only(`https://127.0.0.1:${silent.address().port}/v1`, { connect_timeout_ms: '300ms' }),
+    });
     const answer = await call(it, 'chat');
     assert.ok([502, 504].includes(answer.status), answer.text);
     const record = await it.catalyst.record(answer.id);
@@ -145,7 +161,9 @@ describe('reaching a provider', { skip: NO_BINARY }, () => {
   });
 
   test('a name that does not exist is 502', async (t) => {
-    const it = await startGateway(t, { config: only('http://no-such-host.invalid/v1', { connect_timeout_ms: '2s' }) });
+    const it = await startGateway(t, {
+      config: only('http://no-such-host.invalid/v1', { connect_timeout_ms: '2s' }),
+    });
     const answer = await call(it, 'chat');
     assert.ok([502, 504].includes(answer.status), answer.text);
   });
@@ -154,7 +172,29 @@ describe('reaching a provider', { skip: NO_BINARY }, () => {
     const folder = temporaryFolder(t);
     const [key, cert] = ['key.pem', 'cert.pem'].map((f) => path.join(folder, f));
     try {
-      execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', key, '-out', cert, '-days', '2', '-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'], { stdio: 'pipe' });
+      execFileSync(
+        'openssl',
+        [
+          'req',
+          '-x509',
+          '-newkey',
+          'ec',
+          '-pkeyopt',
+          'ec_paramgen_curve:P-256',
+          '-nodes',
+          '-keyout',
+          key,
+          '-out',
+          cert,
+          '-days',
+          '2',
+          '-subj',
+          '/CN=localhost',
+          '-addext',
+          'subjectAltName=DNS:localhost,IP:127.0.0.1',
+        ],
+        { stdio: 'pipe' },
+      );
     } catch (error) {
       return t.skip(`openssl is not there to make a certificate: ${error.message.split('\n')[0]}`);
     }
@@ -165,7 +205,9 @@ describe('reaching a provider', { skip: NO_BINARY }, () => {
     assert.match(refused.json().error.message, /certificate|TLS/i);
     assert.equal(far.exchanges.length, 0, 'nothing was sent to an unknown server');
     for (const host of ['127.0.0.1', 'localhost']) {
-      const known = await startGateway(t, { config: (o) => ({ ...only(`https://${host}:${far.wire.port}/v1`)(o), upstream: { ca_file: cert } }) });
+      const known = await startGateway(t, {
+        config: (o) => ({ ...only(`https://${host}:${far.wire.port}/v1`)(o), upstream: { ca_file: cert } }),
+      });
       const answer = await call(known, 'chat');
       assert.equal(answer.status, 200, `${host}: ${answer.text}`);
       assert.equal((await call(known, 'chat', inStream('chat'))).status, 200);
@@ -182,7 +224,10 @@ describe('clients that leave', { skip: NO_BINARY }, () => {
   after(suite.end);
 
   for (const dialect of STREAMED) {
-    for (const [how, leave] of [['FIN', (c) => c.socket.destroy()], ['RST', (c) => c.reset()]]) {
+    for (const [how, leave] of [
+      ['FIN', (c) => c.socket.destroy()],
+      ['RST', (c) => c.reset()],
+    ]) {
       test(`${dialect}: leaving by ${how} in mid-stream closes the provider at once, and what came is billed`, async (t) => {
         const double = upstream(scene, dialect);
         double.next({ gate: gate(), after: 5 });
@@ -219,12 +264,18 @@ describe('clients that leave', { skip: NO_BINARY }, () => {
       assert.ok(x.clientClosedAt - left < 250);
     }
     const records = await until('the records', async () => {
-      const all = (await scene.catalyst.requests()).filter((r) => r.outcome === 'cancelled' && r.tokens.output === 0);
+      const all = (await scene.catalyst.requests()).filter(
+        (r) => r.outcome === 'cancelled' && r.tokens.output === 0,
+      );
       return all.length >= DIALECTS.length && all;
     });
     for (const record of records) {
       assert.equal(record.status, null);
-      assert.equal(record.estimated, record.dialect !== 'count_tokens', `${record.dialect}: the input went out`);
+      assert.equal(
+        record.estimated,
+        record.dialect !== 'count_tokens',
+        `${record.dialect}: the input went out`,
+      );
     }
   });
 
@@ -238,7 +289,9 @@ describe('clients that leave', { skip: NO_BINARY }, () => {
     for (let i = 0; i < n; i++) all.push(await startCall(stub, scene, 'messages', inStream('messages')));
     await until('all streams', () => all.every((c) => c.received.length > 600));
     all.forEach((c) => c.close());
-    await until('all to be closed', () => double.exchanges.slice(before).every((x) => x.clientClosedAt !== 0));
+    await until('all to be closed', () =>
+      double.exchanges.slice(before).every((x) => x.clientClosedAt !== 0),
+    );
     double.act = null;
     assert.equal((await call(scene, 'messages')).status, 200);
   });

@@ -1,10 +1,21 @@
-// gateway.test.mjs - who may call, where a call goes, and that its bytes arrive as they were sent, in both directions.
+// gateway.test.mjs - who may call, where a call goes, and that its bytes arrive as they were sent, in both
+// directions.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { chatStream, events, providerError, transcript } from '../doubles/provider.mjs';
-import { DIALECTS, MODELS, PATHS, bodyOf, call, callBytes, headOf, isAnthropic, startCall } from '../lib/call.mjs';
+import {
+  DIALECTS,
+  MODELS,
+  PATHS,
+  bodyOf,
+  call,
+  callBytes,
+  headOf,
+  isAnthropic,
+  startCall,
+} from '../lib/call.mjs';
 import { NO_BINARY, startGateway, startProvider } from '../lib/catalyst.mjs';
 import { scope } from '../lib/defer.mjs';
 import { makeKey, sha256, withTypo } from '../lib/keys.mjs';
@@ -34,7 +45,12 @@ describe('keys', { skip: NO_BINARY }, () => {
   const hashed = makeKey();
   let scene;
   before(async () => {
-    scene = await startGateway(suite, { config: ({ standard }) => ({ ...standard, keys: [...standard.keys, { name: 'bob', key_sha256: sha256(hashed) }] }) });
+    scene = await startGateway(suite, {
+      config: ({ standard }) => ({
+        ...standard,
+        keys: [...standard.keys, { name: 'bob', key_sha256: sha256(hashed) }],
+      }),
+    });
   });
   after(suite.end);
 
@@ -45,12 +61,20 @@ describe('keys', { skip: NO_BINARY }, () => {
     test(`${dialect}: Bearer and x-api-key serve, and the key never goes on`, async () => {
       const double = upstream(scene, dialect);
       for (const key of [scene.key, hashed]) {
-        for (const headers of [bearer(key), apiKey(key), { ...bearer(key), Authorization: `bearer ${key}` }]) {
+        for (const headers of [
+          bearer(key),
+          apiKey(key),
+          { ...bearer(key), Authorization: `bearer ${key}` },
+        ]) {
           const answer = await call(scene, dialect, undefined, { headers });
           assert.equal(answer.status, 200, answer.text);
           const { head } = double.last;
-          assert.ok(!head.includes(key), 'the client\'s key went to the provider');
-          assert.equal(head.toString('latin1').split(double.key).length, 2, 'the provider\'s key stands there once');
+          assert.ok(!head.includes(key), "the client's key went to the provider");
+          assert.equal(
+            head.toString('latin1').split(double.key).length,
+            2,
+            "the provider's key stands there once",
+          );
         }
       }
     });
@@ -66,8 +90,11 @@ describe('keys', { skip: NO_BINARY }, () => {
         mistyped: bearer(withTypo(scene.key)),
         mistyped_x_api_key: apiKey(withTypo(scene.key)),
         short: apiKey(scene.key.slice(0, -1)),
-        'the provider\'s': bearer(double.key),
-        basic: { Authorization: `Basic ${Buffer.from(`x:${scene.key}`).toString('base64')}`, 'x-api-key': null },
+        "the provider's": bearer(double.key),
+        basic: {
+          Authorization: `Basic ${Buffer.from(`x:${scene.key}`).toString('base64')}`,
+          'x-api-key': null,
+        },
         long: bearer('cvk_' + 'x'.repeat(4000)),
       };
       for (const [name, headers] of Object.entries(refused)) {
@@ -79,7 +106,11 @@ describe('keys', { skip: NO_BINARY }, () => {
         else assert.equal(error.code, 'invalid_api_key');
         assert.ok(!answer.text.includes(scene.key), 'an error does not repeat the key');
       }
-      assert.notEqual(messages.get('mistyped'), messages.get('unknown'), 'a slip of the pen is told from a wrong key');
+      assert.notEqual(
+        messages.get('mistyped'),
+        messages.get('unknown'),
+        'a slip of the pen is told from a wrong key',
+      );
       assert.equal(double.wire.heads.length, before);
     });
 
@@ -95,7 +126,12 @@ describe('routing', { skip: NO_BINARY }, () => {
   const suite = scope();
   let scene;
   before(async () => {
-    scene = await startGateway(suite, { config: ({ standard }) => ({ ...standard, aliases: { fast: 'gpt-4o-mini', smart: 'anthropic/claude-opus-4-5' } }) });
+    scene = await startGateway(suite, {
+      config: ({ standard }) => ({
+        ...standard,
+        aliases: { fast: 'gpt-4o-mini', smart: 'anthropic/claude-opus-4-5' },
+      }),
+    });
   });
   after(suite.end);
 
@@ -111,7 +147,11 @@ describe('routing', { skip: NO_BINARY }, () => {
 
   test('an alias is put in for the model and nothing else moves', async () => {
     const odd = '{ "messages" : [ ] ,\n\t"model" :  "NAME"  , "n":1}';
-    for (const [dialect, alias, model] of [['chat', 'fast', 'gpt-4o-mini'], ['responses', 'fast', 'gpt-4o-mini'], ['messages', 'smart', 'claude-opus-4-5']]) {
+    for (const [dialect, alias, model] of [
+      ['chat', 'fast', 'gpt-4o-mini'],
+      ['responses', 'fast', 'gpt-4o-mini'],
+      ['messages', 'smart', 'claude-opus-4-5'],
+    ]) {
       const answer = await call(scene, dialect, odd.replace('NAME', alias));
       assert.equal(answer.status, 200, answer.text);
       assert.equal(upstream(scene, dialect).last.body.toString(), odd.replace('NAME', model));
@@ -128,7 +168,12 @@ describe('routing', { skip: NO_BINARY }, () => {
   });
 
   test('a model in a dialect that its provider does not speak is 400 and names the right endpoint', async () => {
-    for (const [dialect, model, right] of [['chat', 'claude-opus-4-5', /\/v1\/messages/], ['responses', 'claude-opus-4-5', /\/v1\/messages/], ['messages', 'gpt-4o-mini', /\/v1\/(chat\/completions|responses)/], ['embeddings', 'claude-opus-4-5', /\/v1\/messages/]]) {
+    for (const [dialect, model, right] of [
+      ['chat', 'claude-opus-4-5', /\/v1\/messages/],
+      ['responses', 'claude-opus-4-5', /\/v1\/messages/],
+      ['messages', 'gpt-4o-mini', /\/v1\/(chat\/completions|responses)/],
+      ['embeddings', 'claude-opus-4-5', /\/v1\/messages/],
+    ]) {
       const answer = await call(scene, dialect, bodyOf(dialect, { model }));
       assert.equal(answer.status, 400, `${dialect} ${model}: ${answer.text}`);
       assert.match(errorOf(answer, dialect).message, right);
@@ -140,7 +185,13 @@ describe('routing', { skip: NO_BINARY }, () => {
       config: ({ standard, double: d }) => ({
         ...standard,
         providers: [
-          { name: 'one', kind: 'compatible', base_url: d.openai.openaiUrl, api_key: 'a', models: ['alpha-*'] },
+          {
+            name: 'one',
+            kind: 'compatible',
+            base_url: d.openai.openaiUrl,
+            api_key: 'a',
+            models: ['alpha-*'],
+          },
           { name: 'two', kind: 'compatible', base_url: d.openai.openaiUrl, api_key: 'b', models: ['beta-1'] },
         ],
       }),
@@ -157,7 +208,12 @@ describe('routing', { skip: NO_BINARY }, () => {
 
   test('compatible servers: a path in base_url, no key where none is configured', async (t) => {
     const local = await startProvider(t, {});
-    const it = await startGateway(t, { config: ({ standard }) => ({ ...standard, providers: [{ name: 'local', kind: 'ollama', base_url: `${local.origin}/deep/er/v1/` }] }) });
+    const it = await startGateway(t, {
+      config: ({ standard }) => ({
+        ...standard,
+        providers: [{ name: 'local', kind: 'ollama', base_url: `${local.origin}/deep/er/v1/` }],
+      }),
+    });
     const answer = await call(it, 'chat', bodyOf('chat', { model: 'llama3.2:3b' }));
     assert.equal(answer.status, 200, answer.text);
     assert.equal(local.last.path, '/deep/er/v1/chat/completions');
@@ -219,10 +275,10 @@ describe('bodies', { skip: NO_BINARY }, () => {
     'a lone continuation byte': Buffer.from('{"model":"gpt-4o-mini","x":"\x80"}', 'latin1'),
     Latin1: Buffer.from('{"model":"gpt-4o-mini","x":"\xe9"}', 'latin1'),
     'UTF-16': Buffer.from('{"model":"gpt-4o-mini"}', 'utf16le'),
-    'a model\'s name of 10 kB': `{"model":"${'m'.repeat(10_000)}"}`,
+    "a model's name of 10 kB": `{"model":"${'m'.repeat(10_000)}"}`,
   };
 
-  test('what is no request is 400 in the dialect\'s shape, and goes nowhere', async () => {
+  test("what is no request is 400 in the dialect's shape, and goes nowhere", async () => {
     const double = scene.double.openai;
     const before = double.wire.heads.length;
     for (const [name, body] of Object.entries(WRONG)) {
@@ -248,12 +304,14 @@ describe('bodies', { skip: NO_BINARY }, () => {
 
   const UNUSUAL = {
     formatting: '\t{ "model"\r\n:"gpt-4o-mini" , "messages" : [\n] }\n ',
-    numbers: '{"model":"gpt-4o-mini","seed":123456789012345678901234567890,"a":1.0,"b":-0.0,"c":1E400,"d":1e-7,"e":[0.1e+1]}',
+    numbers:
+      '{"model":"gpt-4o-mini","seed":123456789012345678901234567890,"a":1.0,"b":-0.0,"c":1E400,"d":1e-7,"e":[0.1e+1]}',
     'duplicates of unknown members': '{"x":1,"model":"gpt-4o-mini","x":2,"metadata":{"a":1,"a":2}}',
     escapes: '{"model":"gpt-4o-mini","x":"\\u0041\\/\\b\\f\\ud83d\\ude00 é 😀 \\u0000","\\u0079":"y"}',
     'an escaped name': '{"mod\\u0065l":"gpt-4o-mini"}',
     'an escaped value': '{"model":"gpt\\u002d4o-mini"}',
-    'a model further down': '{"metadata":{"model":"other","stream":true},"messages":[{"model":"x"}],"model":"gpt-4o-mini"}',
+    'a model further down':
+      '{"metadata":{"model":"other","stream":true},"messages":[{"model":"x"}],"model":"gpt-4o-mini"}',
     'line separators': '{"model":"gpt-4o-mini","x":"\u2028\u2029\ufeff\u007f"}',
     'nested to the limit': `{"model":"gpt-4o-mini","x":${'['.repeat(100)}${']'.repeat(100)}}`,
     'an empty name': '{"":{"":[]},"model":"gpt-4o-mini"}',
@@ -276,7 +334,9 @@ describe('bodies', { skip: NO_BINARY }, () => {
 
   test('a chunked request arrives whole', async () => {
     const body = bodyOf('chat');
-    const answer = await call(scene, 'chat', chunked(...body.match(/.{1,9}/gs)), { headers: { 'Transfer-Encoding': 'chunked' } });
+    const answer = await call(scene, 'chat', chunked(...body.match(/.{1,9}/gs)), {
+      headers: { 'Transfer-Encoding': 'chunked' },
+    });
     assert.equal(answer.status, 200, answer.text);
     assert.equal(scene.double.openai.last.body.toString(), body);
   });
@@ -291,11 +351,20 @@ describe('bodies', { skip: NO_BINARY }, () => {
   test('a streamed chat asks for usage, and nothing else changes', async () => {
     const cases = [
       ['{"model":"gpt-4o-mini", "stream" : true ,"x":[1 ]}', { include_usage: true }],
-      ['{"stream":true,"model":"gpt-4o-mini","stream_options":{"include_usage":false}}', { include_usage: true }],
-      ['{"stream":true,"model":"gpt-4o-mini","stream_options":{ "include_obfuscation" : false }}', { include_usage: true, include_obfuscation: false }],
+      [
+        '{"stream":true,"model":"gpt-4o-mini","stream_options":{"include_usage":false}}',
+        { include_usage: true },
+      ],
+      [
+        '{"stream":true,"model":"gpt-4o-mini","stream_options":{ "include_obfuscation" : false }}',
+        { include_usage: true, include_obfuscation: false },
+      ],
       ['{"stream":true,"model":"gpt-4o-mini","stream_options":{}}', { include_usage: true }],
       ['{"stream":true,"model":"gpt-4o-mini","stream_options":null}', { include_usage: true }],
-      ['{"stream":true,"model":"gpt-4o-mini","stream_options":{"include_usage":null}}', { include_usage: true }],
+      [
+        '{"stream":true,"model":"gpt-4o-mini","stream_options":{"include_usage":null}}',
+        { include_usage: true },
+      ],
     ];
     for (const [body, options] of cases) {
       const answer = await call(scene, 'chat', body);
@@ -303,7 +372,8 @@ describe('bodies', { skip: NO_BINARY }, () => {
       const sent = scene.double.openai.last.body.toString();
       assert.deepEqual(JSON.parse(sent), { ...JSON.parse(body), stream_options: options }, body);
       // Without what was put in or replaced, the text is what it was.
-      const bare = (text) => text.replace(/\s*"stream_options"\s*:\s*(\{[^}]*\}|null)\s*,?/, '').replace(/,(\s*)\}$/, '$1}');
+      const bare = (text) =>
+        text.replace(/\s*"stream_options"\s*:\s*(\{[^}]*\}|null)\s*,?/, '').replace(/,(\s*)\}$/, '$1}');
       assert.equal(bare(sent), bare(body));
       assert.ok(!answer.text.includes('"choices":[]'), 'the chunk that was not asked for is gone');
       assert.ok(answer.text.endsWith('data: [DONE]\n\n'));
@@ -326,8 +396,22 @@ describe('headers', { skip: NO_BINARY }, () => {
   test('what is for the provider goes on, what is for this hop stays', async () => {
     for (const dialect of DIALECTS) {
       const headers = {
-        'User-Agent': 'agent/1.0', 'anthropic-beta': 'a-2025-01-01,b-2025-02-02', 'openai-beta': 'assistants=v2', 'OpenAI-Organization': 'org-1', 'X-Stainless-Retry-Count': '0', 'X-Unknown': 'a  b', 'X-Claude-Code-Session-Id': 's1', 'Idempotency-Key': 'i1',
-        'Accept-Encoding': 'gzip, br', Connection: 'keep-alive, X-Hop', 'X-Hop': 'gone', 'Keep-Alive': 'timeout=5', TE: 'trailers', 'Proxy-Authorization': 'Basic eDp5', 'Proxy-Connection': 'keep-alive', Expect: '100-continue',
+        'User-Agent': 'agent/1.0',
+        'anthropic-beta': 'a-2025-01-01,b-2025-02-02',
+        'openai-beta': 'assistants=v2',
+        'OpenAI-Organization': 'org-1',
+        'X-Stainless-Retry-Count': '0',
+        'X-Unknown': 'a  b',
+        'X-Claude-Code-Session-Id': 's1',
+        'Idempotency-Key': 'i1',
+        'Accept-Encoding': 'gzip, br',
+        Connection: 'keep-alive, X-Hop',
+        'X-Hop': 'gone',
+        'Keep-Alive': 'timeout=5',
+        TE: 'trailers',
+        'Proxy-Authorization': 'Basic eDp5',
+        'Proxy-Connection': 'keep-alive',
+        Expect: '100-continue',
       };
       const c = await RawConnection.open(scene.catalyst.port);
       await c.send(callBytes(scene, dialect, undefined, { headers }));
@@ -336,8 +420,19 @@ describe('headers', { skip: NO_BINARY }, () => {
       c.close();
       assert.equal(answer.status, 200);
       const { last } = upstream(scene, dialect);
-      for (const name of ['User-Agent', 'anthropic-beta', 'openai-beta', 'OpenAI-Organization', 'X-Stainless-Retry-Count', 'X-Unknown', 'X-Claude-Code-Session-Id', 'Idempotency-Key']) assert.deepEqual(last.values(name.toLowerCase()), [headers[name]], `${dialect} ${name}`);
-      for (const name of ['x-hop', 'keep-alive', 'te', 'proxy-authorization', 'proxy-connection', 'expect']) assert.deepEqual(last.values(name), [], `${dialect} ${name}`);
+      for (const name of [
+        'User-Agent',
+        'anthropic-beta',
+        'openai-beta',
+        'OpenAI-Organization',
+        'X-Stainless-Retry-Count',
+        'X-Unknown',
+        'X-Claude-Code-Session-Id',
+        'Idempotency-Key',
+      ])
+        assert.deepEqual(last.values(name.toLowerCase()), [headers[name]], `${dialect} ${name}`);
+      for (const name of ['x-hop', 'keep-alive', 'te', 'proxy-authorization', 'proxy-connection', 'expect'])
+        assert.deepEqual(last.values(name), [], `${dialect} ${name}`);
       assert.deepEqual(last.values('accept-encoding'), ['identity']);
       assert.deepEqual(last.values('host'), [`127.0.0.1:${upstream(scene, dialect).wire.port}`]);
       assert.deepEqual(last.values('content-type'), ['application/json']);
@@ -355,14 +450,23 @@ describe('headers', { skip: NO_BINARY }, () => {
     }
   });
 
-  test('the answer keeps the provider\'s fields and gains the request id', async () => {
+  test("the answer keeps the provider's fields and gains the request id", async () => {
     const ids = new Set();
-    for (const [dialect, wants] of [['chat', { 'openai-processing-ms': '412', 'x-request-id': 'req_5f2d7c0a9be84e5b8a3d1e6f' }], ['messages', { 'anthropic-ratelimit-requests-remaining': '3999', 'request-id': 'req_011CSHoEeqs5C35K2UUqR7Fy' }]]) {
+    for (const [dialect, wants] of [
+      ['chat', { 'openai-processing-ms': '412', 'x-request-id': 'req_5f2d7c0a9be84e5b8a3d1e6f' }],
+      [
+        'messages',
+        { 'anthropic-ratelimit-requests-remaining': '3999', 'request-id': 'req_011CSHoEeqs5C35K2UUqR7Fy' },
+      ],
+    ]) {
       for (const stream of [false, true]) {
         const answer = await call(scene, dialect, bodyOf(dialect, { stream }));
         for (const [name, value] of Object.entries(wants)) assert.equal(answer.header(name), value);
         assert.match(answer.header('content-type'), stream ? /^text\/event-stream/ : /^application\/json/);
-        assert.equal(answer.fields.filter(([n]) => n === 'transfer-encoding' || n === 'content-length').length, 1);
+        assert.equal(
+          answer.fields.filter(([n]) => n === 'transfer-encoding' || n === 'content-length').length,
+          1,
+        );
         assert.equal(answer.fields.filter(([n]) => n === 'date').length, 1);
         assert.match(answer.id, /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
         ids.add(answer.id);
@@ -389,8 +493,10 @@ describe('answers', { skip: NO_BINARY }, () => {
   });
   after(suite.end);
   /** The text that a client is to see, when it did not ask for usage. */
-  const expected = (dialect, bytes) => (dialect === 'chat' ? chatStream(bytes, false).toString() : bytes.toString());
-  const seen = (dialect, text) => (dialect === 'chat' ? text.replaceAll(',"usage":null}\n\n', '}\n\n') : text);
+  const expected = (dialect, bytes) =>
+    dialect === 'chat' ? chatStream(bytes, false).toString() : bytes.toString();
+  const seen = (dialect, text) =>
+    dialect === 'chat' ? text.replaceAll(',"usage":null}\n\n', '}\n\n') : text;
   const NAMES = {
     chat: ['plain', 'tools', 'unicode', 'refusal', 'reasoning', 'no-usage'],
     responses: ['plain', 'tools', 'unicode', 'reasoning', 'refusal', 'incomplete', 'no-usage'],
@@ -398,25 +504,40 @@ describe('answers', { skip: NO_BINARY }, () => {
   };
 
   for (const [dialect, names] of Object.entries(NAMES)) {
-    test(`${dialect}: every transcript arrives byte for byte, however it is delivered`, { timeout: 60_000 }, async () => {
-      for (const name of names) {
-        const file = `${dialect}-${name}`;
-        for (const act of [{}, { deliver: 'whole' }, { deliver: 'bytes' }, { framing: 'close' }]) {
-          upstream(scene, dialect).next({ transcript: file, ...act });
-          const answer = await call(scene, dialect, bodyOf(dialect, { stream: true }));
-          assert.equal(answer.status, 200);
-          assert.equal(seen(dialect, answer.text), expected(dialect, transcript(`${file}.sse`)), `${file} ${JSON.stringify(act)}`);
+    test(
+      `${dialect}: every transcript arrives byte for byte, however it is delivered`,
+      { timeout: 60_000 },
+      async () => {
+        for (const name of names) {
+          const file = `${dialect}-${name}`;
+          for (const act of [{}, { deliver: 'whole' }, { deliver: 'bytes' }, { framing: 'close' }]) {
+            upstream(scene, dialect).next({ transcript: file, ...act });
+            const answer = await call(scene, dialect, bodyOf(dialect, { stream: true }));
+            assert.equal(answer.status, 200);
+            assert.equal(
+              seen(dialect, answer.text),
+              expected(dialect, transcript(`${file}.sse`)),
+              `${file} ${JSON.stringify(act)}`,
+            );
+          }
+          for (const act of [
+            {},
+            { deliver: 'bytes' },
+            { framing: 'close' },
+            { framing: 'chunked', deliver: 100 },
+          ]) {
+            upstream(scene, dialect).next({ transcript: file, ...act });
+            const answer = await call(scene, dialect, bodyOf(dialect));
+            assert.ok(answer.body.equals(transcript(`${file}.json`)), `${file} ${JSON.stringify(act)}`);
+          }
         }
-        for (const act of [{}, { deliver: 'bytes' }, { framing: 'close' }, { framing: 'chunked', deliver: 100 }]) {
-          upstream(scene, dialect).next({ transcript: file, ...act });
-          const answer = await call(scene, dialect, bodyOf(dialect));
-          assert.ok(answer.body.equals(transcript(`${file}.json`)), `${file} ${JSON.stringify(act)}`);
-        }
-      }
-    });
+      },
+    );
 
     test(`${dialect}: a stream split in two at every byte`, { timeout: 60_000 }, async (t) => {
-      const file = { chat: 'chat-reasoning', responses: 'responses-refusal', messages: 'messages-cache' }[dialect];
+      const file = { chat: 'chat-reasoning', responses: 'responses-refusal', messages: 'messages-cache' }[
+        dialect
+      ];
       const bytes = transcript(`${file}.sse`);
       const length = dialect === 'chat' ? chatStream(bytes, true).length : bytes.length;
       const want = expected(dialect, bytes);
@@ -433,7 +554,13 @@ describe('answers', { skip: NO_BINARY }, () => {
   }
 
   test('CRLF, CR, comments and a BOM in a stream pass as they are', async () => {
-    const sse = ['\ufeff: hello\r\nevent: message_start\r\ndata: {"type":"message_start","message":{"usage":{"input_tokens":3}}}\r\n\r\n', ': keep-alive\n\n', 'id: 1\rdata: {"type":"ping"}\r\r', 'event: message_delta\ndata: {"type":"message_delta",\ndata: "usage":{"output_tokens":4}}\n\n', 'event: message_stop\ndata: {"type":"message_stop"}\n\n'].join('');
+    const sse = [
+      '\ufeff: hello\r\nevent: message_start\r\ndata: {"type":"message_start","message":{"usage":{"input_tokens":3}}}\r\n\r\n',
+      ': keep-alive\n\n',
+      'id: 1\rdata: {"type":"ping"}\r\r',
+      'event: message_delta\ndata: {"type":"message_delta",\ndata: "usage":{"output_tokens":4}}\n\n',
+      'event: message_stop\ndata: {"type":"message_stop"}\n\n',
+    ].join('');
     for (const deliver of ['whole', 'bytes']) {
       scene.double.anthropic.next({ sse, deliver });
       const answer = await call(scene, 'messages', bodyOf('messages', { stream: true }));
@@ -446,7 +573,13 @@ describe('answers', { skip: NO_BINARY }, () => {
   });
 
   test('5 MB in one answer, and in a stream', { timeout: 30_000 }, async () => {
-    const body = Buffer.from(JSON.stringify({ object: 'chat.completion', choices: [{ message: { content: 'é'.repeat(2_500_000) } }], usage: { prompt_tokens: 1, completion_tokens: 2, total_tokens: 3 } }));
+    const body = Buffer.from(
+      JSON.stringify({
+        object: 'chat.completion',
+        choices: [{ message: { content: 'é'.repeat(2_500_000) } }],
+        usage: { prompt_tokens: 1, completion_tokens: 2, total_tokens: 3 },
+      }),
+    );
     scene.double.openai.next({ body });
     const plain = await call(scene, 'chat', undefined, { deadline_ms: 20_000 });
     assert.ok(plain.body.equals(body));
@@ -473,11 +606,16 @@ describe('answers', { skip: NO_BINARY }, () => {
       upstream(scene, dialect).next({ gate: rest, after: 1 });
       const c = await startCall(t, scene, dialect, bodyOf(dialect, { stream: true }));
       const first = events(transcript(`${dialect}-plain.sse`))[0].toString();
-      await until('the head and the first event', () => c.received.includes(first.slice(0, first.length - 3)));
+      await until('the head and the first event', () =>
+        c.received.includes(first.slice(0, first.length - 3)),
+      );
       assert.ok(!upstream(scene, dialect).last.isFinished);
       rest.open();
       const answer = await c.readAnswer();
-      assert.equal(seen(dialect, answer.body.toString()), expected(dialect, transcript(`${dialect}-plain.sse`)));
+      assert.equal(
+        seen(dialect, answer.body.toString()),
+        expected(dialect, transcript(`${dialect}-plain.sse`)),
+      );
     }
   });
 
@@ -496,9 +634,16 @@ describe('answers', { skip: NO_BINARY }, () => {
       for (const status of [400, 401, 404, 429, 500, 503, 529]) {
         const double = upstream(scene, dialect);
         double.next({ fault: status });
-        const answer = await call(scene, dialect, bodyOf(dialect, isAnthropic(dialect) || dialect === 'embeddings' ? {} : { stream: true }));
+        const answer = await call(
+          scene,
+          dialect,
+          bodyOf(dialect, isAnthropic(dialect) || dialect === 'embeddings' ? {} : { stream: true }),
+        );
         assert.equal(answer.status, status);
-        assert.ok(answer.body.equals(providerError(dialect, status).body), `${dialect} ${status}: ${answer.text}`);
+        assert.ok(
+          answer.body.equals(providerError(dialect, status).body),
+          `${dialect} ${status}: ${answer.text}`,
+        );
         if (status === 429) assert.equal(answer.header('retry-after'), '1');
         assert.equal(double.exchanges.filter((x) => x === double.last).length, 1, 'no retry of our own');
         const record = await scene.catalyst.record(answer.id);
@@ -520,13 +665,19 @@ describe('answers', { skip: NO_BINARY }, () => {
 
   test('connections to the provider are kept', async (t) => {
     const it = await startGateway(t, { config: ({ standard }) => ({ ...standard, loops: 1 }) });
-    for (let i = 0; i < 10; i++) assert.equal((await call(it, 'chat', bodyOf('chat', { stream: i % 2 === 0 }))).status, 200);
+    for (let i = 0; i < 10; i++)
+      assert.equal((await call(it, 'chat', bodyOf('chat', { stream: i % 2 === 0 }))).status, 200);
     assert.equal(it.double.openai.wire.connectionCount, 1);
   });
 
   test('a dead provider is 502 and says which', async (t) => {
     const port = await freePort();
-    const it = await startGateway(t, { config: ({ standard }) => ({ ...standard, providers: [{ name: 'gone', kind: 'openai', base_url: `http://127.0.0.1:${port}/v1`, api_key: 'x' }] }) });
+    const it = await startGateway(t, {
+      config: ({ standard }) => ({
+        ...standard,
+        providers: [{ name: 'gone', kind: 'openai', base_url: `http://127.0.0.1:${port}/v1`, api_key: 'x' }],
+      }),
+    });
     for (const dialect of ['chat', 'responses', 'embeddings']) {
       const answer = await call(it, dialect);
       assert.equal(answer.status, 502, answer.text);

@@ -1,4 +1,5 @@
-// raw.test.mjs - HTTP as it should not be, and as it seldom is: what could be read in two ways is refused and the connection closed, what is merely unusual works.
+// raw.test.mjs - HTTP as it should not be, and as it seldom is: what could be read in two ways is refused and
+// the connection closed, what is merely unusual works.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -14,8 +15,10 @@ const LENGTH = Buffer.byteLength(BODY);
 const SMUGGLED = 'GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n';
 
 /** A POST that is in order but for `lines`; KEY stands for the key. */
-const post = (lines, body = BODY) => `POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer KEY\r\n${lines.map((l) => l + '\r\n').join('')}\r\n${body}`;
-const get = (...lines) => `GET /healthz HTTP/1.1\r\nHost: localhost\r\n${lines.map((l) => l + '\r\n').join('')}\r\n`;
+const post = (lines, body = BODY) =>
+  `POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer KEY\r\n${lines.map((l) => l + '\r\n').join('')}\r\n${body}`;
+const get = (...lines) =>
+  `GET /healthz HTTP/1.1\r\nHost: localhost\r\n${lines.map((l) => l + '\r\n').join('')}\r\n`;
 const line = (start) => `${start}\r\nHost: localhost\r\n\r\n`;
 const chunks = (body) => post(['Transfer-Encoding: chunked'], body);
 const TE = 'Transfer-Encoding: chunked';
@@ -42,15 +45,31 @@ const MALFORMED = [
   ['Transfer-Encoding: chunked, identity', post(['Transfer-Encoding: chunked, identity'], WHOLE), [400, 501]],
   ['Transfer-Encoding: gzip, chunked', post(['Transfer-Encoding: gzip, chunked'], WHOLE), [400, 501]],
   ['Transfer-Encoding: xchunked', post(['Transfer-Encoding: xchunked'], WHOLE), [400, 501]],
-  ['Transfer-Encoding: chunked twice in a field', post(['Transfer-Encoding: chunked, chunked'], WHOLE), [400, 501]],
+  [
+    'Transfer-Encoding: chunked twice in a field',
+    post(['Transfer-Encoding: chunked, chunked'], WHOLE),
+    [400, 501],
+  ],
   ['Transfer-Encoding twice', post([TE, TE], WHOLE), [400, 501]],
-  ['Transfer-Encoding: chunked and then identity', post([TE, 'Transfer-Encoding: identity'], WHOLE), [400, 501]],
+  [
+    'Transfer-Encoding: chunked and then identity',
+    post([TE, 'Transfer-Encoding: identity'], WHOLE),
+    [400, 501],
+  ],
   ['Transfer-Encoding: "chunked" in quotes', post(['Transfer-Encoding: "chunked"'], WHOLE), [400, 501]],
-  ['Transfer-Encoding: chunked with a parameter', post(['Transfer-Encoding: chunked;q=1'], WHOLE), [400, 501]],
+  [
+    'Transfer-Encoding: chunked with a parameter',
+    post(['Transfer-Encoding: chunked;q=1'], WHOLE),
+    [400, 501],
+  ],
   ['Transfer-Encoding with a vertical tab', post(['Transfer-Encoding: \x0bchunked'], WHOLE), [400]],
   ['an empty Transfer-Encoding', post(['Transfer-Encoding:'], WHOLE), [400, 501]],
   ['Transfer-Encoding with a space before the colon', post(['Transfer-Encoding : chunked'], WHOLE), [400]],
-  ['Transfer-Encoding in HTTP/1.0', `POST /v1/chat/completions HTTP/1.0\r\nHost: localhost\r\nAuthorization: Bearer KEY\r\n${TE}\r\n\r\n${WHOLE}`, [400]],
+  [
+    'Transfer-Encoding in HTTP/1.0',
+    `POST /v1/chat/completions HTTP/1.0\r\nHost: localhost\r\nAuthorization: Bearer KEY\r\n${TE}\r\n\r\n${WHOLE}`,
+    [400],
+  ],
   ['a folded Transfer-Encoding', post(['Transfer-Encoding:', ' chunked'], WHOLE), [400]],
   // --- lines
   ['a folded field', get('X-A: 1', ' 2'), [400]],
@@ -114,12 +133,16 @@ const MALFORMED = [
   ['two empty lines before the request', `\r\n\r\n${get()}`, [400]],
   ['a bare LF before the request', `\n${get()}`, [400]],
   ['a TLS hello', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x00\x01\x02\r\n\r\n', [400]],
-  ['HTTP/2\'s preface', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', [400, 505]],
+  ["HTTP/2's preface", 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', [400, 505]],
   ['an SSH banner', 'SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n\r\n', [400, 505]],
   // --- sizes
-  ['a field beyond the head\'s limit', get(`X-A: ${fill(17 * 1024)}`), [431]],
-  ['many fields beyond the head\'s limit', get(...Array.from({ length: 90 }, (_, i) => `X-${i}: ${fill(200)}`)), [431]],
-  ['a target beyond the head\'s limit', line(`GET /${fill(17 * 1024)} HTTP/1.1`), [414, 431]],
+  ["a field beyond the head's limit", get(`X-A: ${fill(17 * 1024)}`), [431]],
+  [
+    "many fields beyond the head's limit",
+    get(...Array.from({ length: 90 }, (_, i) => `X-${i}: ${fill(200)}`)),
+    [431],
+  ],
+  ["a target beyond the head's limit", line(`GET /${fill(17 * 1024)} HTTP/1.1`), [414, 431]],
   ['101 fields', get(...Array.from({ length: 100 }, (_, i) => `X-${i}: 1`)), [431]],
   ['an endless head without a line end', fill(20 * 1024), [400, 414, 431]],
   ['a body announced beyond the limit', post(['Content-Length: 1048577']), [413]],
@@ -147,18 +170,32 @@ const MALFORMED = [
   ['no line end behind a chunk', chunks(`${LENGTH.toString(16)}\r\n${BODY}0\r\n\r\n`), [400]],
   ['a chunk longer than it says', chunks(`3\r\n${BODY}\r\n0\r\n\r\n`), [400]],
   ['a bare LF behind a chunk', chunks(`${LENGTH.toString(16)}\r\n${BODY}\n0\r\n\r\n`), [400]],
-  ['a chunk extension of 300 bytes', chunks(`${LENGTH.toString(16)};a=${fill(300)}\r\n${BODY}\r\n0\r\n\r\n`), [400]],
-  ['a control byte in a chunk extension', chunks(`${LENGTH.toString(16)};a=\x01\r\n${BODY}\r\n0\r\n\r\n`), [400]],
+  [
+    'a chunk extension of 300 bytes',
+    chunks(`${LENGTH.toString(16)};a=${fill(300)}\r\n${BODY}\r\n0\r\n\r\n`),
+    [400],
+  ],
+  [
+    'a control byte in a chunk extension',
+    chunks(`${LENGTH.toString(16)};a=\x01\r\n${BODY}\r\n0\r\n\r\n`),
+    [400],
+  ],
   ['a bare LF in a chunk extension', chunks(`${LENGTH.toString(16)};a\n${BODY}\r\n0\r\n\r\n`), [400]],
   ['a bare LF in the trailers', chunks(`${LENGTH.toString(16)}\r\n${BODY}\r\n0\r\nX-A: 1\n\r\n`), [400]],
-  ['trailers of 5 kB', chunks(`${LENGTH.toString(16)}\r\n${BODY}\r\n0\r\nX-A: ${fill(5000)}\r\n\r\n`), [400, 431]],
+  [
+    'trailers of 5 kB',
+    chunks(`${LENGTH.toString(16)}\r\n${BODY}\r\n0\r\nX-A: ${fill(5000)}\r\n\r\n`),
+    [400, 431],
+  ],
 ];
 
 describe('malformed requests', { skip: NO_BINARY }, () => {
   const suite = scope();
   let scene;
   before(async () => {
-    scene = await startGateway(suite, { config: ({ standard }) => ({ ...standard, limits: { gateway_body_bytes: '1MiB' } }) });
+    scene = await startGateway(suite, {
+      config: ({ standard }) => ({ ...standard, limits: { gateway_body_bytes: '1MiB' } }),
+    });
   });
   after(suite.end);
 
@@ -239,20 +276,32 @@ describe('unusual requests', { skip: NO_BINARY }, () => {
   works('a tab inside a value', get('X-A: a\tb'));
   works('bytes above ASCII in a value', Buffer.from(get('X-A: \xe9\xff'), 'latin1'));
   works('every letter that a name may have', get("!#$%&'*+-.^_`|~09azAZ: 1"));
-  works('an absolute target of the same host', 'GET http://localhost/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n');
+  works(
+    'an absolute target of the same host',
+    'GET http://localhost/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n',
+  );
   works('a query', 'GET /healthz?a=b&c HTTP/1.1\r\nHost: localhost\r\n\r\n');
   works('a Host with a port', 'GET /healthz HTTP/1.1\r\nHost: localhost:8080\r\n\r\n');
   works('a Host that is an IPv6 address', 'GET /healthz HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n');
   works('100 fields', get(...Array.from({ length: 99 }, (_, i) => `X-${i}: 1`)));
   works('a head of exactly 16 KiB', get(`X-A: ${fill(16384 - Buffer.byteLength(get('X-A: ')))}`));
-  works('an offer of another protocol, which is not taken', get('Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA'));
+  works(
+    'an offer of another protocol, which is not taken',
+    get('Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA'),
+  );
   works('GET with an empty body', get('Content-Length: 0'));
   works('a chunked body', post([TE], WHOLE), (a) => assert.equal(a.json().object, 'chat.completion'));
   works('Transfer-Encoding: CHUNKED', post(['Transfer-Encoding: CHUNKED'], WHOLE));
-  works('a chunk size in capitals with zeros before it', chunks(`0000${LENGTH.toString(16).toUpperCase()}\r\n${BODY}\r\n000\r\n\r\n`));
+  works(
+    'a chunk size in capitals with zeros before it',
+    chunks(`0000${LENGTH.toString(16).toUpperCase()}\r\n${BODY}\r\n000\r\n\r\n`),
+  );
   works('chunk extensions', chunks(`${LENGTH.toString(16)};a=b;c="d e"\r\n${BODY}\r\n0;last\r\n\r\n`));
   works('trailers', chunks(`${LENGTH.toString(16)}\r\n${BODY}\r\n0\r\nX-Checksum: 1\r\nX-More: 2\r\n\r\n`));
-  works('100-continue with the body already behind it', post([`Content-Length: ${LENGTH}`, 'Expect: 100-Continue']));
+  works(
+    '100-continue with the body already behind it',
+    post([`Content-Length: ${LENGTH}`, 'Expect: 100-Continue']),
+  );
 
   test('GET with a body is read over or refused; the body is never a request', async (t) => {
     const c = await open(t);
@@ -260,7 +309,10 @@ describe('unusual requests', { skip: NO_BINARY }, () => {
     const answers = [];
     await c.ended;
     while (c.received.length > 0) answers.push((await c.readAnswer()).status);
-    assert.ok([[200, 200], [413], [400]].some((want) => want.join() === answers.join()), answers.join());
+    assert.ok(
+      [[200, 200], [413], [400]].some((want) => want.join() === answers.join()),
+      answers.join(),
+    );
   });
 
   test('HEAD / has a head and no body', async (t) => {
@@ -293,7 +345,11 @@ describe('unusual requests', { skip: NO_BINARY }, () => {
   test('HTTP/1.0: a stream is not chunked and ends with the connection', async (t) => {
     const c = await open(t);
     const body = BODY.replace('{', '{"stream":true,');
-    await c.send(asks(`POST /v1/chat/completions HTTP/1.0\r\nAuthorization: Bearer KEY\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`));
+    await c.send(
+      asks(
+        `POST /v1/chat/completions HTTP/1.0\r\nAuthorization: Bearer KEY\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+      ),
+    );
     await c.readToEnd();
     const text = c.received.toString();
     assert.match(text, /^HTTP\/1\.1 200 /);
@@ -331,12 +387,23 @@ describe('unusual requests', { skip: NO_BINARY }, () => {
     const before = double.openai.exchanges.length;
     double.openai.next({ gate: slow, after: 1 });
     const stream = BODY.replace('{', '{"stream":true,');
-    await c.send(asks(post([`Content-Length: ${Buffer.byteLength(stream)}`], stream) + get() + post([TE], WHOLE) + get() + 'GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n'));
+    await c.send(
+      asks(
+        post([`Content-Length: ${Buffer.byteLength(stream)}`], stream) +
+          get() +
+          post([TE], WHOLE) +
+          get() +
+          'GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n',
+      ),
+    );
     await until('the first request at the provider', () => double.openai.exchanges.length > before);
     slow.open();
     const answers = [];
     for (let i = 0; i < 5; i++) answers.push(await c.readAnswer());
-    assert.deepEqual(answers.map((a) => a.status), [200, 200, 200, 200, 404]);
+    assert.deepEqual(
+      answers.map((a) => a.status),
+      [200, 200, 200, 200, 404],
+    );
     assert.ok(answers[0].body.toString().endsWith('data: [DONE]\n\n'));
     assert.equal(answers[2].json().object, 'chat.completion');
   });
@@ -344,7 +411,9 @@ describe('unusual requests', { skip: NO_BINARY }, () => {
   test('fifty pipelined calls', async (t) => {
     const c = await open(t);
     const n = 50;
-    await c.send(asks(Array.from({ length: n }, (_, i) => post([`Content-Length: ${LENGTH}`, `X-N: ${i}`])).join('')));
+    await c.send(
+      asks(Array.from({ length: n }, (_, i) => post([`Content-Length: ${LENGTH}`, `X-N: ${i}`])).join('')),
+    );
     const ids = new Set();
     for (let i = 0; i < n; i++) {
       const answer = await c.readAnswer();
@@ -352,7 +421,10 @@ describe('unusual requests', { skip: NO_BINARY }, () => {
       ids.add(answer.header('x-catalyst-request-id'));
     }
     assert.equal(ids.size, n);
-    assert.deepEqual(scene.double.openai.exchanges.slice(-n).map((x) => x.header('x-n')), Array.from({ length: n }, (_, i) => String(i)));
+    assert.deepEqual(
+      scene.double.openai.exchanges.slice(-n).map((x) => x.header('x-n')),
+      Array.from({ length: n }, (_, i) => String(i)),
+    );
   });
 
   test('a request split in two at every byte', { timeout: 60_000 }, async (t) => {
@@ -362,7 +434,9 @@ describe('unusual requests', { skip: NO_BINARY }, () => {
       await c.sendPieces([bytes.subarray(0, at), bytes.subarray(at)]);
       assert.equal((await c.readAnswer()).status, 200, `split at ${at}`);
     }
-    assert.ok(scene.double.openai.exchanges.slice(1 - bytes.length).every((x) => x.body.equals(Buffer.from(BODY))));
+    assert.ok(
+      scene.double.openai.exchanges.slice(1 - bytes.length).every((x) => x.body.equals(Buffer.from(BODY))),
+    );
   });
 
   test('a body in two chunks at every byte', { timeout: 60_000 }, async (t) => {
@@ -378,14 +452,30 @@ describe('unusual requests', { skip: NO_BINARY }, () => {
 
   test('a chunked request in single bytes', { timeout: 60_000 }, async (t) => {
     const c = await open(t);
-    await c.sendPieces(Array.from(asks(chunks('')).toString('latin1') + chunked(...Array.from(Buffer.from(BODY), (b) => Buffer.from([b]))).toString('latin1'), (l) => Buffer.from(l, 'latin1')));
+    await c.sendPieces(
+      Array.from(
+        asks(chunks('')).toString('latin1') +
+          chunked(...Array.from(Buffer.from(BODY), (b) => Buffer.from([b]))).toString('latin1'),
+        (l) => Buffer.from(l, 'latin1'),
+      ),
+    );
     assert.equal((await c.readAnswer()).status, 200);
     assert.equal(scene.double.openai.last.body.toString(), BODY);
   });
 
   test('a method that a path has not is 405 with what it has, a path that is not there 404', async () => {
-    for (const [method, target, status] of [['DELETE', '/v1/chat/completions', 405], ['GET', '/v1/messages', 405], ['POST', '/healthz', 405], ['GET', '/v1/nothing', 404], ['GET', '/v1/chat/completions/', 404], ['GET', '/..%2fhealthz', 404]]) {
-      const answer = await exchange(scene.catalyst.port, request(method, target, { Authorization: `Bearer ${scene.key}` }, method === 'POST' ? '{}' : null));
+    for (const [method, target, status] of [
+      ['DELETE', '/v1/chat/completions', 405],
+      ['GET', '/v1/messages', 405],
+      ['POST', '/healthz', 405],
+      ['GET', '/v1/nothing', 404],
+      ['GET', '/v1/chat/completions/', 404],
+      ['GET', '/..%2fhealthz', 404],
+    ]) {
+      const answer = await exchange(
+        scene.catalyst.port,
+        request(method, target, { Authorization: `Bearer ${scene.key}` }, method === 'POST' ? '{}' : null),
+      );
       assert.equal(answer.status, status, `${method} ${target}: ${answer.body}`);
       if (status === 405) assert.ok(answer.header('allow'), 'says which methods there are');
     }
@@ -406,7 +496,15 @@ describe('unusual requests', { skip: NO_BINARY }, () => {
 describe('slow and greedy clients', { skip: NO_BINARY }, () => {
   const suite = scope();
   let scene;
-  const limits = { head_timeout_ms: '300ms', idle_timeout_ms: '300ms', body_grace_ms: '300ms', body_min_rate: '1KiB', write_timeout_ms: '500ms', gateway_body_bytes: '4MiB', connections_per_address: 20 };
+  const limits = {
+    head_timeout_ms: '300ms',
+    idle_timeout_ms: '300ms',
+    body_grace_ms: '300ms',
+    body_min_rate: '1KiB',
+    write_timeout_ms: '500ms',
+    gateway_body_bytes: '4MiB',
+    connections_per_address: 20,
+  };
   before(async () => {
     scene = await startGateway(suite, { config: ({ standard }) => ({ ...standard, limits }) });
   });
@@ -464,21 +562,29 @@ describe('slow and greedy clients', { skip: NO_BINARY }, () => {
     await c.readToEnd();
   });
 
-  test('a client that does not read its stream is left, and the provider too', { timeout: 20_000 }, async (t) => {
-    const { double, catalyst, key } = scene;
-    const event = `data: {"id":"x","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"${fill(8000)}"},"finish_reason":null}]}\n\n`;
-    double.openai.next({ sse: event.repeat(4000) + 'data: [DONE]\n\n' });
-    const before = double.openai.exchanges.length;
-    const c = await open(t);
-    c.socket.pause();
-    const body = BODY.replace('{', '{"stream":true,');
-    await c.send(request('POST', '/v1/chat/completions', { Authorization: `Bearer ${key}` }, body));
-    const x = await until('the request at the provider', () => double.openai.exchanges[before]);
-    await until('the provider\'s connection to be closed', () => x.clientClosedAt !== 0, { deadline_ms: 10_000 });
-    assert.ok(!x.isAnswered, 'the stream was held back, not taken into memory');
-    const record = await until('a record', async () => (await catalyst.requests()).find((r) => r.outcome !== 'completed' && r.model_asked === 'gpt-4o-mini'));
-    assert.equal(record.outcome, 'cancelled');
-  });
+  test(
+    'a client that does not read its stream is left, and the provider too',
+    { timeout: 20_000 },
+    async (t) => {
+      const { double, catalyst, key } = scene;
+      const event = `data: {"id":"x","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"${fill(8000)}"},"finish_reason":null}]}\n\n`;
+      double.openai.next({ sse: event.repeat(4000) + 'data: [DONE]\n\n' });
+      const before = double.openai.exchanges.length;
+      const c = await open(t);
+      c.socket.pause();
+      const body = BODY.replace('{', '{"stream":true,');
+      await c.send(request('POST', '/v1/chat/completions', { Authorization: `Bearer ${key}` }, body));
+      const x = await until('the request at the provider', () => double.openai.exchanges[before]);
+      await until("the provider's connection to be closed", () => x.clientClosedAt !== 0, {
+        deadline_ms: 10_000,
+      });
+      assert.ok(!x.isAnswered, 'the stream was held back, not taken into memory');
+      const record = await until('a record', async () =>
+        (await catalyst.requests()).find((r) => r.outcome !== 'completed' && r.model_asked === 'gpt-4o-mini'),
+      );
+      assert.equal(record.outcome, 'cancelled');
+    },
+  );
 
   test('connections beyond the limit of an address are refused, and room comes back', async (t) => {
     const all = [];
@@ -486,12 +592,24 @@ describe('slow and greedy clients', { skip: NO_BINARY }, () => {
     for (let i = 0; i < 24; i++) all.push(await RawConnection.open(scene.catalyst.port));
     await until('some to be refused', () => all.filter((c) => c.isEnded).length >= 4, { deadline_ms: 250 });
     all.forEach((c) => c.close());
-    await until('room', async () => (await exchange(scene.catalyst.port, get()).catch(() => null))?.status === 200);
+    await until(
+      'room',
+      async () => (await exchange(scene.catalyst.port, get()).catch(() => null))?.status === 200,
+    );
   });
 
   test('bodies in gzip and zstd, bombs and rubbish', { timeout: 20_000 }, async () => {
     const { double, catalyst, key } = scene;
-    const send = (coding, bytes) => exchange(catalyst.port, request('POST', '/v1/chat/completions', { Authorization: `Bearer ${key}`, 'Content-Encoding': coding }, bytes));
+    const send = (coding, bytes) =>
+      exchange(
+        catalyst.port,
+        request(
+          'POST',
+          '/v1/chat/completions',
+          { Authorization: `Bearer ${key}`, 'Content-Encoding': coding },
+          bytes,
+        ),
+      );
     const pack = { gzip: zlib.gzipSync, zstd: zlib.zstdCompressSync };
     for (const [coding, compress] of Object.entries(pack)) {
       const good = await send(coding, compress(Buffer.from(BODY)));
@@ -511,7 +629,10 @@ describe('slow and greedy clients', { skip: NO_BINARY }, () => {
     const flipped = zlib.gzipSync(Buffer.from(BODY));
     flipped[flipped.length - 6] ^= 1;
     assert.equal((await send('gzip', flipped)).status, 400, 'a wrong checksum');
-    assert.ok([200, 415].includes((await send('x-gzip', zlib.gzipSync(Buffer.from(BODY)))).status), 'x-gzip: taken for gzip, or refused');
+    assert.ok(
+      [200, 415].includes((await send('x-gzip', zlib.gzipSync(Buffer.from(BODY)))).status),
+      'x-gzip: taken for gzip, or refused',
+    );
     assert.equal((await send('identity', Buffer.from(BODY))).status, 200);
   });
 });

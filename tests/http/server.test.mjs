@@ -1,4 +1,5 @@
-// server.test.mjs - the process itself: health, models, stopping, starting wrongly, and what it never writes down.
+// server.test.mjs - the process itself: health, models, stopping, starting wrongly, and what it never writes
+// down.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -7,7 +8,15 @@ import net from 'node:net';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { DIALECTS, bodyOf, call, isAnthropic, startCall } from '../lib/call.mjs';
-import { BINARY, Catalyst, NO_BINARY, runCatalyst, startCatalyst, startGateway, temporaryFolder } from '../lib/catalyst.mjs';
+import {
+  BINARY,
+  Catalyst,
+  NO_BINARY,
+  runCatalyst,
+  startCatalyst,
+  startGateway,
+  temporaryFolder,
+} from '../lib/catalyst.mjs';
 import { defer, scope } from '../lib/defer.mjs';
 import { makeKey } from '../lib/keys.mjs';
 import { RawConnection, exchange, request } from '../lib/raw.mjs';
@@ -19,7 +28,12 @@ describe('small endpoints', { skip: NO_BINARY }, () => {
   const suite = scope();
   let scene;
   before(async () => {
-    scene = await startGateway(suite, { config: ({ standard }) => ({ ...standard, aliases: { fast: 'gpt-4o-mini', smart: 'anthropic/claude-opus-4-5' } }) });
+    scene = await startGateway(suite, {
+      config: ({ standard }) => ({
+        ...standard,
+        aliases: { fast: 'gpt-4o-mini', smart: 'anthropic/claude-opus-4-5' },
+      }),
+    });
   });
   after(suite.end);
   const bearer = () => ({ Authorization: `Bearer ${scene.key}` });
@@ -31,7 +45,7 @@ describe('small endpoints', { skip: NO_BINARY }, () => {
     assert.equal((await get(scene, '/readyz')).status, 200);
   });
 
-  test('GET /v1/models in OpenAI\'s shape', async () => {
+  test("GET /v1/models in OpenAI's shape", async () => {
     const answer = await get(scene, '/v1/models', bearer());
     assert.equal(answer.status, 200);
     const list = answer.json();
@@ -48,7 +62,7 @@ describe('small endpoints', { skip: NO_BINARY }, () => {
     assert.equal(one.id, 'gpt-4o-mini');
   });
 
-  test('GET /v1/models in Anthropic\'s shape', async () => {
+  test("GET /v1/models in Anthropic's shape", async () => {
     const headers = { 'x-api-key': scene.key, 'anthropic-version': '2023-06-01' };
     const list = (await get(scene, '/v1/models', headers)).json();
     assert.equal(typeof list.has_more, 'boolean');
@@ -108,7 +122,9 @@ describe('stopping', { skip: NO_BINARY }, () => {
   }
 
   test('a stream beyond the deadline is ended with an error and recorded', async (t) => {
-    const scene = await startGateway(t, { config: ({ standard }) => ({ ...standard, limits: { stop_deadline_ms: '300ms' } }) });
+    const scene = await startGateway(t, {
+      config: ({ standard }) => ({ ...standard, limits: { stop_deadline_ms: '300ms' } }),
+    });
     scene.double.anthropic.next({ gate: gate(), after: 4 });
     const c = await startCall(t, scene, 'messages', bodyOf('messages', { stream: true }));
     await until('the stream to run', () => c.received.length > 600);
@@ -136,7 +152,10 @@ describe('starting', { skip: NO_BINARY }, () => {
   const fails = async (t, config, { code, says, args = [], listen = '127.0.0.1:0', env = {} }) => {
     const dir = temporaryFolder(t);
     const c = new Catalyst({ dataDir: dir, config });
-    const result = await runCatalyst(['serve', '--data', c.dataDir, '--listen', listen, ...args], { env, deadline_ms: 10_000 });
+    const result = await runCatalyst(['serve', '--data', c.dataDir, '--listen', listen, ...args], {
+      env,
+      deadline_ms: 10_000,
+    });
     assert.equal(result.code, code, result.stderr);
     assert.match(result.stderr, says);
     return result;
@@ -144,13 +163,31 @@ describe('starting', { skip: NO_BINARY }, () => {
   const provider = { name: 'openai', kind: 'openai', api_key: 'sk-never-shown-1234567890' };
 
   test('configurations that are wrong are 2, with the line and what would be right', async (t) => {
-    await fails(t, 'limits:\n  haed_bytes: 16KiB\n', { code: 2, says: /catalyst\.yaml:2.*haed_bytes.*head_bytes/s });
-    await fails(t, 'providers:\n  - name: a\n    kind: opneai\n', { code: 2, says: /catalyst\.yaml:3.*opneai/s });
+    await fails(t, 'limits:\n  haed_bytes: 16KiB\n', {
+      code: 2,
+      says: /catalyst\.yaml:2.*haed_bytes.*head_bytes/s,
+    });
+    await fails(t, 'providers:\n  - name: a\n    kind: opneai\n', {
+      code: 2,
+      says: /catalyst\.yaml:3.*opneai/s,
+    });
     await fails(t, 'providers: [\n', { code: 2, says: /catalyst\.yaml/ });
     await fails(t, { providers: [provider, provider] }, { code: 2, says: /openai/ });
-    await fails(t, { providers: [provider], keys: [{ name: 'a', key: makeKey('cat') }] }, { code: 2, says: /cvk_/ });
-    await fails(t, { providers: [{ ...provider, api_key: undefined, api_key_env: 'NO_SUCH_VARIABLE_HERE' }] }, { code: 2, says: /NO_SUCH_VARIABLE_HERE/ });
-    const shown = await fails(t, { providers: [{ ...provider, base_url: 'ftp://x' }] }, { code: 2, says: /base_url|ftp/ });
+    await fails(
+      t,
+      { providers: [provider], keys: [{ name: 'a', key: makeKey('cat') }] },
+      { code: 2, says: /cvk_/ },
+    );
+    await fails(
+      t,
+      { providers: [{ ...provider, api_key: undefined, api_key_env: 'NO_SUCH_VARIABLE_HERE' }] },
+      { code: 2, says: /NO_SUCH_VARIABLE_HERE/ },
+    );
+    const shown = await fails(
+      t,
+      { providers: [{ ...provider, base_url: 'ftp://x' }] },
+      { code: 2, says: /base_url|ftp/ },
+    );
     assert.ok(!shown.stderr.includes(provider.api_key));
   });
 
@@ -159,7 +196,10 @@ describe('starting', { skip: NO_BINARY }, () => {
     await new Promise((resolve) => other.listen(0, '127.0.0.1', resolve));
     defer(t, () => other.close());
     const dir = temporaryFolder(t);
-    const result = await runCatalyst(['serve', '--data', dir, '--listen', `127.0.0.1:${other.address().port}`], { deadline_ms: 10_000 });
+    const result = await runCatalyst(
+      ['serve', '--data', dir, '--listen', `127.0.0.1:${other.address().port}`],
+      { deadline_ms: 10_000 },
+    );
     assert.ok([1, 75].includes(result.code), String(result.code));
     assert.match(result.stderr, new RegExp(String(other.address().port)));
   });
@@ -173,7 +213,13 @@ describe('starting', { skip: NO_BINARY }, () => {
     writeFileSync(path.join(folder, 'secret'), 'sk-double-openai-7Yd2\n');
     const scene = await startGateway(t, {
       env: { THE_ANTHROPIC_KEY: 'sk-ant-double-q8Wz' },
-      config: ({ standard }) => ({ ...standard, providers: [{ ...standard.providers[0], api_key: undefined, api_key_file: path.join(folder, 'secret') }, { ...standard.providers[1], api_key: undefined, api_key_env: 'THE_ANTHROPIC_KEY' }] }),
+      config: ({ standard }) => ({
+        ...standard,
+        providers: [
+          { ...standard.providers[0], api_key: undefined, api_key_file: path.join(folder, 'secret') },
+          { ...standard.providers[1], api_key: undefined, api_key_env: 'THE_ANTHROPIC_KEY' },
+        ],
+      }),
     });
     for (const dialect of DIALECTS) assert.equal((await call(scene, dialect)).status, 200, dialect);
   });
@@ -189,9 +235,23 @@ describe('starting', { skip: NO_BINARY }, () => {
 
 describe('what is written down', { skip: NO_BINARY }, () => {
   test('neither log nor journal holds keys or bodies, whatever happens', async (t) => {
-    const scene = await startGateway(t, { config: ({ standard }) => ({ ...standard, log: { level: 'debug' }, upstream: { first_byte_timeout_ms: '300ms', stall_timeout_ms: '300ms' } }) });
+    const scene = await startGateway(t, {
+      config: ({ standard }) => ({
+        ...standard,
+        log: { level: 'debug' },
+        upstream: { first_byte_timeout_ms: '300ms', stall_timeout_ms: '300ms' },
+      }),
+    });
     const marker = 'MARKER-5c1f-Prompt';
-    const ask = (dialect, more = {}) => bodyOf(dialect, { ...(dialect === 'embeddings' ? { input: marker } : dialect === 'responses' ? { input: marker } : { messages: [{ role: 'user', content: marker }] }), ...more });
+    const ask = (dialect, more = {}) =>
+      bodyOf(dialect, {
+        ...(dialect === 'embeddings'
+          ? { input: marker }
+          : dialect === 'responses'
+            ? { input: marker }
+            : { messages: [{ role: 'user', content: marker }] }),
+        ...more,
+      });
     for (const dialect of DIALECTS) {
       const double = scene.double[isAnthropic(dialect) ? 'anthropic' : 'openai'];
       for (const fault of [undefined, 429, 500, 'drop', 'stall-head', 'garbage']) {
@@ -205,27 +265,37 @@ describe('what is written down', { skip: NO_BINARY }, () => {
         }
       }
       await call(scene, dialect, ask(dialect) + marker);
-      await call(scene, dialect, ask(dialect), { headers: { Authorization: `Bearer ${marker}`, 'x-api-key': null } });
+      await call(scene, dialect, ask(dialect), {
+        headers: { Authorization: `Bearer ${marker}`, 'x-api-key': null },
+      });
       await call(scene, dialect, ask(dialect), { query: `?key=${scene.key}` });
     }
     await exchange(scene.catalyst.port, `GET /${marker} HTTP/1.1\r\nHost: x\r\n${marker}\r\n\r\n`);
     assert.equal((await scene.catalyst.stop()).code, 0);
     const secrets = [scene.key, scene.double.openai.key, scene.double.anthropic.key, marker, 'Paris'];
     assert.ok(scene.catalyst.log.length > 1);
-    assert.deepEqual(scene.catalyst.log.filter((l) => l.event === 'not_json'), [], 'every line is JSON');
-    for (const line of scene.catalyst.log) for (const name of ['time', 'level', 'event']) assert.equal(typeof line[name], 'string', JSON.stringify(line));
+    assert.deepEqual(
+      scene.catalyst.log.filter((l) => l.event === 'not_json'),
+      [],
+      'every line is JSON',
+    );
+    for (const line of scene.catalyst.log)
+      for (const name of ['time', 'level', 'event'])
+        assert.equal(typeof line[name], 'string', JSON.stringify(line));
     const journal = path.join(scene.catalyst.dataDir, 'journal');
     for (const secret of secrets) {
       assert.ok(!scene.catalyst.stderr.includes(secret), `the log holds ${secret}`);
-      for (const file of readdirSync(journal)) assert.ok(!readFileSync(path.join(journal, file)).includes(secret), `${file} holds ${secret}`);
+      for (const file of readdirSync(journal))
+        assert.ok(!readFileSync(path.join(journal, file)).includes(secret), `${file} holds ${secret}`);
     }
   });
 
-  test('the data folder is nobody else\'s to read', async (t) => {
+  test("the data folder is nobody else's to read", async (t) => {
     const scene = await startGateway(t);
     await call(scene, 'chat');
     const journal = path.join(scene.catalyst.dataDir, 'journal');
-    for (const file of readdirSync(journal)) assert.equal(statSync(path.join(journal, file)).mode & 0o077, 0, file);
+    for (const file of readdirSync(journal))
+      assert.equal(statSync(path.join(journal, file)).mode & 0o077, 0, file);
   });
 });
 
@@ -233,7 +303,9 @@ describe('following', { skip: NO_BINARY }, () => {
   test('requests --follow shows calls as they end', async (t) => {
     const scene = await startGateway(t);
     const first = await call(scene, 'chat');
-    const child = spawn(BINARY, ['requests', '--json', '--follow', '--data', scene.catalyst.dataDir], { stdio: ['ignore', 'pipe', 'ignore'] });
+    const child = spawn(BINARY, ['requests', '--json', '--follow', '--data', scene.catalyst.dataDir], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
     defer(t, () => child.kill('SIGKILL'));
     let text = '';
     child.stdout.on('data', (piece) => (text += piece));
@@ -242,7 +314,10 @@ describe('following', { skip: NO_BINARY }, () => {
       const answer = await call(scene, dialect);
       await until('the call after', () => text.includes(answer.id));
     }
-    const seen = text.trimEnd().split('\n').map((l) => JSON.parse(l).request_id);
+    const seen = text
+      .trimEnd()
+      .split('\n')
+      .map((l) => JSON.parse(l).request_id);
     assert.equal(new Set(seen).size, seen.length);
     const ended = new Promise((resolve) => child.on('exit', resolve));
     child.kill('SIGINT');

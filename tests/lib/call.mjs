@@ -2,8 +2,20 @@
 
 import { RawConnection, exchange, request } from './raw.mjs';
 
-export const PATHS = { chat: '/v1/chat/completions', responses: '/v1/responses', embeddings: '/v1/embeddings', messages: '/v1/messages', count_tokens: '/v1/messages/count_tokens' };
-export const MODELS = { chat: 'gpt-4o-mini', responses: 'gpt-4.1-mini', embeddings: 'text-embedding-3-small', messages: 'claude-sonnet-4-5-20250929', count_tokens: 'claude-sonnet-4-5-20250929' };
+export const PATHS = {
+  chat: '/v1/chat/completions',
+  responses: '/v1/responses',
+  embeddings: '/v1/embeddings',
+  messages: '/v1/messages',
+  count_tokens: '/v1/messages/count_tokens',
+};
+export const MODELS = {
+  chat: 'gpt-4o-mini',
+  responses: 'gpt-4.1-mini',
+  embeddings: 'text-embedding-3-small',
+  messages: 'claude-sonnet-4-5-20250929',
+  count_tokens: 'claude-sonnet-4-5-20250929',
+};
 export const DIALECTS = Object.keys(PATHS);
 export const isAnthropic = (dialect) => dialect === 'messages' || dialect === 'count_tokens';
 
@@ -23,9 +35,20 @@ export function bodyOf(dialect, more = {}) {
 }
 
 /** The bytes of a call. */
-export function callBytes(scene, dialect, body = bodyOf(dialect), { headers = {}, query = '', method = 'POST' } = {}) {
-  const credential = isAnthropic(dialect) ? { 'x-api-key': scene.key, 'anthropic-version': '2023-06-01' } : { Authorization: `Bearer ${scene.key}` };
-  const fields = Object.fromEntries(Object.entries({ 'Content-Type': 'application/json', ...credential, ...headers }).filter(([, v]) => v !== null));
+export function callBytes(
+  scene,
+  dialect,
+  body = bodyOf(dialect),
+  { headers = {}, query = '', method = 'POST' } = {},
+) {
+  const credential = isAnthropic(dialect)
+    ? { 'x-api-key': scene.key, 'anthropic-version': '2023-06-01' }
+    : { Authorization: `Bearer ${scene.key}` };
+  const fields = Object.fromEntries(
+    Object.entries({ 'Content-Type': 'application/json', ...credential, ...headers }).filter(
+      ([, v]) => v !== null,
+    ),
+  );
   return request(method, PATHS[dialect] + query, fields, body);
 }
 
@@ -50,6 +73,8 @@ export function headOf(c) {
   const end = c.received.indexOf('\r\n\r\n');
   if (end < 0) return null;
   const lines = c.received.toString('latin1', 0, end).split('\r\n');
-  const fields = Object.fromEntries(lines.slice(1).map((l) => [l.slice(0, l.indexOf(':')).toLowerCase(), l.slice(l.indexOf(':') + 1).trim()]));
+  const fields = Object.fromEntries(
+    lines.slice(1).map((l) => [l.slice(0, l.indexOf(':')).toLowerCase(), l.slice(l.indexOf(':') + 1).trim()]),
+  );
   return { status: Number(lines[0].split(' ')[1]), fields, length: end + 4 };
 }

@@ -1,4 +1,5 @@
-// catalyst.mjs - the program under test, on a free port with a temporary data folder; and nothing of it left when the test ends.
+// catalyst.mjs - the program under test, on a free port with a temporary data folder; and nothing of it left
+// when the test ends.
 //
 // CATALYST_BIN names the binary; without it the newest of build/*/catalyst is taken.
 
@@ -28,7 +29,8 @@ export const BINARY = (() => {
 })();
 
 /** For node:test's `skip` option. */
-export const NO_BINARY = BINARY && existsSync(BINARY) ? false : 'no binary: build Catalyst or set CATALYST_BIN';
+export const NO_BINARY =
+  BINARY && existsSync(BINARY) ? false : 'no binary: build Catalyst or set CATALYST_BIN';
 
 const children = new Set();
 process.on('exit', () => {
@@ -40,9 +42,19 @@ for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => process.e
 /** Runs a subcommand to its end: {code, stdout, stderr}. */
 export function runCatalyst(args, { env = {}, deadline_ms = 20_000 } = {}) {
   return new Promise((resolve) => {
-    execFile(BINARY, args, { env: { ...process.env, ...env }, timeout: deadline_ms, killSignal: 'SIGKILL', maxBuffer: 256 << 20 }, (error, stdout, stderr) => {
-      resolve({ code: error ? (typeof error.code === 'number' ? error.code : -1) : 0, signal: error?.signal ?? null, stdout, stderr });
-    });
+    execFile(
+      BINARY,
+      args,
+      { env: { ...process.env, ...env }, timeout: deadline_ms, killSignal: 'SIGKILL', maxBuffer: 256 << 20 },
+      (error, stdout, stderr) => {
+        resolve({
+          code: error ? (typeof error.code === 'number' ? error.code : -1) : 0,
+          signal: error?.signal ?? null,
+          stdout,
+          stderr,
+        });
+      },
+    );
   });
 }
 
@@ -56,7 +68,8 @@ export class Catalyst {
   constructor({ dataDir, config, env, args }) {
     this.dataDir = dataDir;
     this.configFile = path.join(dataDir, 'catalyst.yaml');
-    if (config !== undefined) writeFileSync(this.configFile, typeof config === 'string' ? config : toYaml(config), { mode: 0o600 });
+    if (config !== undefined)
+      writeFileSync(this.configFile, typeof config === 'string' ? config : toYaml(config), { mode: 0o600 });
     this.env = env ?? {};
     this.args = args ?? [];
     this.stderr = '';
@@ -71,7 +84,9 @@ export class Catalyst {
     this.stderr = '';
     const args = ['serve', '--data', this.dataDir, '--listen', '127.0.0.1:0', ...this.args];
     // No leak of a proxy or a key of the machine into the tests.
-    const env = Object.fromEntries(Object.entries(process.env).filter(([n]) => !/proxy$|^CATALYST_|^OPENAI|^ANTHROPIC/i.test(n)));
+    const env = Object.fromEntries(
+      Object.entries(process.env).filter(([n]) => !/proxy$|^CATALYST_|^OPENAI|^ANTHROPIC/i.test(n)),
+    );
     this.child = spawn(BINARY, args, { env: { ...env, ...this.env }, stdio: ['ignore', 'pipe', 'pipe'] });
     const child = this.child;
     children.add(child);
@@ -106,10 +121,17 @@ export class Catalyst {
   }
 
   async ready(deadline_ms = 10_000) {
-    const line = await until('the log line "ready"', () => {
-      if (this.exit) throw new Error(`catalyst ended with ${JSON.stringify(this.exit)} before it was ready:\n${this.stderr}`);
-      return this.log.find((l) => l.event === 'ready');
-    }, { deadline_ms, every_ms: 2 });
+    const line = await until(
+      'the log line "ready"',
+      () => {
+        if (this.exit)
+          throw new Error(
+            `catalyst ended with ${JSON.stringify(this.exit)} before it was ready:\n${this.stderr}`,
+          );
+        return this.log.find((l) => l.event === 'ready');
+      },
+      { deadline_ms, every_ms: 2 },
+    );
     this.address = line.address;
     this.port = Number(/:(\d+)$/.exec(line.address)[1]);
     return this;
@@ -151,20 +173,34 @@ export class Catalyst {
   async requests(...args) {
     const { code, stdout, stderr } = await this.run(['requests', '--json', '--limit', '1000000', ...args]);
     if (code !== 0) throw new Error(`requests --json ended with ${code}: ${stderr}`);
-    return stdout.split('\n').filter((l) => l !== '').map((l) => JSON.parse(l));
+    return stdout
+      .split('\n')
+      .filter((l) => l !== '')
+      .map((l) => JSON.parse(l));
   }
 
-  /** The record of an answer, by its x-catalyst-request-id. It is written before the answer ends; when the client left, a moment later. */
+  /**
+   * The record of an answer, by its x-catalyst-request-id. It is written before the answer ends; when the
+   * client left, a moment later.
+   */
   async record(requestId, options = {}) {
-    return until(`a record of request ${requestId}`, async () => (await this.requests()).find((r) => r.request_id === requestId), { deadline_ms: 5000, every_ms: 25, ...options });
+    return until(
+      `a record of request ${requestId}`,
+      async () => (await this.requests()).find((r) => r.request_id === requestId),
+      { deadline_ms: 5000, every_ms: 25, ...options },
+    );
   }
 
   /** The records, once there are n of them. */
   async records(n, options = {}) {
-    return until(`${n} records`, async () => {
-      const all = await this.requests();
-      return all.length >= n && all;
-    }, { deadline_ms: 5000, every_ms: 25, ...options });
+    return until(
+      `${n} records`,
+      async () => {
+        const all = await this.requests();
+        return all.length >= n && all;
+      },
+      { deadline_ms: 5000, every_ms: 25, ...options },
+    );
   }
 
   async usage(...args) {
@@ -179,12 +215,16 @@ export async function startCatalyst(t, { config = {}, env, args, dataDir } = {})
   const c = new Catalyst({ dataDir: dataDir ?? temporaryFolder(t), config, env, args });
   defer(t, async () => {
     const ended = c.exit !== null;
-    const exit = ended ? c.exit : await c.stop().catch(async (error) => {
-      await c.kill();
-      throw error;
-    });
-    if (/ERROR: (Address|Leak|Thread|Memory)Sanitizer|runtime error:|assertion failed/i.test(c.stderr)) throw new Error(`catalyst's log holds a report:\n${c.stderr.slice(-6000)}`);
-    if (!ended && (exit.code !== 0 || exit.signal)) throw new Error(`catalyst ended with ${JSON.stringify(exit)}:\n${c.stderr.slice(-6000)}`);
+    const exit = ended
+      ? c.exit
+      : await c.stop().catch(async (error) => {
+          await c.kill();
+          throw error;
+        });
+    if (/ERROR: (Address|Leak|Thread|Memory)Sanitizer|runtime error:|assertion failed/i.test(c.stderr))
+      throw new Error(`catalyst's log holds a report:\n${c.stderr.slice(-6000)}`);
+    if (!ended && (exit.code !== 0 || exit.signal))
+      throw new Error(`catalyst ended with ${JSON.stringify(exit)}:\n${c.stderr.slice(-6000)}`);
   });
   await c.start().ready();
   return c;
@@ -196,8 +236,10 @@ export async function startProvider(t, options) {
   return provider;
 }
 
-/** A double of each kind and a Catalyst in front of them, with one key. `config` (or what it returns, as a function) replaces sections of the
- * standard one. */
+/**
+ * A double of each kind and a Catalyst in front of them, with one key. `config` (or what it returns, as a
+ * function) replaces sections of the standard one.
+ */
 export async function startGateway(t, { config = {}, openai = {}, anthropic = {}, env, args, dataDir } = {}) {
   const double = {
     openai: await startProvider(t, { key: 'sk-double-openai-7Yd2', ...openai }),
@@ -207,12 +249,25 @@ export async function startGateway(t, { config = {}, openai = {}, anthropic = {}
   const standard = {
     loops: 2,
     providers: [
-      { name: 'openai', kind: 'openai', base_url: double.openai.openaiUrl, api_key: double.openai.key ?? 'unused' },
-      { name: 'anthropic', kind: 'anthropic', base_url: double.anthropic.origin, api_key: double.anthropic.key ?? 'unused' },
+      {
+        name: 'openai',
+        kind: 'openai',
+        base_url: double.openai.openaiUrl,
+        api_key: double.openai.key ?? 'unused',
+      },
+      {
+        name: 'anthropic',
+        kind: 'anthropic',
+        base_url: double.anthropic.origin,
+        api_key: double.anthropic.key ?? 'unused',
+      },
     ],
     keys: [{ name: 'alice', key, project: 'demo' }],
   };
-  const merged = { ...standard, ...(typeof config === 'function' ? config({ double, standard, key }) : config) };
+  const merged = {
+    ...standard,
+    ...(typeof config === 'function' ? config({ double, standard, key }) : config),
+  };
   const catalyst = await startCatalyst(t, { config: merged, env, args, dataDir });
   return { catalyst, key, double, config: merged };
 }

@@ -1,4 +1,5 @@
-// defer.mjs - clean-up that runs last in, first out, all of it even when a part fails (t.after runs first in, first out).
+// defer.mjs - clean-up that runs last in, first out, all of it even when a part fails (t.after runs first in,
+// first out).
 
 const stacks = new WeakMap();
 

@@ -1,4 +1,5 @@
-// keys.mjs - virtual and management keys in the product's text form, made here so that tests need no command for them.
+// keys.mjs - virtual and management keys in the product's text form, made here so that tests need no command
+// for them.
 
 import { createHash, randomInt } from 'node:crypto';
 import zlib from 'node:zlib';
@@ -21,7 +22,10 @@ export function makeKey(prefix = 'cvk') {
 
 export const sha256 = (text) => createHash('sha256').update(text).digest('hex');
 
-/** The same key with one letter of the secret changed, as when it was copied by hand: its checksum no longer holds. */
+/**
+ * The same key with one letter of the secret changed, as when it was copied by hand: its checksum no longer
+ * holds.
+ */
 export function withTypo(key) {
   const at = 20;
   return key.slice(0, at) + (key[at] === 'x' ? 'y' : 'x') + key.slice(at + 1);

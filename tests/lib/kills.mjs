@@ -1,4 +1,5 @@
-// kills.mjs - kill -9 under load, again and again: every call whose answer a client saw complete is in the journal, once.
+// kills.mjs - kill -9 under load, again and again: every call whose answer a client saw complete is in the
+// journal, once.
 
 import assert from 'node:assert/strict';
 import { bodyOf, callBytes } from './call.mjs';
@@ -29,7 +30,8 @@ async function client(scene, n, seen, isOver) {
       await c.send(callBytes(scene, dialect, bodyOf(dialect, { stream })));
       const answer = await c.readAnswer();
       assert.equal(answer.status, 200, answer.body.toString());
-      if (stream) assert.match(answer.body.toString().slice(-120), /\[DONE\]|message_stop|response\.completed|\}\n\n$/);
+      if (stream)
+        assert.match(answer.body.toString().slice(-120), /\[DONE\]|message_stop|response\.completed|\}\n\n$/);
       seen.add(answer.header('x-catalyst-request-id'));
     }
   } catch (error) {
@@ -66,7 +68,11 @@ export async function killAgainAndAgain(t, { kills, clients = 8, strict = false 
     const unique = new Set(ids);
     assert.equal(unique.size, ids.length, `kill ${kill + 1}: a call stands in the journal twice`);
     const missing = [...seen].filter((id) => !unique.has(id));
-    assert.deepEqual(missing, [], `kill ${kill + 1}: of ${seen.size} calls seen complete, ${missing.length} are missing`);
+    assert.deepEqual(
+      missing,
+      [],
+      `kill ${kill + 1}: of ${seen.size} calls seen complete, ${missing.length} are missing`,
+    );
   }
   t.diagnostic(`${kills} kills, ${seen.size} calls seen complete, none missing, none twice`);
   return { seen, catalyst };

@@ -34,7 +34,10 @@ export class RawConnection {
     return c;
   }
 
-  /** Writes; resolves when the bytes are with the kernel. Writing to a connection that the server closed is no error here. */
+  /**
+   * Writes; resolves when the bytes are with the kernel. Writing to a connection that the server closed is no
+   * error here.
+   */
   send(bytes) {
     return new Promise((resolve) => {
       if (this.socket.destroyed) return resolve();
@@ -52,19 +55,27 @@ export class RawConnection {
 
   /** Everything until the server closes. */
   async readToEnd(deadline_ms = 5000) {
-    await within(`the server to close; so far: ${JSON.stringify(this.received.toString('latin1').slice(0, 300))}`, this.ended, deadline_ms);
+    await within(
+      `the server to close; so far: ${JSON.stringify(this.received.toString('latin1').slice(0, 300))}`,
+      this.ended,
+      deadline_ms,
+    );
     return this.received;
   }
 
   /** The next complete answer, taken off what was received. 100 Continue is an answer of its own. */
   async readAnswer({ toHead = false, deadline_ms = 5000 } = {}) {
     const what = `an answer; so far: ${JSON.stringify(this.received.toString('latin1').slice(0, 300))}`;
-    return until(what, () => {
-      const answer = parseAnswer(this.received, { toHead, isEnded: this.isEnded });
-      if (answer) this.received = this.received.subarray(answer.length);
-      else if (this.isEnded) throw new Error(`the connection ended in place of ${what}`);
-      return answer;
-    }, { deadline_ms, every_ms: 1 });
+    return until(
+      what,
+      () => {
+        const answer = parseAnswer(this.received, { toHead, isEnded: this.isEnded });
+        if (answer) this.received = this.received.subarray(answer.length);
+        else if (this.isEnded) throw new Error(`the connection ended in place of ${what}`);
+        return answer;
+      },
+      { deadline_ms, every_ms: 1 },
+    );
   }
 
   close() {
@@ -89,7 +100,14 @@ export function parseAnswer(bytes, { toHead = false, isEnded = false } = {}) {
     return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()];
   });
   const header = (name) => fields.find(([n]) => n === name)?.[1];
-  const answer = { status: Number(match[2]), reason: match[3], fields, header, body: Buffer.alloc(0), length: end + 4 };
+  const answer = {
+    status: Number(match[2]),
+    reason: match[3],
+    fields,
+    header,
+    body: Buffer.alloc(0),
+    length: end + 4,
+  };
   answer.json = () => JSON.parse(answer.body.toString('utf8'));
   if (toHead || answer.status < 200 || answer.status === 204 || answer.status === 304) return answer;
   const rest = bytes.subarray(end + 4);

@@ -1,4 +1,5 @@
-// wait.mjs - waiting for conditions, never for time alone: everything here has a deadline and says what it waited for.
+// wait.mjs - waiting for conditions, never for time alone: everything here has a deadline and says what it
+// waited for.
 
 import { setTimeout as pause } from 'node:timers/promises';
 

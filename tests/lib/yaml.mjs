@@ -12,15 +12,18 @@ export function toYaml(value, indent = '') {
   let out = '';
   if (Array.isArray(value)) {
     for (const item of value) {
-      if (item !== null && typeof item === 'object') out += `${indent}- ${toYaml(item, indent + '  ').trimStart()}`;
+      if (item !== null && typeof item === 'object')
+        out += `${indent}- ${toYaml(item, indent + '  ').trimStart()}`;
       else out += `${indent}- ${scalar(item)}\n`;
     }
     return out;
   }
   for (const [name, item] of Object.entries(value)) {
     if (item === undefined) continue;
-    if (item !== null && typeof item === 'object' && Object.keys(item).length > 0) out += `${indent}${scalar(name)}:\n${toYaml(item, indent + '  ')}`;
-    else if (item !== null && typeof item === 'object') out += `${indent}${scalar(name)}: ${Array.isArray(item) ? '[]' : '{}'}\n`;
+    if (item !== null && typeof item === 'object' && Object.keys(item).length > 0)
+      out += `${indent}${scalar(name)}:\n${toYaml(item, indent + '  ')}`;
+    else if (item !== null && typeof item === 'object')
+      out += `${indent}${scalar(name)}: ${Array.isArray(item) ? '[]' : '{}'}\n`;
     else out += `${indent}${scalar(name)}: ${scalar(item)}\n`;
   }
   return out;
