@@ -224,6 +224,10 @@ static void conn_gone(struct http_conn *c)
 
 void http_abort(struct http_conn *c)
 {
+    /* An HTTP/1.0 answer without a length ends with the connection: only a reset tells that it is not whole. */
+    struct linger reset = {.l_onoff = 1};
+    if (c->is_http10 && c->state != CONN_CLOSED)
+        setsockopt(c->sock.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     c->on_gone = NULL;
     c->on_drained = NULL;
     c->on_stop = NULL;
