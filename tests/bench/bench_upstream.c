@@ -220,7 +220,7 @@ static bool conn_send(struct conn *c, const struct text *t)
 }
 
 /* The next write of a stream whose time has come. */
-static bool stream_step(struct conn *c)
+static bool stream_step(struct conn *c, int64_t now)
 {
     const struct text *t;
     if (c->events_left > 1)
@@ -233,6 +233,8 @@ static bool stream_step(struct conn *c)
     if (!conn_send(c, t)) return false;
     if (c->is_streaming && !c->out_len) {
         c->due_ns += c->interval_ns;
+        /* After a stall the stream is slower instead of catching up: a burst would arrive as one read. */
+        if (c->due_ns < now + c->interval_ns / 2) c->due_ns = now + c->interval_ns;
         heap_add(c);
     }
     return true;
@@ -433,7 +435,7 @@ int main(int argc, char **argv)
         while (due-- > 0 && heap_len && heap[0]->due_ns <= now) {
             struct conn *c = heap[0];
             heap_remove(c);
-            if (!stream_step(c)) conn_free(c);
+            if (!stream_step(c, now)) conn_free(c);
         }
     }
 }
