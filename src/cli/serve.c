@@ -169,17 +169,19 @@ static enum errc node_start(struct process *p, unsigned i, const struct config *
     n->process = p;
     n->stop.run = run_stop;
     n->abort.run = run_abort;
-    n->ops = (struct ops){
-        .metrics_token = config_text(c, "metrics.token"),
-        .trusts_loopback = !config_bool(c, "listen.behind_tls_proxy"),
-        .is_ready = &p->is_ready,
-    };
     enum errc rc = loop_init(&n->loop, i, e);
     if (rc != ERR_NONE)
         return rc;
     p->n_loops_made++;
     if ((rc = gateway_loop_new(&n->gateway, p->gateway, &n->loop, e)) != ERR_NONE)
         return rc;
+    n->ops = (struct ops){
+        .metrics_token = config_text(c, "metrics.token"),
+        .trusts_loopback = !config_bool(c, "listen.behind_tls_proxy"),
+        .is_ready = &p->is_ready,
+        .can_serve = gateway_can_serve,
+        .ctx = n->gateway,
+    };
     router_init(&n->router, (size_t)config_int(c, "limits.api_body_bytes"), (size_t)config_int(c, "limits.gateway_body_bytes"));
     router_mount(&n->router, &ops_routes, &n->ops);
     router_mount(&n->router, &gateway_routes, n->gateway);

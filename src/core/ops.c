@@ -1,5 +1,7 @@
 #include "core/ops.h"
 
+#include <stdio.h>
+
 #include "base/crypto.h"
 
 #define METRICS_TEXT_MAX (64u << 20)
@@ -26,12 +28,13 @@ static void handle_health(void *service, struct http_conn *c, const struct route
 static void handle_ready(void *service, struct http_conn *c, const struct route *route, const struct http_request *r)
 {
     const struct ops *ops = service;
+    const char *reason = "stopping";
+    char body[128];
     (void)route;
     (void)r;
-    if (*ops->is_ready)
-        reply_json(c, 200, S("{\"status\":\"ready\"}"));
-    else
-        reply_json(c, 503, S("{\"status\":\"stopping\"}"));
+    bool is_ready = *ops->is_ready && ops->can_serve(ops->ctx, &reason);
+    int n = snprintf(body, sizeof body, "{\"status\":\"%s\"}", is_ready ? "ready" : reason);
+    reply_json(c, is_ready ? 200 : 503, str_of(body, (size_t)n));
 }
 
 static enum errc admit_metrics(void *service, struct http_conn *c, const struct http_head *h, err *e)

@@ -15,6 +15,9 @@ struct ops {
     str metrics_token;        /* empty: none */
     bool trusts_loopback;
     _Atomic bool *is_ready;   /* false while starting and stopping */
+    /* Whether calls can be taken now (the journal has room); *reason says why not. */
+    bool (*can_serve)(void *ctx, const char **reason);
+    void *ctx;
 };
 
 extern const struct route_table ops_routes;

@@ -479,7 +479,7 @@ static void on_head(struct client_call *client, const struct http_head *h)
     k->r.head_us = since_start(k);
     k->r.status = (uint16_t)h->status;
     bool is_plain = coding_parse(h->content_encoding, &k->answer_coding, NULL) == ERR_NONE && k->answer_coding == CODING_IDENTITY;
-    k->is_sse = h->status < 300 && is_plain && str_ieq(type, S("text/event-stream"));
+    k->is_sse = h->status < 300 && h->framing != HTTP_BODY_NONE && is_plain && str_ieq(type, S("text/event-stream"));
     k->r.is_streamed |= k->is_sse;
     if (h->status >= 400)
         k->observer.has_error = true;

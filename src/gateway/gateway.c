@@ -141,5 +141,12 @@ void gateway_loop_free(struct gateway_loop *gl)
     free(gl);
 }
 
+bool gateway_can_serve(void *gateway_loop, const char **reason)
+{
+    struct gateway_loop *gl = gateway_loop;
+    *reason = "disk_full";
+    return journal_has_room(gl->writer, gl->n_open);
+}
+
 unsigned gateway_n_providers(const struct gateway *g) { return g->snapshot->n_providers; }
 unsigned gateway_n_keys(const struct gateway *g) { return (unsigned)g->snapshot->keys.n; }

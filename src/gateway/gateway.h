@@ -30,6 +30,9 @@ WARN_UNUSED enum errc gateway_loop_new(struct gateway_loop **out, struct gateway
 void gateway_loop_close(struct gateway_loop *gl);
 void gateway_loop_free(struct gateway_loop *gl);
 
+/* Whether calls can be admitted on this loop; *reason is a word for /readyz when not. */
+bool gateway_can_serve(void *gateway_loop, const char **reason);
+
 /* For the ready line of the log. */
 unsigned gateway_n_providers(const struct gateway *g);
 unsigned gateway_n_keys(const struct gateway *g);

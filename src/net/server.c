@@ -241,7 +241,7 @@ static void conn_linger(struct http_conn *c)
     if (c->sock.ssl)
         SSL_shutdown(c->sock.ssl);
     shutdown(c->sock.fd, SHUT_WR);
-    if (c->saw_eof) {
+    if (c->saw_eof || c->server->is_aborting) {
         conn_close(c);
         return;
     }
