@@ -420,7 +420,8 @@ static enum errc wrong_dialect(const struct provider *p, enum dialect d, str mod
     char list[160] = "";
     size_t len = 0;
     for (unsigned k = 0; k < DIALECTS; k++) {
-        if (k == DIALECT_COUNT_TOKENS || !speaks(p, (enum dialect)k))
+        bool is_aside = k == DIALECT_COUNT_TOKENS || (k == DIALECT_EMBEDDINGS && p->dialects != DIALECT_BIT(k));
+        if (is_aside || !speaks(p, (enum dialect)k))
             continue;
         int n = snprintf(list + len, sizeof list - len, "%s%s", len ? " or " : "", dialect_endpoint((enum dialect)k));
         len += n > 0 && (size_t)n < sizeof list - len ? (size_t)n : 0;

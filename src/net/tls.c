@@ -31,7 +31,7 @@ static SSL_CTX *context_new(const SSL_METHOD *method, int min_version)
         return NULL;
     SSL_CTX_set_min_proto_version(ctx, min_version);
     SSL_CTX_set_cipher_list(ctx, TLS12_CIPHERS);
-    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF);
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
     return ctx;
 }
@@ -55,7 +55,8 @@ enum errc tls_server_new(SSL_CTX **out, const char *cert_file, const char *key_f
     SSL_CTX *ctx = context_new(TLS_server_method(), allows_tls12 ? TLS1_2_VERSION : TLS1_3_VERSION);
     if (!ctx)
         return err_code(e, ERR_NO_MEMORY);
-    SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
+    /* Clients often leave without close_notify; a provider that does so in mid-answer has cut it off (RFC 8446 6.1). */
+    SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_IGNORE_UNEXPECTED_EOF);
     SSL_CTX_set_alpn_select_cb(ctx, select_alpn, NULL);
     const char *file = cert_file;
     bool is_ok = SSL_CTX_use_certificate_chain_file(ctx, cert_file) == 1;
