@@ -66,7 +66,8 @@ static void on_end(struct client_call *c)
     a->n_ended++;
     if (a->asks_again) {
         a->asks_again = false;
-        assert_int_equal(client_start(a->pool, c, &S("GET /again HTTP/1.1\r\nHost: x\r\n\r\n"), 1, NULL), ERR_NONE);
+        assert_int_equal(client_start(a->pool, c, &S("GET /again HTTP/1.1\r\nHost: x\r\n\r\n"), 1, NULL),
+                         ERR_NONE);
     }
 }
 
@@ -213,10 +214,11 @@ static void an_answer_without_a_length_ends_with_its_connection(void **state)
 
 static void answers_without_a_body_end_with_their_head(void **state)
 {
-    static const str heads[] = {STR_LIT("HTTP/1.1 204 No Content\r\n\r\n"),
-                                STR_LIT("HTTP/1.1 304 Not Modified\r\nContent-Length: 10\r\n\r\n"),
-                                STR_LIT("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
-                                        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")};
+    static const str heads[] = {
+        STR_LIT("HTTP/1.1 204 No Content\r\n\r\n"),
+        STR_LIT("HTTP/1.1 304 Not Modified\r\nContent-Length: 10\r\n\r\n"),
+        STR_LIT("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
+                "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")};
     struct state *s = *state;
     for (unsigned i = 0; i < LENGTH_OF(heads); i++) {
         struct wire *w = get_on(s, 0);
@@ -250,6 +252,21 @@ static void an_answer_that_comes_byte_by_byte_is_the_same_answer(void **state)
             wire_send(w, str_of(answers[i].p + at, 1));
             bench_turn(s->b);
         }
+        wait_for_end(s);
+        assert_body(s, "abcdef");
+    }
+}
+
+static void an_answer_that_comes_in_two_reads_is_the_same_answer_wherever_it_is_cut(void **state)
+{
+    static const str answer =
+        STR_LIT("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n");
+    struct state *s = *state;
+    for (size_t cut = 1; cut < answer.len; cut++) {
+        struct wire *w = get_on(s, 0);
+        wire_send(w, str_take(answer, cut));
+        bench_turn(s->b);
+        wire_send(w, str_skip(answer, cut));
         wait_for_end(s);
         assert_body(s, "abcdef");
     }
@@ -303,9 +320,10 @@ static void a_large_request_is_written_as_the_peer_reads(void **state)
 
 static void what_is_not_http_fails_the_call(void **state)
 {
-    static const str wrong[] = {STR_LIT("SSH-2.0-OpenSSH\r\n\r\n"), STR_LIT("HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"),
-                                STR_LIT("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"),
-                                STR_LIT(CHUNKED "zz\r\n"), STR_LIT("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n")};
+    static const str wrong[] = {
+        STR_LIT("SSH-2.0-OpenSSH\r\n\r\n"), STR_LIT("HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"),
+        STR_LIT("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        STR_LIT(CHUNKED "zz\r\n"), STR_LIT("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n")};
     struct state *s = *state;
     for (unsigned i = 0; i < LENGTH_OF(wrong); i++) {
         struct wire *w = get_on(s, i);
@@ -671,6 +689,7 @@ int main(void)
         T(answers_without_a_body_end_with_their_head),
         T(a_head_request_has_no_body_whatever_its_length_says),
         T(an_answer_that_comes_byte_by_byte_is_the_same_answer),
+        T(an_answer_that_comes_in_two_reads_is_the_same_answer_wherever_it_is_cut),
         T(an_early_answer_is_heard_before_the_request_is_all_sent),
         T(a_large_request_is_written_as_the_peer_reads),
         T(what_is_not_http_fails_the_call),

@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -78,6 +79,7 @@ static inline struct bench *bench_new(void)
     err e = {0};
     struct bench *b = calloc(1, sizeof *b);
     assert_non_null(b);
+    signal(SIGPIPE, SIG_IGN);
     assert_int_equal(loop_init(&b->loop, 0, &e), ERR_NONE);
     uv_timer_init(&b->loop.uv, &b->deadline);
     b->deadline.data = b;
@@ -169,7 +171,8 @@ static inline struct wire *wire_connect(struct bench *b, uint16_t port)
     struct sockaddr_in to;
     uv_ip4_addr("127.0.0.1", port, &to);
     w->connecting.data = w;
-    assert_int_equal(uv_tcp_connect(&w->connecting, &w->tcp, (const struct sockaddr *)&to, wire_connected), 0);
+    assert_int_equal(uv_tcp_connect(&w->connecting, &w->tcp, (const struct sockaddr *)&to, wire_connected),
+                     0);
     WAIT(b, w->is_open || w->saw_error);
     assert_true(w->is_open);
     return w;
@@ -212,7 +215,10 @@ static inline void wire_reset(struct wire *w)
     w->is_open = false;
 }
 
-static inline bool wire_has(const struct wire *w, const char *text) { return str_find(buf_str(&w->in), str_c(text)) >= 0; }
+static inline bool wire_has(const struct wire *w, const char *text)
+{
+    return str_find(buf_str(&w->in), str_c(text)) >= 0;
+}
 static inline bool wire_ended(const struct wire *w) { return w->saw_eof || w->saw_error; }
 
 static inline unsigned wire_count(const struct wire *w, const char *text)
