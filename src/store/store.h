@@ -1,0 +1,58 @@
+/* store.h - the databases of one data folder: opening, migrating, backing up.
+ *
+ * Threads: opening and closing from one thread; the handles are for any.
+ */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include "base/buf.h"
+#include "base/options.h"
+#include "store/db.h"
+
+extern const struct option_table store_options;
+
+struct store_source {
+    const char *data_dir;
+    str url;                  /* postgresql://…; empty: SQLite in DIR/db */
+    bool migrates;            /* bring the schema up (a backup first when there is data); else an older one is ERR_CONFIG */
+    unsigned connections;     /* PostgreSQL: most at once; SQLite: most readers */
+    unsigned read_deadline_ms, write_deadline_ms;
+};
+
+/* ERR_CONFIG: the schema is of a newer release, or a migration that was applied has another checksum now. */
+WARN_UNUSED enum errc store_open(struct store **out, const struct store_source *source, err *e);
+void store_close(struct store *s); /* all units must have ended; NULL is fine */
+struct db *store_db(struct store *s, enum db_id id);
+bool store_is_postgres(const struct store *s);
+
+/* Called on the writer (SQLite: once per group commit, before it; PostgreSQL: in a unit of its own that the
+ * hook's owner runs) when a unit of DB_MAIN has noted something: the sealer of core/events. May run again. */
+void store_on_noted(struct store *s, tx_fn seal, void *ctx);
+/* Called after a commit that noted something, on the thread that committed; must only wake. */
+void store_on_committed(struct store *s, void (*wake)(void *ctx), void *ctx);
+
+/* --- migrations --- */
+
+struct migration_state {
+    unsigned number;
+    const char *name;
+    usec applied_us; /* 0: not yet */
+    bool is_changed; /* its checksum is not the applied one's */
+};
+/* One entry per known migration, in the arena. */
+WARN_UNUSED enum errc store_migrations(struct store *s, struct arena *a, struct migration_state **out, unsigned *n, err *e);
+
+/* --- backup --- */
+
+/* A consistent copy of every database into an empty or new folder, with manifest.json (sizes, SHA-256). Beside a
+ * running server too. People's keys go into their own sub-folder. `more` copies what other rooms keep in the data folder
+ * (the journal) and names it in the manifest. */
+WARN_UNUSED enum errc store_backup(struct store *s, const char *to, enum errc (*more)(void *ctx, const char *to, err *e), void *ctx,
+                                   err *e);
+/* Checks the manifest's hashes, then puts the databases into data_dir, which must hold none and be locked by the caller. */
+WARN_UNUSED enum errc store_restore(const char *from, const struct store_source *source, err *e);
+
+/* Asserts that are made on event loops: db_* must not be called there. */
+void store_this_is_a_loop(void);
+
+#endif
