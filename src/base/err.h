@@ -33,17 +33,20 @@ enum exit_code {
     X(ERR_USAGE,                  400, "usage",                  0, EXIT_USAGE,       "wrong usage")                  \
     X(ERR_UNAUTHENTICATED,        401, "invalid_api_key",        0, EXIT_REFUSED,     "a valid API key is needed")    \
     X(ERR_FORBIDDEN,              403, "permission_denied",      0, EXIT_REFUSED,     "not allowed")                  \
+    X(ERR_BUDGET_EXCEEDED,        402, "budget_exceeded",        0, EXIT_REFUSED,     "the budget does not cover this") \
     X(ERR_NOT_FOUND,              404, "not_found",              0, EXIT_FAILED,      "not found")                    \
     X(ERR_MODEL_NOT_FOUND,        404, "model_not_found",        0, EXIT_FAILED,      "no provider serves this model") \
     X(ERR_METHOD,                 405, "method_not_allowed",     0, EXIT_FAILED,      "the method is not allowed here") \
     X(ERR_TIMEOUT,                408, "request_timeout",        1, EXIT_TRY_AGAIN,   "the request took too long to arrive") \
     X(ERR_CONFLICT,               409, "conflict",               0, EXIT_FAILED,      "conflicts with the present state") \
+    X(ERR_PRECONDITION,           412, "precondition_failed",    0, EXIT_FAILED,      "the resource has changed since it was read") \
     X(ERR_TOO_LARGE,              413, "too_large",              0, EXIT_LIMIT,       "larger than the limit")        \
     X(ERR_MEDIA_TYPE,             415, "unsupported_media_type", 0, EXIT_FAILED,      "the content type or coding is not supported") \
     X(ERR_EXPECTATION,            417, "expectation_failed",     0, EXIT_FAILED,      "the expectation cannot be met") \
     X(ERR_RATE_LIMITED,           429, "rate_limited",           1, EXIT_LIMIT,       "too many requests")            \
     X(ERR_HEAD_TOO_LARGE,         431, "header_too_large",       0, EXIT_LIMIT,       "the request head is larger than the limit") \
     X(ERR_NOT_IMPLEMENTED,        501, "not_implemented",        0, EXIT_FAILED,      "not supported")                \
+    X(ERR_CANCELLED,              409, "cancelled",              0, EXIT_FAILED,      "it was cancelled")             \
     X(ERR_UPSTREAM,               502, "upstream_error",         1, EXIT_UNREACHABLE, "the provider failed")          \
     X(ERR_UNAVAILABLE,            503, "unavailable",            1, EXIT_TRY_AGAIN,   "not available right now")      \
     X(ERR_UPSTREAM_TIMEOUT,       504, "upstream_timeout",       1, EXIT_UNREACHABLE, "the provider did not answer in time") \

@@ -1,0 +1,57 @@
+/* jobs.h - background work: rows that are claimed by lease, retried, cancelled, and resumed after a crash.
+ *
+ * tx_job is the only way to cause an effect outside the database: the job exists when the unit that wanted it commits. A job runs at least once and
+ * is idempotent by design; it may store a checkpoint and find it again when it resumes (after kill -9 the lease of the old boot id is
+ * void at once on the same node). Progress goes to the row now and then and to the live stream at once.
+ * States: queued → running → succeeded | failed | cancelled; a failed try goes back to queued with backoff until max_tries.
+ * Threads: kinds run on the job pool (jobs.threads); a slow outbound effect on the slow pool's share.
+ */
+#ifndef CORE_JOBS_H
+#define CORE_JOBS_H
+
+#include "core/api.h"
+
+struct jobs;
+struct job_run;
+
+struct job_kind {
+    const char *name;         /* "workspace.purge"; never changes */
+    unsigned max_tries;       /* 0: 5 */
+    unsigned timeout_s;       /* 0: 3600 */
+    enum permission started_by; /* permission that may cancel another's job; PERMISSION_NONE: audit.read */
+    enum errc (*run)(void *ctx, struct job_run *j, err *e);
+    void *ctx;
+};
+
+struct job {
+    uuid id;
+    str kind;
+    uuid workspace_id, project_id, user_id; /* nil: none */
+    str input;                /* JSON */
+    usec now_us, run_at_us;   /* run_at_us 0: at once */
+    str unique_key;           /* while a job with this key is queued or running, another is not added; empty: none */
+};
+WARN_UNUSED enum errc tx_job(struct tx *tx, const struct job *job, err *e);
+
+/* --- for a running job --- */
+const struct job *job_of(const struct job_run *j);
+struct store *job_store(const struct job_run *j);
+struct arena *job_arena(struct job_run *j);
+str job_checkpoint(const struct job_run *j);       /* JSON of the last job_save, empty at first */
+/* Stores the checkpoint and extends the lease. ERR_CANCELLED: stop, somebody cancelled it (or the lease is lost). */
+WARN_UNUSED enum errc job_save(struct job_run *j, str checkpoint, err *e);
+/* done of total (0: unknown), and a phase for people. Also tells whether to stop. */
+WARN_UNUSED enum errc job_progress(struct job_run *j, int64_t done, int64_t total, str phase, err *e);
+void job_result(struct job_run *j, str json);      /* shown with the job */
+
+struct live;
+WARN_UNUSED enum errc jobs_new(struct jobs **out, struct store *s, struct live *live, const struct config *config, err *e);
+void jobs_add_kind(struct jobs *j, const struct job_kind *kind); /* before jobs_start */
+WARN_UNUSED enum errc jobs_start(struct jobs *j, err *e);
+void jobs_wake(struct jobs *j);                    /* after a commit that added one */
+void jobs_stop(struct jobs *j);                    /* running jobs are asked to save and give up their lease */
+void jobs_free(struct jobs *j);
+extern const struct api_table jobs_api;            /* GET /api/jobs, GET and DELETE /api/jobs/:id */
+extern const struct shape job_shape;               /* also embedded in 202 answers */
+
+#endif
