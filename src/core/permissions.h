@@ -1,6 +1,7 @@
 /* permissions.h - who may do what: the catalogue of permissions, the five built-in roles, one decision.
  *
- * The one source is src/core/rbac.json, from which the build makes core/permissions.def (an X-macro of names) and the role sets.
+ * The one source is src/core/rbac.json, from which the build (tools/rbac.cmake) makes core/permissions.def, an X-macro of names, and
+ * core/rbac.def, the role sets and one row per endpoint.
  * Threads: constants and pure functions.
  * Source: shared tables of the product's access control (docs/permissions.md is made from the same file).
  */
@@ -36,6 +37,8 @@ static inline bool permission_set_holds_all(const struct permission_set *s, cons
     return !(wanted->bits[0] & ~s->bits[0]) && !(wanted->bits[1] & ~s->bits[1]);
 }
 struct permission_set permission_set_all(void);
+/* What an API key can be given at all: never API keys, roles, sign-on, billing, sessions. */
+const struct permission_set *permission_set_for_keys(void);
 
 const char *permission_name(enum permission p);    /* "projects.read" */
 const char *permission_meaning(enum permission p);
@@ -49,8 +52,10 @@ const struct permission_set *role_permissions(enum role r);
 /* The rows of the endpoint table: what a route must agree with. */
 struct rbac_row {
     const char *method, *path, *permission; /* "(public)" and the like as they stand */
-    const char *scope;
+    const char *scope;      /* "workspace", "project", "self", "instance" */
+    bool takes_keys;        /* false: only sessions; an API key gets 403 whatever its scopes */
 };
+/* NULL when there is no such row. */
 const struct rbac_row *rbac_find(const char *method, const char *path);
 
 #endif
