@@ -1,12 +1,13 @@
 /* Wires the rooms together and nothing else. */
 #include "cli/cli.h"
 #include "core/ops.h"
+#include "core/secrets.h"
 #include "gateway/gateway.h"
 #include "net/options.h"
 
 int main(int argc, char **argv)
 {
-    static const struct option_table *const tables[] = {&net_options, &core_options, &gateway_options};
+    static const struct option_table *const tables[] = {&net_options, &core_options, &secrets_options, &gateway_options};
     static const struct cli_app app = {
         .tables = tables,
         .n_tables = LENGTH_OF(tables),

@@ -2,6 +2,7 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/kdf.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,21 @@ void sha256(str data, uint8_t out[SHA256_LEN])
     unsigned len = 0;
     if (!sha256_algorithm || EVP_Digest(data.p ? data.p : "", data.len, out, &len, sha256_algorithm, NULL) != 1) {
         fprintf(stderr, "catalyst: SHA-256 is not available in this OpenSSL\n");
+        abort();
+    }
+}
+
+void hkdf_sha256(str key, str info, uint8_t *out, size_t out_len)
+{
+    EVP_PKEY_CTX *c = EVP_PKEY_CTX_new_id(EVP_PKEY_HKDF, NULL);
+    size_t len = out_len;
+    bool is_ok = c && EVP_PKEY_derive_init(c) == 1 && EVP_PKEY_CTX_set_hkdf_md(c, EVP_sha256()) == 1 &&
+                 EVP_PKEY_CTX_set1_hkdf_key(c, (const uint8_t *)key.p, (int)key.len) == 1 &&
+                 EVP_PKEY_CTX_add1_hkdf_info(c, (const uint8_t *)info.p, (int)info.len) == 1 &&
+                 EVP_PKEY_derive(c, out, &len) == 1 && len == out_len;
+    EVP_PKEY_CTX_free(c);
+    if (!is_ok) {
+        fprintf(stderr, "catalyst: HKDF-SHA-256 is not available in this OpenSSL\n");
         abort();
     }
 }

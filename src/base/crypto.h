@@ -1,6 +1,6 @@
 /* crypto.h - hashing, authenticated encryption and text codings, on OpenSSL.
  *
- * Sources: FIPS 180-4 (SHA-256), NIST SP 800-38D (AES-256-GCM), RFC 3720 (CRC-32C), RFC 4648 (base64, hex).
+ * Sources: FIPS 180-4 (SHA-256), RFC 2104 (HMAC), RFC 5869 (HKDF), NIST SP 800-38D (AES-256-GCM), RFC 3720 (CRC-32C), RFC 4648 (base64, hex).
  * Threads: any.
  */
 #ifndef BASE_CRYPTO_H
@@ -15,6 +15,8 @@
 #define AEAD_OVERHEAD (AEAD_NONCE_LEN + AEAD_TAG_LEN)
 
 void sha256(str data, uint8_t out[SHA256_LEN]);
+/* HKDF-SHA-256 without a salt: a key of its own for the purpose that info names; out_len at most 255 * 32. */
+void hkdf_sha256(str key, str info, uint8_t *out, size_t out_len);
 /* Castagnoli; crc is the value so far (0 at first). Uses the CPU's instruction where there is one. */
 uint32_t crc32c(uint32_t crc, const void *data, size_t len);
 /* ISO-HDLC (zlib's); the checksum inside API keys. */
