@@ -6,6 +6,7 @@
 # Package and what shows that it is there: @command, =library or ?a function below.
 BUILD_NEEDS='gcc@gcc libc6-dev?has_libc cmake@cmake ninja-build@ninja pkgconf@pkg-config libuv1-dev=libuv
     libssl-dev=openssl libyaml-dev=yaml-0.1 libzstd-dev=libzstd zlib1g-dev=zlib'
+PAGE_NEEDS='nodejs@node npm@npm'
 TEST_NEEDS='libcmocka-dev=cmocka libjansson-dev=jansson nodejs@node npm@npm curl@curl'
 FULL_NEEDS='clang@clang libclang-rt-dev?has_libfuzzer llvm@llvm-symbolizer gcovr@gcovr'
 
@@ -85,6 +86,18 @@ stage() {
         excerpt "$log" | cut -c1-240 | sed 's/^/    /'
     fi
     return "$status"
+}
+
+# npm_install FOLDER: exactly what the lock file says, checked by its hashes, and no package's scripts
+npm_install() {
+    (cd "$1" && npm ci --ignore-scripts --no-audit --no-fund) && cp "$1/package-lock.json" "$1/node_modules/.installed"
+}
+
+# node_modules FOLDER: its npm packages; nothing to do costs no network
+node_modules() {
+    cmp -s "$1/package-lock.json" "$1/node_modules/.installed" && return
+    LOG=npm-$1 stage "Installing npm packages of $1" npm_install "$1" ||
+        fail "npm could not install what $1/package-lock.json names (the whole log: $LOGS/npm-$1.log)"
 }
 
 # build PRESET [TARGET...]: configured once; CMake itself sees when it has to be done again

@@ -11,6 +11,7 @@
 #include "cli/cli.h"
 #include "core/datadir.h"
 #include "core/ops.h"
+#include "core/page.h"
 #include "gateway/gateway.h"
 #include "net/url.h"
 
@@ -31,6 +32,7 @@ struct node {
 struct process {
     struct server_shared shared;
     struct gateway *gateway;
+    struct page *page;
     struct node *nodes;
     unsigned n_nodes, n_loops_made;
     atomic_uint n_running;
@@ -185,6 +187,7 @@ static enum errc node_start(struct process *p, unsigned i, const struct config *
     router_init(&n->router, (size_t)config_int(c, "limits.api_body_bytes"), (size_t)config_int(c, "limits.gateway_body_bytes"));
     router_mount(&n->router, &ops_routes, &n->ops);
     router_mount(&n->router, &gateway_routes, n->gateway);
+    router_mount(&n->router, &page_routes, p->page);
     return server_start(&n->server, &n->loop, &p->shared, &handler, &n->router, e);
 }
 
@@ -257,7 +260,8 @@ static int serve(const struct cli_app *app, const struct cli_args *args)
     if (server_shared_init(&p.shared, &e) != ERR_NONE)
         goto failed;
     has_shared = true;
-    if (listen_address(config, &p, &e) != ERR_NONE || open_tls(config, &a, &p.shared.tls, &e) != ERR_NONE ||
+    if (page_new(&p.page, config_text(config, "listen.path_prefix"), &e) != ERR_NONE ||
+        listen_address(config, &p, &e) != ERR_NONE || open_tls(config, &a, &p.shared.tls, &e) != ERR_NONE ||
         gateway_new(&p.gateway, config, cli_data_dir(args), p.n_nodes, &problems, &e) != ERR_NONE)
         goto failed;
     p.nodes = calloc(p.n_nodes, sizeof *p.nodes);
@@ -283,6 +287,7 @@ failed:
         fprintf(stderr, "%.*s", STR(buf_str(&problems)));
     int code = e.code == ERR_NONE ? EXIT_OK : cli_fail(&e);
     gateway_free(p.gateway);
+    page_free(p.page);
     free(p.nodes);
     if (has_shared)
         server_shared_fini(&p.shared);

@@ -8,15 +8,6 @@
 
 static void reply_json(struct http_conn *c, int status, str body) { http_reply(c, status, S("application/json"), S(""), body); }
 
-static void handle_root(void *service, struct http_conn *c, const struct route *route, const struct http_request *r)
-{
-    (void)service;
-    (void)route;
-    (void)r;
-    http_reply(c, 200, S("text/plain; charset=utf-8"), S(""),
-               S("Catalyst is running. Point an OpenAI SDK at /v1 and an Anthropic SDK at this address, with a key of catalyst.yaml.\n"));
-}
-
 static void handle_health(void *service, struct http_conn *c, const struct route *route, const struct http_request *r)
 {
     (void)service;
@@ -68,7 +59,6 @@ static void handle_metrics(void *service, struct http_conn *c, const struct rout
 }
 
 static const struct route routes[] = {
-    {HTTP_GET, STR_LIT("/"), ROUTE_NO_BODY, 0, NULL, handle_root},
     {HTTP_GET, STR_LIT("/healthz"), ROUTE_NO_BODY, 0, NULL, handle_health},
     {HTTP_GET, STR_LIT("/readyz"), ROUTE_NO_BODY, 0, NULL, handle_ready},
     {HTTP_GET, STR_LIT("/metrics"), ROUTE_NO_BODY, 0, admit_metrics, handle_metrics},

@@ -1,6 +1,6 @@
 /* ops.h - what operators and probes ask every server: is it alive, is it ready, what does it measure.
  *
- * GET /healthz, /readyz, /metrics (Prometheus text 0.0.4), HEAD and GET /.
+ * GET /healthz, /readyz, /metrics (Prometheus text 0.0.4), HEAD too.
  * /metrics is open to direct clients on the loopback; everybody else needs the configured token. A loopback client may be a proxy that speaks for
  * others when listen.behind_tls_proxy is set, so the token is needed then too.
  * Threads: one context per loop.

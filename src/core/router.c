@@ -19,6 +19,9 @@ void router_mount(struct router *r, const struct route_table *table, void *servi
     r->mounts[r->n++].service = service;
 }
 
+/* "/:rest": what no other route has. */
+static bool is_last_resort(const struct route *route) { return str_eq(route->path, S("/:rest")); }
+
 static bool has_rest(str path) { return str_ends(path, S("/:rest")); }
 
 str route_rest(const struct route *route, str path) { return str_skip(path, route->path.len - (sizeof ":rest" - 1)); }
@@ -48,9 +51,12 @@ static str allowed(enum http_method m)
     }
 }
 
-/* The route; else NULL, with *allow telling the methods of a known path (405) from an unknown one (404). *mount is the table that answers for the path. */
+/* The route; else NULL, with *allow telling the methods of a known path (405) from an unknown one (404). *mount is the table that answers for the path.
+ * A last resort takes only GET and HEAD of paths that are not below another table's prefix, and makes no other method a 405. */
 static const struct route *match(const struct router *r, const struct http_head *h, unsigned *mount, str *allow)
 {
+    const struct route *last_resort = NULL;
+    unsigned last_mount = r->n;
     *allow = S("");
     *mount = r->n;
     for (unsigned m = 0; m < r->n; m++) {
@@ -63,13 +69,21 @@ static const struct route *match(const struct router *r, const struct http_head 
             const struct route *route = &t->routes[i];
             if (!path_matches(route, h->path))
                 continue;
+            if (is_last_resort(route)) {
+                last_resort = route;
+                last_mount = m;
+                continue;
+            }
             *mount = m;
             *allow = allowed(route->method);
             if (route->method == h->method || (route->method == HTTP_GET && h->method == HTTP_HEAD))
                 return route;
         }
     }
-    return NULL;
+    if (!last_resort || allow->len || r->mounts[*mount].table->prefix.len || (h->method != HTTP_GET && h->method != HTTP_HEAD))
+        return NULL;
+    *mount = last_mount;
+    return last_resort;
 }
 
 static unsigned mount_of(const struct router *r, const struct route *route)

@@ -13,7 +13,8 @@ enum route_body { ROUTE_NO_BODY, ROUTE_API_BODY, ROUTE_GATEWAY_BODY, ROUTE_BODIE
 
 struct route {
     enum http_method method; /* HTTP_GET serves HEAD too */
-    str path;                /* exact; a last segment ":rest" matches any non-empty rest, slashes included */
+    str path;                /* exact; a last segment ":rest" matches any non-empty rest, slashes included. "/:rest" alone is the last
+                                resort: GET and HEAD of what no other route and no prefix of a table covers */
     enum route_body body;
     int tag;                 /* the service's own */
     /* Decides on the head alone, before any body is read: authentication. NULL = open to all. */

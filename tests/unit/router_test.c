@@ -60,6 +60,10 @@ static const struct route_table v1 = {STR_LIT("/v1"), v1_routes, LENGTH_OF(v1_ro
 static const struct route inner_routes[] = {
     {HTTP_GET, STR_LIT("/v1/inner/x"), ROUTE_NO_BODY, 6, NULL, handle},
 };
+static const struct route rest_routes[] = {
+    {HTTP_GET, STR_LIT("/:rest"), ROUTE_NO_BODY, 7, NULL, handle},
+};
+static const struct route_table rest = {STR_LIT(""), rest_routes, LENGTH_OF(rest_routes), NULL};
 static const struct route_table inner = {STR_LIT("/v1/inner"), inner_routes, LENGTH_OF(inner_routes), NULL};
 
 static bool can_serve(void *ctx, const char **reason)
@@ -195,13 +199,33 @@ static void a_wrong_method_is_told_the_right_one(void **state)
     }
 }
 
+static void a_last_resort_takes_what_nobody_else_has(void **state)
+{
+    struct state *s = *state;
+    router_mount(&s->router, &rest, &services[1]);
+    ask(s, "GET /nobody/has/this", "", "");
+    assert_answer(s, "200", "service=1 tag=7 rest=nobody/has/this");
+    ask(s, "HEAD /v1x", "", "");
+    assert_answer(s, "200", "");
+    ask(s, "GET /healthz", "", "");
+    assert_answer(s, "200", "\"status\"");
+    ask(s, "GET /v1/none", "", "");
+    assert_answer(s, "404", "own shape: route=0");
+    ask(s, "GET /v1/inner/y", "", "");
+    assert_answer(s, "404", "application/problem+json");
+    ask(s, "POST /nobody", "", "");
+    assert_answer(s, "404", "there is nothing at /nobody");
+    ask(s, "DELETE /healthz", "", "");
+    assert_answer(s, "405", "Allow: GET, HEAD\r\n");
+}
+
 static void head_is_served_where_get_is(void **state)
 {
     struct state *s = *state;
     ask(s, "HEAD /v1/things/a", "", "");
     assert_answer(s, "200", "Content-Length: 28\r\n");
     assert_true(str_ends(buf_str(&s->w->in), S("\r\n\r\n")));
-    ask(s, "HEAD /", "", "");
+    ask(s, "HEAD /healthz", "", "");
     assert_answer(s, "200", "\r\n\r\n");
 }
 
@@ -258,8 +282,6 @@ static void health_and_readiness_are_told_apart(void **state)
     s->obstacle = "disk_full";
     ask(s, "GET /readyz", "", "");
     assert_answer(s, "503", "{\"status\":\"disk_full\"}");
-    ask(s, "GET /", "", "");
-    assert_answer(s, "200", "Catalyst is running");
 }
 
 static void metrics_are_open_to_the_trusted_loopback_and_to_the_token(void **state)
@@ -289,6 +311,7 @@ int main(void)
         T(a_rest_is_anything_that_is_not_empty),
         T(an_unknown_path_is_refused_by_the_table_above_it),
         T(a_wrong_method_is_told_the_right_one),
+        T(a_last_resort_takes_what_nobody_else_has),
         T(head_is_served_where_get_is),
         T(admission_is_decided_before_the_body),
         T(each_kind_of_body_has_its_own_limit),
