@@ -8,7 +8,7 @@
 #define CLI_FILTER_H
 
 #include "cli/cli.h"
-#include "gateway/journal.h"
+#include "gateway/journal/journal.h"
 
 #define CALL_FILTER_FLAGS                                                                             \
     {"--since", "TIME", NULL, "calls that started at or after: a date, RFC 3339, or 24h, 7d back"},   \

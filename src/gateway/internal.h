@@ -5,9 +5,9 @@
 
 #include "base/arena.h"
 #include "gateway/gateway.h"
-#include "gateway/journal.h"
-#include "gateway/observe.h"
-#include "gateway/request.h"
+#include "gateway/journal/journal.h"
+#include "gateway/call/observe.h"
+#include "gateway/call/request.h"
 #include "gateway/snapshot.h"
 
 #define OUT_SLICES_MAX 56

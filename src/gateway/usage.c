@@ -13,8 +13,8 @@
 #include "gateway/usage.h"
 
 #include "base/utf8.h"
-#include "gateway/journal.h"
-#include "gateway/journal_segment.h"
+#include "gateway/journal/journal.h"
+#include "gateway/journal/journal_segment.h"
 
 enum {
     FLAG_STREAMED = 1,

@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "gateway/journal.h"
+#include "gateway/journal/journal.h"
 #include "gateway/prices.h"
 
 #define RECORDS 400000u

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "gateway/observe.h"
-#include "gateway/request.h"
+#include "gateway/call/observe.h"
+#include "gateway/call/request.h"
 
 #define ROUNDS 15
 #define ROUND_EVENTS 200000

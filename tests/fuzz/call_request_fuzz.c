@@ -3,7 +3,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "gateway/request.h"
+#include "gateway/call/request.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

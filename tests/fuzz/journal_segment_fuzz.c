@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include "base/crypto.h"
-#include "gateway/journal.h"
-#include "gateway/journal_segment.h"
+#include "gateway/journal/journal.h"
+#include "gateway/journal/journal_segment.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

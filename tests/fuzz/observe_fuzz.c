@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "gateway/observe.h"
+#include "gateway/call/observe.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

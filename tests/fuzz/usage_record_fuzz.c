@@ -1,8 +1,8 @@
 /* Any bytes as the payload of a usage record: what decodes is encoded again and then means the same. */
 #include <stdlib.h>
 
-#include "gateway/journal.h"
-#include "gateway/journal_segment.h"
+#include "gateway/journal/journal.h"
+#include "gateway/journal/journal_segment.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -23,7 +23,7 @@
 #include "base/keytext.h"
 #include "base/version.h"
 #include "cli/cli.h"
-#include "gateway/journal.h"
+#include "gateway/journal/journal.h"
 
 static const struct option rows[] = {
     {.key = "listen.address", .type = OPTION_TEXT, .fallback = "127.0.0.1:8080", .meaning = "Where."},

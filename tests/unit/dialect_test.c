@@ -6,7 +6,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-#include "gateway/observe.h"
+#include "gateway/call/observe.h"
 
 #define MESSAGE "no provider serves \"gpt-9\"\nüse another"
 

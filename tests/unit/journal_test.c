@@ -26,8 +26,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "gateway/journal.h"
-#include "gateway/journal_segment.h"
+#include "gateway/journal/journal.h"
+#include "gateway/journal/journal_segment.h"
 
 #define SMALL (64u << 10) /* the smallest segment: batches cross often */
 #define DEADLINE_MS 20000

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "gateway/observe.h"
+#include "gateway/call/observe.h"
 
 #define TEXT_MAX (4u << 20)
 

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "gateway/request.h"
+#include "gateway/call/request.h"
 
 static struct arena arena;
 static char *kept[256];

@@ -9,8 +9,8 @@
 #include <cmocka.h>
 
 #include "base/utf8.h"
-#include "gateway/journal.h"
-#include "gateway/journal_segment.h"
+#include "gateway/journal/journal.h"
+#include "gateway/journal/journal_segment.h"
 
 static struct usage_record sample(void)
 {

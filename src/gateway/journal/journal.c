@@ -7,7 +7,7 @@
  * So no lock is held while a file is touched, and the loop never does more than its one pwrite; the mutex
  * guards nothing but the thread's sleep.
  */
-#include "gateway/journal.h"
+#include "gateway/journal/journal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,8 +21,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "gateway/journal_folder.h"
-#include "gateway/journal_segment.h"
+#include "gateway/journal/journal_folder.h"
+#include "gateway/journal/journal_segment.h"
 
 #define RING 32u /* segments of one writer at a time: in use, spare, and not yet sealed */
 #define SEGMENT_BYTES_DEFAULT (16u << 20)

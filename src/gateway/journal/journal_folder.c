@@ -1,4 +1,4 @@
-#include "gateway/journal_folder.h"
+#include "gateway/journal/journal_folder.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -10,7 +10,7 @@
 
 #include "base/crypto.h"
 #include "base/log.h"
-#include "gateway/journal_segment.h"
+#include "gateway/journal/journal_segment.h"
 
 #define NODE_FILE "node"
 #define BOOT_FILE "boot"

@@ -1,5 +1,5 @@
 /* Chat completions, and the many servers that speak them with small differences. */
-#include "gateway/observe_internal.h"
+#include "gateway/call/observe_internal.h"
 
 enum chat_path {
     CHAT_CHOICES,

@@ -6,7 +6,7 @@
 #ifndef GATEWAY_JOURNAL_FOLDER_H
 #define GATEWAY_JOURNAL_FOLDER_H
 
-#include "gateway/journal.h"
+#include "gateway/journal/journal.h"
 
 #define NEW_SUFFIX ".new" /* of a file that is being made */
 

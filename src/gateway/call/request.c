@@ -1,4 +1,4 @@
-#include "gateway/request.h"
+#include "gateway/call/request.h"
 
 #include <assert.h>
 #include <pthread.h>

@@ -1,4 +1,4 @@
-#include "gateway/observe_internal.h"
+#include "gateway/call/observe_internal.h"
 
 #include <assert.h>
 #include <pthread.h>

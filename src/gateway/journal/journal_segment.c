@@ -1,4 +1,4 @@
-#include "gateway/journal_segment.h"
+#include "gateway/journal/journal_segment.h"
 
 #include <errno.h>
 #include <inttypes.h>

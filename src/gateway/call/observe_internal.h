@@ -6,7 +6,7 @@
 #ifndef GATEWAY_OBSERVE_INTERNAL_H
 #define GATEWAY_OBSERVE_INTERNAL_H
 
-#include "gateway/observe.h"
+#include "gateway/call/observe.h"
 #include "json/scan.h"
 
 /* No answer has more tokens; a larger number is a fault of the sender, and sums of such numbers could

@@ -1,5 +1,5 @@
 /* Responses: typed events; the terminal ones carry the whole response with its usage. */
-#include "gateway/observe_internal.h"
+#include "gateway/call/observe_internal.h"
 
 enum responses_path {
     RESPONSES_TYPE,

@@ -1,5 +1,5 @@
 /* Messages: input is reported by message_start, output by message_delta, and either may correct the other. */
-#include "gateway/observe_internal.h"
+#include "gateway/call/observe_internal.h"
 
 /* The members of a usage object, once per place where one can stand. */
 enum usage_member {

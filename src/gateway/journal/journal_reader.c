@@ -5,8 +5,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "gateway/journal.h"
-#include "gateway/journal_segment.h"
+#include "gateway/journal/journal.h"
+#include "gateway/journal/journal_segment.h"
 
 #define LOOK_AGAIN 5 /* times that a frame which seems damaged is read again: its write may be under way */
 

@@ -1,6 +1,6 @@
 /* Errors of Catalyst in the shapes that clients of each dialect parse. Types are those that the providers'
  * references and SDKs list per status; the machine name travels as "code" where the dialect has one. */
-#include "gateway/observe.h"
+#include "gateway/call/observe.h"
 #include "json/write.h"
 
 static bool is_anthropic(enum dialect d) { return d == DIALECT_MESSAGES || d == DIALECT_COUNT_TOKENS; }
