@@ -110,9 +110,13 @@ WARN_UNUSED enum errc shape_decode_query(struct arena *a, const struct shape *s,
 void field_error_add(struct arena *a, struct field_errors *errors, str field, const char *code, const char *fmt, ...) PRINTF_LIKE(5, 6);
 void shape_encode(const struct shape *s, const void *value, struct json_writer *w);
 
-/* The members that differ, as two objects for an event: before (NULL when created) and after (NULL when deleted). False when nothing
- * differs. Personal members become {"commitment": "…"} through `box`. */
-struct boxes;
+/* Takes the personal members of an event: remembers the value and writes what stands in the event instead, {"commitment":"…"}. core/events gives one. */
+struct boxes {
+    /* member: its path inside before or after ("email", "contact.phone"); value: its JSON. */
+    void (*put)(struct boxes *b, bool is_after, str member, str value, struct json_writer *out);
+};
+/* The members that differ, as two objects for an event: before (NULL when created) and after (NULL when deleted). Each writer gets one value: an object, or
+ * null when that side does not exist. False when nothing differs (then both are {}). Personal members go through `box`. */
 WARN_UNUSED bool shape_diff(const struct shape *s, const void *before, const void *after, struct boxes *box, struct json_writer *before_out,
                             struct json_writer *after_out);
 
