@@ -28,7 +28,7 @@ enum api_effect { EFFECT_NONE, EFFECT_TELEMETRY, EFFECT_STATE };
 enum api_access {
     ACCESS_PERMISSION,      /* route.permission */
     ACCESS_SIGNED_IN,       /* any session or API key */
-    ACCESS_SESSION,         /* "(any signed-in user)" of which API keys are excluded */
+    ACCESS_SESSION,         /* the same without API keys (403): a row of rbac.json whose "keys" is false */
     ACCESS_PUBLIC,
     ACCESS_SETUP_TOKEN,     /* the handler checks the token itself */
     ACCESS_INSTANCE_ADMIN,
@@ -49,7 +49,9 @@ struct principal {
     uuid credential_id;       /* session or API key */
     uuid key_workspace_id;    /* API keys: theirs */
     struct permission_set key_scopes; /* API keys: what they were given; all for sessions */
-    bool is_instance_admin;
+    const uuid *key_projects; /* API keys: the only projects they are for; none: all */
+    unsigned n_key_projects;
+    bool is_instance_admin;   /* never for API keys */
     usec authenticated_us;    /* sessions: when the password was last given */
     str email, name;          /* of the user */
 };
@@ -79,6 +81,7 @@ struct api_request {
     str address, user_agent;  /* of the client */
     struct field_errors errors;
     bool is_secure;           /* the client's connection is TLS, or a trusted proxy says so */
+    unsigned retry_after_s;   /* of a refusal with 429 or 503; 0: the default */
 
     /* the answer, set by prepare or apply (apply may run again: it must set all of it each time) */
     int status;               /* 0: the route's */
@@ -97,7 +100,8 @@ struct api_request {
 
 struct api_resource { /* what an id in the path names; looked up before the permission is checked */
     const char *param;        /* ":id" */
-    const struct sql *find;   /* "uu": workspace, id; one row when it exists there; first column: its project id or NULL */
+    const struct sql *find;   /* "uu": workspace, id; one row when it exists there; first column: its project id or NULL. A project that the
+                                 API key is not for does not exist for it either */
     const char *noun;         /* "project", for messages */
 };
 
@@ -110,6 +114,7 @@ struct api_route {
     enum api_scope scope;
     enum api_effect effect;
     const struct api_resource *resource;
+    bool (*is_own)(const struct api_request *r); /* the caller's own thing: being a member is enough; may be NULL */
     const struct shape *query, *body, *answer;
     bool is_list, is_merge;   /* items and next_cursor; PATCH */
     bool is_csv;              /* Accept: text/csv gives the list as CSV */

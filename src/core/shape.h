@@ -53,6 +53,7 @@ enum field_flags {
 /* What a text must look like, beyond its length. */
 enum field_format {
     FORMAT_NONE,  /* no control characters but tab and newline */
+    FORMAT_ANY,   /* any code points, control characters and NUL too: passwords */
     FORMAT_LINE,  /* no control characters at all, not only spaces */
     FORMAT_NAME,  /* letters, digits, '.', '_', '-', starts with a letter or digit: names in URLs and commands */
     FORMAT_EMAIL,

@@ -6,6 +6,8 @@ static const struct option options[] = {
      .meaning = "HOST:PORT to listen on; anything but loopback needs tls or listen.behind_tls_proxy."},
     {.key = "listen.behind_tls_proxy", .type = OPTION_BOOL, .fallback = "false",
      .meaning = "A proxy in front of Catalyst makes the TLS: plain HTTP is then allowed on any address."},
+    {.key = "listen.public_url", .type = OPTION_TEXT, .fallback = "",
+     .meaning = "URL that browsers reach Catalyst by, such as https://catalyst.example.com; links in invitations start with it."},
     {.key = "listen.path_prefix", .type = OPTION_TEXT, .fallback = "",
      .meaning = "Path below which browsers see the web page, such as /catalyst; the proxy in front takes it off."},
     {.key = "tls.cert", .type = OPTION_TEXT, .meaning = "PEM file with the certificate chain; turns TLS on."},
