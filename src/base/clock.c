@@ -29,7 +29,7 @@ void clock_freeze(usec now_us, usec mono_us)
 void clock_unfreeze(void) { frozen.is_frozen = false; }
 
 /* Days since 1970-01-01 of a proleptic Gregorian date and back: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms". */
-static int64_t days_from_date(int64_t y, unsigned m, unsigned d)
+int64_t day_of_date(int64_t y, unsigned m, unsigned d)
 {
     y -= m <= 2;
     int64_t era = (y >= 0 ? y : y - 399) / 400;
@@ -39,15 +39,15 @@ static int64_t days_from_date(int64_t y, unsigned m, unsigned d)
     return era * 146097 + doe - 719468;
 }
 
-static void date_from_days(int64_t z, int *year, unsigned *month, unsigned *day)
+void date_of_day(int64_t day, int *year, unsigned *month, unsigned *day_of_month)
 {
-    z += 719468;
+    int64_t z = day + 719468;
     int64_t era = (z >= 0 ? z : z - 146096) / 146097;
     int64_t doe = z - era * 146097;
     int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
     int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
     int64_t mp = (5 * doy + 2) / 153;
-    *day = (unsigned)(doy - (153 * mp + 2) / 5 + 1);
+    *day_of_month = (unsigned)(doy - (153 * mp + 2) / 5 + 1);
     *month = (unsigned)(mp < 10 ? mp + 3 : mp - 9);
     *year = (int)(yoe + era * 400 + (*month <= 2));
 }
@@ -63,7 +63,7 @@ static char *put_date(char *at, int64_t days)
 {
     int year;
     unsigned month, day;
-    date_from_days(days, &year, &month, &day);
+    date_of_day(days, &year, &month, &day);
     at = put_digits(at, 4, (unsigned)(year < 0 ? 0 : year > 9999 ? 9999 : year));
     *at++ = '-';
     at = put_digits(at, 2, month);
@@ -129,7 +129,7 @@ bool time_parse(str s, usec *out)
     if (!take_digits(&s, 4, &year) || !take_char(&s, '-') || !take_digits(&s, 2, &month) || !take_char(&s, '-') ||
         !take_digits(&s, 2, &day) || month < 1 || month > 12 || day < 1 || day > month_length(year, month))
         return false;
-    usec t = days_from_date(year, month, day) * USEC_PER_DAY;
+    usec t = day_of_date(year, month, day) * USEC_PER_DAY;
     if (!s.len) {
         *out = t;
         return true;

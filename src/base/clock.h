@@ -25,6 +25,9 @@ void clock_unfreeze(void);
 str time_format(usec t, char out[TIME_TEXT_LEN + 1]);
 /* RFC 3339 date-time (any fraction, Z or offset) or a date alone (midnight UTC); false when it is neither. */
 WARN_UNUSED bool time_parse(str s, usec *out);
+/* Days since 1970-01-01 of a proleptic Gregorian date, and back. */
+int64_t day_of_date(int64_t y, unsigned m, unsigned d);
+void date_of_day(int64_t day, int *year, unsigned *month, unsigned *day_of_month);
 /* "2026-11-24": writes 10 bytes and a NUL. */
 str date_format(usec t, char out[11]);
 

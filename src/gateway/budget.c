@@ -1,0 +1,263 @@
+#include "gateway/budget.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+
+#define RESERVE_TRIES 64 /* under contention every failed try is somebody else's success */
+
+struct budget_cell {
+    usec start_us, end_us;
+    _Atomic int64_t used;     /* spent and reserved */
+    _Atomic int64_t reserved; /* of that; for showing, decided is by used alone */
+    struct budget_cell *older;
+};
+
+static const char *const scope_names[BUDGET_SCOPES] = {
+    [BUDGET_WORKSPACE] = "workspace", [BUDGET_PROJECT] = "project", [BUDGET_USER] = "user", [BUDGET_KEY] = "key"};
+static const char *const period_names[BUDGET_PERIODS] = {
+    [BUDGET_DAILY] = "daily", [BUDGET_WEEKLY] = "weekly", [BUDGET_MONTHLY] = "monthly", [BUDGET_TOTAL] = "total"};
+
+const char *budget_scope_name(enum budget_scope s) { return (unsigned)s < BUDGET_SCOPES ? scope_names[s] : "unknown"; }
+const char *budget_period_name(enum budget_period p) { return (unsigned)p < BUDGET_PERIODS ? period_names[p] : "unknown"; }
+
+bool budget_scope_parse(str name, enum budget_scope *out)
+{
+    for (unsigned i = 0; i < BUDGET_SCOPES; i++)
+        if (str_eq(name, str_c(scope_names[i]))) {
+            *out = (enum budget_scope)i;
+            return true;
+        }
+    return false;
+}
+
+bool budget_period_parse(str name, enum budget_period *out)
+{
+    for (unsigned i = 0; i < BUDGET_PERIODS; i++)
+        if (str_eq(name, str_c(period_names[i]))) {
+            *out = (enum budget_period)i;
+            return true;
+        }
+    return false;
+}
+
+/* --- periods --- */
+
+static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
+
+int32_t budget_day(usec at) { return (int32_t)floor_div(at, USEC_PER_DAY); }
+
+void budget_period_bounds(enum budget_period p, usec at, usec *start_us, usec *end_us)
+{
+    int64_t day = budget_day(at), first, last;
+    switch (p) {
+    case BUDGET_DAILY:
+        first = day;
+        last = day + 1;
+        break;
+    case BUDGET_WEEKLY: /* 1970-01-01 was a Thursday */
+        first = floor_div(day + 3, 7) * 7 - 3;
+        last = first + 7;
+        break;
+    case BUDGET_MONTHLY: {
+        int year;
+        unsigned month, day_of_month;
+        date_of_day(day, &year, &month, &day_of_month);
+        first = day_of_date(year, month, 1);
+        last = month == 12 ? day_of_date(year + 1, 1, 1) : day_of_date(year, month + 1, 1);
+        break;
+    }
+    case BUDGET_TOTAL:
+    case BUDGET_PERIODS:
+    default:
+        *start_us = 0;
+        *end_us = INT64_MAX;
+        return;
+    }
+    *start_us = first * USEC_PER_DAY;
+    *end_us = last * USEC_PER_DAY;
+}
+
+/* --- counters --- */
+
+static struct budget_cell *cell_new(enum budget_period period, usec at, int64_t spent)
+{
+    struct budget_cell *cell = calloc(1, sizeof *cell);
+    if (!cell)
+        return NULL;
+    budget_period_bounds(period, at, &cell->start_us, &cell->end_us);
+    atomic_init(&cell->used, spent);
+    return cell;
+}
+
+struct budget_counter *budget_counter_new(enum budget_scope scope, const uuid *scope_id, enum budget_period period, uint64_t birth,
+                                          usec now_us, int64_t spent_nanousd)
+{
+    struct budget_counter *c = calloc(1, sizeof *c);
+    struct budget_cell *cell = cell_new(period, now_us, spent_nanousd);
+    if (!c || !cell) {
+        free(c);
+        free(cell);
+        return NULL;
+    }
+    *c = (struct budget_counter){.scope = scope, .scope_id = *scope_id, .period = period, .birth = birth};
+    atomic_init(&c->cell, cell);
+    atomic_init(&c->refs, 1);
+    return c;
+}
+
+struct budget_counter *budget_counter_get(struct budget_counter *c)
+{
+    atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+    return c;
+}
+
+void budget_counter_put(struct budget_counter *c)
+{
+    if (!c || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    for (struct budget_cell *cell = atomic_load(&c->cell), *older; cell; cell = older) {
+        older = cell->older;
+        free(cell);
+    }
+    free(c);
+}
+
+/* The cell of the present period. A clock that has gone back stays in the latest one, and so does a process without memory: neither gives money away. */
+static struct budget_cell *cell_at(struct budget_counter *c, usec now_us)
+{
+    struct budget_cell *cell = atomic_load_explicit(&c->cell, memory_order_acquire);
+    while (now_us >= cell->end_us) {
+        struct budget_cell *fresh = cell_new(c->period, now_us, 0);
+        if (!fresh)
+            break;
+        fresh->older = cell;
+        if (atomic_compare_exchange_strong_explicit(&c->cell, &cell, fresh, memory_order_acq_rel, memory_order_acquire))
+            return fresh;
+        free(fresh);
+    }
+    return cell;
+}
+
+static int64_t clamp(int64_t nanousd) { return nanousd < BUDGET_AMOUNT_MAX ? nanousd : BUDGET_AMOUNT_MAX; }
+
+void budget_counter_add(struct budget_counter *c, usec at_us, int64_t nanousd)
+{
+    struct budget_cell *cell = atomic_load_explicit(&c->cell, memory_order_acquire);
+    if (at_us >= cell->start_us && at_us < cell->end_us)
+        atomic_fetch_add_explicit(&cell->used, clamp(nanousd), memory_order_relaxed);
+}
+
+struct budget_state budget_counter_state(struct budget_counter *c, usec now_us)
+{
+    struct budget_cell *cell = cell_at(c, now_us);
+    int64_t used = atomic_load_explicit(&cell->used, memory_order_relaxed);
+    int64_t reserved = atomic_load_explicit(&cell->reserved, memory_order_relaxed);
+    if (reserved < 0) /* read between the two steps of another thread */
+        reserved = 0;
+    if (reserved > used)
+        reserved = used;
+    return (struct budget_state){cell->start_us, cell->end_us, used - reserved, reserved};
+}
+
+/* --- reserving and settling --- */
+
+int64_t budget_amount(picousd pico)
+{
+    if (pico <= 0)
+        return 0;
+    picousd nano = (pico + 999) / 1000;
+    return nano < BUDGET_AMOUNT_MAX ? (int64_t)nano : BUDGET_AMOUNT_MAX;
+}
+
+static int64_t left_of(const struct budget_gate *gate, const struct budget_cell *cell)
+{
+    return gate->hard->limit_nanousd - atomic_load_explicit(&cell->used, memory_order_relaxed);
+}
+
+static void give_back(struct budget_hold *hold, unsigned n, int64_t amount)
+{
+    while (n-- > 0)
+        atomic_fetch_sub_explicit(&hold->cells[n]->used, amount, memory_order_relaxed);
+}
+
+/* Takes the amount on every cell or on none. */
+static bool take_all(const struct budget_gate *gates, unsigned n, struct budget_hold *hold, int64_t amount)
+{
+    for (unsigned i = 0; i < n; i++) {
+        struct budget_cell *cell = hold->cells[i];
+        if (!gates[i].hard) {
+            atomic_fetch_add_explicit(&cell->used, amount, memory_order_relaxed);
+            continue;
+        }
+        int64_t used = atomic_load_explicit(&cell->used, memory_order_relaxed);
+        do {
+            if (amount > gates[i].hard->limit_nanousd - used) {
+                give_back(hold, i, amount);
+                return false;
+            }
+        } while (!atomic_compare_exchange_weak_explicit(&cell->used, &used, used + amount, memory_order_relaxed, memory_order_relaxed));
+    }
+    for (unsigned i = 0; i < n; i++)
+        atomic_fetch_add_explicit(&hold->cells[i]->reserved, amount, memory_order_relaxed);
+    return true;
+}
+
+void budget_hold_open(const struct budget_gate *gates, unsigned n, usec now_us, struct budget_hold *hold)
+{
+    hold->n = n;
+    hold->amount_nanousd = 0;
+    for (unsigned i = 0; i < n; i++)
+        hold->cells[i] = cell_at(gates[i].counter, now_us);
+}
+
+bool budget_reserve(const struct budget_gate *gates, unsigned n, usec now_us, const struct budget_ask *ask, struct budget_hold *hold,
+                    int64_t *granted, struct budget_refusal *why)
+{
+    int64_t least = ask->output_least < ask->output_tokens ? ask->output_least : ask->output_tokens;
+    int64_t input = budget_amount(ask->input_pico), needed = budget_amount(ask->input_pico + ask->output_pico * least);
+    *why = (struct budget_refusal){.needed_nanousd = needed, .input_nanousd = input, .resets_us = INT64_MAX};
+    budget_hold_open(gates, n, now_us, hold);
+    for (unsigned tries = 0; tries < RESERVE_TRIES; tries++) {
+        int64_t left = INT64_MAX;
+        for (unsigned i = 0; i < n; i++)
+            if (gates[i].hard && left_of(&gates[i], hold->cells[i]) < left) {
+                left = left_of(&gates[i], hold->cells[i]);
+                why->budget = gates[i].hard;
+                why->left_nanousd = left > 0 ? left : 0;
+                why->resets_us = hold->cells[i]->end_us;
+            }
+        int64_t tokens = ask->output_tokens;
+        int64_t amount = budget_amount(ask->input_pico + ask->output_pico * tokens);
+        if (amount > left || amount == BUDGET_AMOUNT_MAX) {
+            if (needed > left || needed == BUDGET_AMOUNT_MAX)
+                break;
+            /* left covers the input and the least output, so the division is by a price above 0 and gives at least the least. */
+            picousd room = (picousd)left * 1000 - ask->input_pico;
+            tokens = (int64_t)(room / ask->output_pico);
+            if (tokens > ask->output_tokens)
+                tokens = ask->output_tokens;
+            amount = budget_amount(ask->input_pico + ask->output_pico * tokens);
+        }
+        if (take_all(gates, n, hold, amount)) {
+            hold->amount_nanousd = amount;
+            *granted = tokens;
+            return true;
+        }
+    }
+    *hold = (struct budget_hold){0};
+    *granted = 0;
+    return false;
+}
+
+void budget_settle(struct budget_hold *hold, int64_t nanousd)
+{
+    int64_t change = clamp(nanousd) - hold->amount_nanousd;
+    for (unsigned i = 0; i < hold->n; i++) {
+        atomic_fetch_add_explicit(&hold->cells[i]->used, change, memory_order_relaxed);
+        if (hold->amount_nanousd)
+            atomic_fetch_sub_explicit(&hold->cells[i]->reserved, hold->amount_nanousd, memory_order_relaxed);
+    }
+    *hold = (struct budget_hold){0};
+}
