@@ -4,10 +4,12 @@
 #include "core/secrets.h"
 #include "gateway/gateway.h"
 #include "net/options.h"
+#include "store/store.h"
 
 int main(int argc, char **argv)
 {
-    static const struct option_table *const tables[] = {&net_options, &core_options, &secrets_options, &gateway_options};
+    static const struct option_table *const tables[] = {&net_options, &store_options, &core_options, &secrets_options,
+                                                        &gateway_options};
     static const struct cli_app app = {
         .tables = tables,
         .n_tables = LENGTH_OF(tables),

@@ -6,7 +6,8 @@
 # Package and what shows that it is there: @command, =library or ?a function below.
 BUILD_NEEDS='gcc@gcc libc6-dev?has_libc cmake@cmake ninja-build@ninja pkgconf@pkg-config libuv1-dev=libuv
     libssl-dev=openssl libyaml-dev=yaml-0.1 libzstd-dev=libzstd zlib1g-dev=zlib
-    libsodium-dev=libsodium libutf8proc-dev=libutf8proc'
+    libsodium-dev=libsodium libutf8proc-dev=libutf8proc libsqlite3-dev=sqlite3 libpq-dev=libpq
+    libcurl4-openssl-dev=libcurl'
 PAGE_NEEDS='nodejs@node npm@npm'
 TEST_NEEDS='libcmocka-dev=cmocka libjansson-dev=jansson nodejs@node npm@npm curl@curl'
 FULL_NEEDS='clang@clang libclang-rt-dev?has_libfuzzer llvm@llvm-symbolizer gcovr@gcovr'

@@ -56,19 +56,26 @@ static inline struct val v_text_or_null(str s) { return s.p ? v_text(s) : v_null
 #define NO_VALUE INT64_MIN /* "none" of an optional integer, time or amount */
 static inline struct val v_int_or_null(int64_t i) { return i == NO_VALUE ? v_null() : v_int(i); }
 
-enum sql_flags { SQL_INSTANCE = 1 /* is not about one workspace */ };
+enum sql_flags {
+    SQL_INSTANCE = 1, /* is not about one workspace */
+    SQL_ANYWHERE = 2  /* the same in each database */
+};
 
 struct sql {
-    const char *name;   /* the constant's own, for messages and prepared-statement caches */
+    const char *name;     /* the constant's own, for messages */
     enum db_id db;
     unsigned flags;
-    const char *params; /* one letter each: u uuid, i int, r real, t text, b blob */
+    const char *params;   /* one letter each: u uuid, i int, r real, t text, b blob */
     const char *text;
+    const char *postgres; /* what PostgreSQL needs said otherwise (SKIP LOCKED, for example); NULL: the same text */
 };
 
 /* At file scope:  SQL(find_project, DB_MAIN, 0, "uu", "SELECT name FROM projects WHERE workspace_id = $1 AND id = $2"); */
 #define SQL(name_, db_, flags_, params_, text_)                                                            \
-    static const struct sql name_ = {#name_, (db_), (flags_), (params_), (text_)};                         \
+    SQL_PER_ENGINE(name_, db_, flags_, params_, text_, NULL)
+/* With another text, of the same parameters and columns, for PostgreSQL. */
+#define SQL_PER_ENGINE(name_, db_, flags_, params_, text_, postgres_)                                      \
+    static const struct sql name_ = {#name_, (db_), (flags_), (params_), (text_), (postgres_)};            \
     static const struct sql *const name_##_registered __attribute__((used, section("catalyst_sql"))) = &name_
 /* Every registered statement of the program. */
 const struct sql *const *sql_registry(size_t *n);

@@ -15,8 +15,12 @@ struct store_source {
     const char *data_dir;
     str url;                  /* postgresql://…; empty: SQLite in DIR/db */
     bool migrates;            /* bring the schema up (a backup first when there is data); else an older one is ERR_CONFIG */
-    unsigned connections;     /* PostgreSQL: most at once; SQLite: most readers */
+    bool skips_backup;        /* migrate without it */
+    bool takes_any_schema;    /* for tools: whatever is there, older or newer */
+    /* 0 means the default of the option of the same name. */
+    unsigned connections;     /* PostgreSQL: most at once; SQLite: most readers of each database */
     unsigned read_deadline_ms, write_deadline_ms;
+    unsigned queue;           /* SQLite: units that may wait for a database's writer */
 };
 
 /* ERR_CONFIG: the schema is of a newer release, or a migration that was applied has another checksum now. */

@@ -1,0 +1,74 @@
+/* engine.h - what the two engines give, and what db.c, migrate.c and backup.c need of them.
+ *
+ * Private to the room. db.c checks parameters, keeps the unit's account and its first failure; the engines only
+ * speak to their database.
+ * Threads: as db.h says.
+ */
+#ifndef STORE_ENGINE_H
+#define STORE_ENGINE_H
+
+#include "store/store.h"
+
+/* How a statement is known to a connection's cache: a registered one by its address, a list's by its text. */
+enum sql_kind { SQL_REGISTERED, SQL_MADE };
+
+struct engine {
+    WARN_UNUSED enum errc (*open)(struct db *db, err *e);
+    void (*close)(struct db *db);
+    WARN_UNUSED enum errc (*write)(struct db *db, tx_fn fn, void *ctx, err *e);
+    WARN_UNUSED enum errc (*read)(struct db *db, tx_fn fn, void *ctx, err *e);
+    /* A unit that changes the schema: alone, without a deadline, and with foreign keys checked at its end. */
+    WARN_UNUSED enum errc (*write_schema)(struct db *db, tx_fn fn, void *ctx, err *e);
+    /* *changed: rows inserted, changed or deleted; 0 for what only reads. */
+    WARN_UNUSED enum errc (*exec)(struct tx *tx, const struct sql *s, const struct val *params, unsigned n, int64_t *changed,
+                                  err *e);
+    WARN_UNUSED enum errc (*query)(struct tx *tx, struct arena *a, enum sql_kind kind, const struct sql *s,
+                                   const struct val *params, unsigned n, struct rows *out, int64_t *changed, err *e);
+    WARN_UNUSED enum errc (*bulk)(struct tx *tx, const struct sql *s, const struct val *rows, unsigned n, size_t n_rows,
+                                  int64_t *changed, err *e);
+    /* Several statements without parameters, in the unit. */
+    WARN_UNUSED enum errc (*script)(struct tx *tx, const char *text, err *e);
+    /* Only parses; for the test of the registry. */
+    WARN_UNUSED enum errc (*prepare)(struct tx *tx, const struct sql *s, err *e);
+};
+extern const struct engine sqlite_engine;
+
+struct db {
+    struct store *store;
+    enum db_id id;
+    void *state; /* the engine's; NULL: not open */
+};
+
+struct store {
+    const struct engine *engine;
+    struct store_source source; /* data_dir and url are the store's own copies */
+    struct db dbs[DB_IDS];
+    tx_fn seal;
+    void *seal_ctx;
+    void (*wake)(void *ctx);
+    void *wake_ctx;
+};
+
+struct tx {
+    struct db *db;
+    void *conn; /* the engine's connection */
+    int64_t n_changed;
+    unsigned n_noted;
+    err failure; /* of the first statement that failed: the unit cannot go on, as PostgreSQL has it */
+};
+
+/* Runs fn with a fresh account; a statement's failure that fn passed over is the unit's result all the same. */
+WARN_UNUSED enum errc tx_run(struct tx *tx, struct db *db, void *conn, tx_fn fn, void *ctx, err *e);
+
+static inline const char *sql_text(const struct db *db, const struct sql *s)
+{
+    return s->postgres && db->store->engine != &sqlite_engine ? s->postgres : s->text;
+}
+/* The registered statement with another text and more parameters, as tx_query. */
+WARN_UNUSED enum errc tx_query_made(struct tx *tx, struct arena *a, const struct sql *made, const struct val *params,
+                                    unsigned n, struct rows *out, err *e);
+
+/* Deadlines are real even when a test has frozen base/clock: they guard against other processes and the disk. */
+usec store_mono_us(void);
+
+#endif

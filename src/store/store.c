@@ -1,0 +1,94 @@
+/* store.c - opening and closing the databases, and their options. */
+#include "store/store.h"
+
+#include <stdlib.h>
+
+#include "store/engine.h"
+#include "store/migrate.h"
+
+#define CONNECTIONS 16
+#define DEADLINE_MS 10000
+#define QUEUE 1024
+
+static const struct option options[] = {
+    {.key = "store.connections", .type = OPTION_INT, .fallback = "16", .min = 2, .max = 1000,
+     .meaning = "Most connections to PostgreSQL at once; with SQLite most readers of each database at once."},
+    {.key = "store.read_deadline_ms", .type = OPTION_MS, .fallback = "10s", .min = 100, .max = 600000,
+     .meaning = "Longest time that one reading unit of work may take, the wait for a connection included."},
+    {.key = "store.write_deadline_ms", .type = OPTION_MS, .fallback = "10s", .min = 100, .max = 600000,
+     .meaning = "Longest time that one writing unit of work may wait, and may then take."},
+    {.key = "store.queue", .type = OPTION_INT, .fallback = "1024", .min = 1, .max = 1000000,
+     .meaning = "Writing units that may wait for a SQLite database; more are refused at once."},
+};
+const struct option_table store_options = {options, LENGTH_OF(options)};
+
+struct db *store_db(struct store *s, enum db_id id) { return &s->dbs[id]; }
+bool store_is_postgres(const struct store *s) { return s->engine != &sqlite_engine; }
+
+void store_on_noted(struct store *s, tx_fn seal, void *ctx)
+{
+    s->seal = seal;
+    s->seal_ctx = ctx;
+}
+
+void store_on_committed(struct store *s, void (*wake)(void *ctx), void *ctx)
+{
+    s->wake = wake;
+    s->wake_ctx = ctx;
+}
+
+static unsigned or_default(unsigned v, unsigned fallback) { return v ? v : fallback; }
+
+static enum errc copy_source(struct store *s, const struct store_source *source, err *e)
+{
+    s->source = *source;
+    s->source.data_dir = strdup(source->data_dir);
+    s->source.url = (str){0};
+    if (!s->source.data_dir) return err_code(e, ERR_NO_MEMORY);
+    if (source->url.len) {
+        char *url = strndup(source->url.p, source->url.len);
+        if (!url) return err_code(e, ERR_NO_MEMORY);
+        s->source.url = str_c(url);
+    }
+    s->source.connections = or_default(source->connections, CONNECTIONS);
+    s->source.read_deadline_ms = or_default(source->read_deadline_ms, DEADLINE_MS);
+    s->source.write_deadline_ms = or_default(source->write_deadline_ms, DEADLINE_MS);
+    s->source.queue = or_default(source->queue, QUEUE);
+    return ERR_NONE;
+}
+
+enum errc store_open_with(struct store **out, const struct store_source *source, const struct migration *list, unsigned n, err *e)
+{
+    *out = NULL;
+    struct store *s = calloc(1, sizeof *s);
+    if (!s) return err_code(e, ERR_NO_MEMORY);
+    s->engine = &sqlite_engine;
+    for (unsigned i = 0; i < DB_IDS; i++)
+        s->dbs[i] = (struct db){.store = s, .id = (enum db_id)i};
+    enum errc rc = copy_source(s, source, e);
+    for (unsigned i = 0; i < DB_IDS && !rc; i++)
+        rc = s->engine->open(&s->dbs[i], e);
+    if (!rc) rc = migrate(s, list, n, e);
+    if (rc) {
+        store_close(s);
+        return rc;
+    }
+    *out = s;
+    return ERR_NONE;
+}
+
+enum errc store_open(struct store **out, const struct store_source *source, err *e)
+{
+    return store_open_with(out, source, migrations_embedded, migrations_embedded_n, e);
+}
+
+void store_close(struct store *s)
+{
+    if (!s) return;
+    for (unsigned i = 0; i < DB_IDS; i++)
+        s->engine->close(&s->dbs[i]);
+    if (s->source.url.p) explicit_bzero((char *)s->source.url.p, s->source.url.len);
+    free((char *)s->source.url.p);
+    free((char *)s->source.data_dir);
+    free(s);
+}
