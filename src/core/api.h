@@ -70,6 +70,8 @@ struct api_request {
     str path_text[API_PATH_PARAMS]; /* decoded values of :params in order */
     uuid path_id[API_PATH_PARAMS];  /* the same read as ids (nil when it is not one) */
     const void *query;        /* struct of route->query */
+    unsigned limit;           /* lists: ?limit= and ?cursor=, which no query shape names */
+    str cursor;
     void *body;               /* struct of route->body; for a merge after the resource has been loaded see api_merge */
     uint64_t body_has;        /* bit per field of route->body that was sent */
     const struct json *body_json;
