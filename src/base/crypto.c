@@ -29,6 +29,34 @@ void sha256(str data, uint8_t out[SHA256_LEN])
     }
 }
 
+#define SHA256_BLOCK 64
+
+void hmac_sha256(str key, str text, uint8_t out[SHA256_LEN])
+{
+    /* RFC 2104 over our own sha256: OpenSSL's HMAC() looks the algorithm up each time. */
+    uint8_t pad[SHA256_BLOCK] = {0}, outer[SHA256_BLOCK + SHA256_LEN];
+    struct buf inner;
+    if (key.len > SHA256_BLOCK)
+        sha256(key, pad);
+    else if (key.len)
+        memcpy(pad, key.p, key.len);
+    for (unsigned i = 0; i < SHA256_BLOCK; i++)
+        outer[i] = pad[i] ^ 0x5c, pad[i] ^= 0x36;
+    buf_init(&inner, SHA256_BLOCK + text.len);
+    buf_add(&inner, str_of((const char *)pad, sizeof pad));
+    buf_add(&inner, text);
+    if (inner.failed) {
+        fprintf(stderr, "catalyst: out of memory\n");
+        abort();
+    }
+    sha256(buf_str(&inner), outer + SHA256_BLOCK);
+    sha256(str_of((const char *)outer, sizeof outer), out);
+    OPENSSL_cleanse(pad, sizeof pad);
+    OPENSSL_cleanse(outer, sizeof outer);
+    OPENSSL_cleanse(inner.p, inner.len);
+    buf_fini(&inner);
+}
+
 void hkdf_sha256(str key, str info, uint8_t *out, size_t out_len)
 {
     EVP_PKEY_CTX *c = EVP_PKEY_CTX_new_id(EVP_PKEY_HKDF, NULL);

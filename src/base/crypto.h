@@ -15,6 +15,7 @@
 #define AEAD_OVERHEAD (AEAD_NONCE_LEN + AEAD_TAG_LEN)
 
 void sha256(str data, uint8_t out[SHA256_LEN]);
+void hmac_sha256(str key, str text, uint8_t out[SHA256_LEN]);
 /* HKDF-SHA-256 without a salt: a key of its own for the purpose that info names; out_len at most 255 * 32. */
 void hkdf_sha256(str key, str info, uint8_t *out, size_t out_len);
 /* Castagnoli; crc is the value so far (0 at first). Uses the CPU's instruction where there is one. */

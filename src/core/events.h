@@ -15,6 +15,7 @@
 #define CORE_EVENTS_H
 
 #include "core/shape.h"
+#include "store/store.h"
 
 #define EVENT_BYTES_MAX 8192
 
@@ -23,9 +24,10 @@ enum actor_kind { ACTOR_SYSTEM, ACTOR_USER, ACTOR_API_KEY };
 struct api_request;
 
 struct event {
-    uuid id;                  /* made in prepare: event_id */
+    uuid id;                  /* event_of, or event_id_of something that caused it */
     usec at_us;
     str type;                 /* "project.created"; additive only */
+    unsigned version;         /* of the type's metadata; 0: 1 */
     uuid workspace_id;        /* nil: of the instance */
     enum actor_kind actor;
     uuid actor_id;            /* user */
@@ -41,25 +43,30 @@ struct event {
     str metadata;             /* JSON object or empty */
 };
 
-/* The event of a request: time, actor, workspace, client and a fresh id filled in. For prepare or the first lines of apply: it is pure (the id is
- * derived from r->request_id and n, so that a unit that runs again writes the same event). */
+/* An id of the same age as cause, derived from it and n: a unit that runs again writes the same event. */
+uuid event_id_of(const uuid *cause, unsigned n);
+/* The event of a request: time, actor, workspace, client and a fresh id filled in. Pure, so it may stand in apply; n tells the events of one request
+ * apart. */
 struct event event_of(const struct api_request *r, str type, unsigned n);
 
-/* Adds it to the log (main database only). With a shape, nothing is added when before and after do not differ. ERR_TOO_LARGE. The person's key must exist:
- * see person_key_ensure. */
+/* Adds it to the log (main database only). With a shape, nothing is added when before and after do not differ. ERR_TOO_LARGE: its bytes
+ * would be more than EVENT_BYTES_MAX; ERR_INTERNAL: the key of a person is not at hand, see person_key_ensure. */
 WARN_UNUSED enum errc tx_event(struct tx *tx, const struct event *ev, err *e);
 
 /* --- people's keys (database people) --- */
 
-/* Makes the key of a person when there is none and keeps it at hand for tx_event. Before the unit: it writes to another database. */
+/* Makes the key of a person when there is none and keeps it at hand for tx_event for some minutes. Before the unit: it writes to another database.
+ * The nil person stands for everybody who is not known (a sign-in that failed); that key is always at hand. Cheap when it is at hand already. */
 WARN_UNUSED enum errc person_key_ensure(struct store *s, const uuid *person, usec now_us, err *e);
+/* The personal values of an event that can still be opened, as a JSON object from their place ("client.address", "after.email") to the value. */
+WARN_UNUSED enum errc event_personal(struct store *s, struct arena *a, const uuid *event_id, str *json, err *e);
 
 /* --- the log as a whole --- */
 
 struct events;
 /* Registers the sealer with the store; on PostgreSQL starts its thread. master: 32 bytes that wrap people's keys (core/secrets.h). */
 WARN_UNUSED enum errc events_new(struct events **out, struct store *s, const uint8_t *master, err *e);
-void events_free(struct events *ev);
+void events_free(struct events *log); /* before store_close, when no unit runs any more; NULL is fine */
 
 struct sealed_event {
     int64_t number;           /* 1, 2, 3 … of the instance */
@@ -76,18 +83,25 @@ WARN_UNUSED enum errc events_after(struct tx *tx, struct arena *a, int64_t numbe
 /* The last number that is sealed. */
 WARN_UNUSED enum errc events_head(struct tx *tx, int64_t *number, err *e);
 
-/* A listener: called for each event in order, in a unit of work that also moves the cursor. It may add jobs and rows, never events of its own
- * about the same change. */
+/* A listener: called for each event in order, in a unit of work that also moves the cursor: nothing but the database, and it may run again. It may add jobs and
+ * rows, never events of its own about the same change. An event that fails EVENT_TRIES times parks the listener: it is then tried every
+ * EVENT_PARKED_RETRY_S, and an event "listener.parked" of the instance tells. An unreachable or full database never parks one. */
+#define EVENT_TRIES 8
+#define EVENT_PARKED_RETRY_S 600
 struct listener {
     const char *name;         /* of the cursor; never changes */
     const char *types;        /* "budget.*|project.created"; NULL: all */
+    bool from_the_start;      /* of the log, when it is new; else it begins with what comes next */
     enum errc (*hear)(void *ctx, struct tx *tx, const struct sealed_event *ev, err *e);
     void *ctx;
 };
+#define EVENT_LISTENERS_MAX 32
 /* Before events_start. */
-void events_listen(struct events *ev, const struct listener *l);
-/* Starts the thread that feeds listeners, and the live stream. */
-WARN_UNUSED enum errc events_start(struct events *ev, err *e);
-void events_stop(struct events *ev);
+void events_listen(struct events *log, const struct listener *l);
+/* Called on the log's thread with the number up to which events are sealed, whenever it has grown: the live stream. Before events_start. */
+void events_on_sealed(struct events *log, void (*sealed)(void *ctx, int64_t number), void *ctx);
+/* Starts the thread that feeds listeners. */
+WARN_UNUSED enum errc events_start(struct events *log, err *e);
+void events_stop(struct events *log); /* also before events_start; an event being heard is heard to its end */
 
 #endif

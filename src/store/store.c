@@ -31,6 +31,8 @@ void store_on_noted(struct store *s, tx_fn seal, void *ctx)
     s->seal_ctx = ctx;
 }
 
+void *db_noted_ctx(const struct db *db) { return db->store->seal_ctx; }
+
 void store_on_committed(struct store *s, void (*wake)(void *ctx), void *ctx)
 {
     s->wake = wake;

@@ -32,6 +32,8 @@ bool store_is_postgres(const struct store *s);
 /* Called on the writer (SQLite: once per group commit, before it; PostgreSQL: in a unit of its own that the
  * hook's owner runs) when a unit of DB_MAIN has noted something: the sealer of core/events. May run again. */
 void store_on_noted(struct store *s, tx_fn seal, void *ctx);
+/* The context given to store_on_noted of the store that a handle belongs to; NULL: none yet. */
+void *db_noted_ctx(const struct db *db);
 /* Called after a commit that noted something, on the thread that committed; must only wake. */
 void store_on_committed(struct store *s, void (*wake)(void *ctx), void *ctx);
 

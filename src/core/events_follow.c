@@ -1,0 +1,405 @@
+/* events_follow.c - the thread that follows the log: tells the live stream how far it has come, and feeds the listeners. */
+#include <assert.h>
+
+#include "base/log.h"
+#include "core/events_internal.h"
+
+#define FOLLOW_BATCH 256      /* events looked at in one read */
+#define HEAR_BATCH 64         /* events heard in one unit */
+#define HEAR_ARENA (16u << 20)
+#define SCAN_STORE 4096       /* so far behind the scan may the stored cursor be of a listener that nothing concerned */
+#define POLL_US (200LL * USEC_PER_MS) /* PostgreSQL: what other nodes sealed */
+#define RETRY_FIRST_US (100LL * USEC_PER_MS)
+#define RETRY_MOST_US (30LL * USEC_PER_S)
+
+SQL(find_cursor, DB_MAIN, SQL_INSTANCE, "t", "SELECT number, parked_us FROM event_cursors WHERE name = $1");
+SQL(add_cursor, DB_MAIN, SQL_INSTANCE, "tii",
+    "INSERT INTO event_cursors (name, number, moved_us) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING");
+SQL(move_cursor, DB_MAIN, SQL_INSTANCE, "iiti",
+    "UPDATE event_cursors SET number = $1, moved_us = $2, parked_us = NULL, error = NULL WHERE name = $3 AND number = $4");
+SQL(park_cursor, DB_MAIN, SQL_INSTANCE, "itti",
+    "UPDATE event_cursors SET parked_us = $1, error = $2 WHERE name = $3 AND number = $4 AND parked_us IS NULL");
+
+/* --- waking --- */
+
+enum errc waker_init(struct waker *w, err *e)
+{
+    pthread_condattr_t attr;
+    *w = (struct waker){0};
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    int number = pthread_mutex_init(&w->lock, NULL);
+    if (number == 0)
+        number = pthread_cond_init(&w->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    return number == 0 ? ERR_NONE : err_errno(e, ERR_INTERNAL, number, "making a lock");
+}
+
+void waker_fini(struct waker *w)
+{
+    pthread_cond_destroy(&w->changed);
+    pthread_mutex_destroy(&w->lock);
+}
+
+void waker_wake(struct waker *w)
+{
+    pthread_mutex_lock(&w->lock);
+    w->is_woken = true;
+    pthread_cond_signal(&w->changed);
+    pthread_mutex_unlock(&w->lock);
+}
+
+void waker_stop(struct waker *w)
+{
+    pthread_mutex_lock(&w->lock);
+    w->is_stopping = true;
+    pthread_cond_signal(&w->changed);
+    pthread_mutex_unlock(&w->lock);
+}
+
+bool waker_is_stopping(struct waker *w)
+{
+    pthread_mutex_lock(&w->lock);
+    bool is = w->is_stopping;
+    pthread_mutex_unlock(&w->lock);
+    return is;
+}
+
+bool waker_wait(struct waker *w, usec most_us)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until); /* the real one, also when a test has frozen base/clock */
+    if (most_us > 0) {
+        until.tv_sec += most_us / USEC_PER_S;
+        until.tv_nsec += most_us % USEC_PER_S * 1000;
+        if (until.tv_nsec >= 1000000000) {
+            until.tv_sec++;
+            until.tv_nsec -= 1000000000;
+        }
+    }
+    pthread_mutex_lock(&w->lock);
+    while (!w->is_woken && !w->is_stopping && most_us != 0) {
+        if (most_us < 0)
+            pthread_cond_wait(&w->changed, &w->lock);
+        else if (pthread_cond_timedwait(&w->changed, &w->lock, &until) != 0)
+            break;
+    }
+    w->is_woken = false;
+    bool goes_on = !w->is_stopping;
+    pthread_mutex_unlock(&w->lock);
+    return goes_on;
+}
+
+/* --- cursors --- */
+
+struct cursor {
+    const char *name;
+    int64_t number;
+    bool from_the_start, is_parked;
+};
+
+static enum errc load_unit(struct tx *tx, void *ctx, err *e)
+{
+    struct cursor *c = ctx;
+    struct arena a;
+    struct rows rows;
+    int64_t start = 0;
+    arena_init(&a, 8192, 1024);
+    enum errc rc = tx_query(tx, &a, &find_cursor, PARAMS(v_text(str_c(c->name))), &rows, e);
+    if (rc == ERR_NONE && rows.n == 0) {
+        if (!c->from_the_start)
+            rc = events_head(tx, &start, e);
+        if (rc == ERR_NONE)
+            rc = tx_exec_unaudited(tx, &add_cursor, PARAMS(v_text(str_c(c->name)), v_int(start), v_int(0)), NULL, e);
+        if (rc == ERR_NONE)
+            rc = tx_query(tx, &a, &find_cursor, PARAMS(v_text(str_c(c->name))), &rows, e);
+    }
+    if (rc == ERR_NONE && rows.n) {
+        c->number = val_int(&row_at(&rows, 0)[0]);
+        c->is_parked = row_at(&rows, 0)[1].type != VAL_NULL;
+    }
+    arena_fini(&a);
+    return rc;
+}
+
+static enum errc load(struct events *log, struct follower *f, err *e)
+{
+    struct cursor c = {.name = f->listener.name, .from_the_start = f->listener.from_the_start};
+    enum errc rc = db_write(store_db(log->store, DB_MAIN), load_unit, &c, e);
+    if (rc == ERR_NONE) {
+        f->stored = f->scanned = c.number;
+        f->is_parked = c.is_parked;
+        f->is_loaded = true;
+    }
+    return rc;
+}
+
+enum errc followers_load(struct events *log, err *e)
+{
+    static const char *const labels[] = {"listener", NULL};
+    struct stat *parked = stats_declare(STAT_GAUGE, "catalyst_listener_parked",
+                                        "1 while an event keeps failing in this listener of the log.", labels, NULL, 0, 1);
+    struct stat *behind =
+        stats_declare(STAT_GAUGE, "catalyst_listener_behind", "Events that this listener of the log has not heard yet.", labels, NULL, 0, 1);
+    for (unsigned i = 0; i < log->n_followers; i++) {
+        struct follower *f = &log->followers[i];
+        const str name[] = {str_c(f->listener.name)};
+        f->parked = stats_series(parked, name);
+        f->behind = stats_series(behind, name);
+        enum errc rc = load(log, f, e);
+        if (rc != ERR_NONE)
+            return rc;
+        f->is_parked = false; /* a start is a fresh attempt */
+    }
+    return ERR_NONE;
+}
+
+/* --- hearing --- */
+
+static bool concerns(const struct listener *l, str type)
+{
+    if (!l->types)
+        return true;
+    for (str rest = str_c(l->types); rest.len;)
+        if (str_glob(str_cut(&rest, '|'), type))
+            return true;
+    return false;
+}
+
+struct hearing {
+    struct follower *f;
+    struct sealed_event **events; /* those that concern it, in order */
+    unsigned n;
+    int64_t to;                   /* where the cursor goes */
+    usec now_us;
+    bool is_moved_by_another;
+};
+
+static enum errc hear_unit(struct tx *tx, void *ctx, err *e)
+{
+    struct hearing *h = ctx;
+    int64_t changed = 0;
+    enum errc rc = tx_exec_unaudited(
+        tx, &move_cursor,
+        PARAMS(v_int(h->to), v_int(h->now_us), v_text(str_c(h->f->listener.name)), v_int(h->f->stored)), &changed, e);
+    h->is_moved_by_another = rc == ERR_NONE && changed == 0;
+    if (h->is_moved_by_another)
+        return ERR_NONE; /* another node has heard them */
+    for (unsigned i = 0; i < h->n && rc == ERR_NONE; i++)
+        rc = h->f->listener.hear(h->f->listener.ctx, tx, h->events[i], e);
+    return rc;
+}
+
+static bool is_weather(enum errc rc)
+{
+    return rc == ERR_BUSY || rc == ERR_UNAVAILABLE || rc == ERR_DISK_FULL || rc == ERR_NO_MEMORY;
+}
+
+struct parking {
+    const struct follower *f;
+    const struct sealed_event *event;
+    const err *why;
+    uuid id;
+    usec now_us;
+};
+
+static enum errc park_unit(struct tx *tx, void *ctx, err *e)
+{
+    const struct parking *p = ctx;
+    struct buf text;
+    struct json_writer w;
+    int64_t changed = 0;
+    enum errc rc = tx_exec_unaudited(tx, &park_cursor,
+                                     PARAMS(v_int(p->now_us), v_text(str_c(p->why->msg)), v_text(str_c(p->f->listener.name)), v_int(p->f->stored)),
+                                     &changed, e);
+    if (rc != ERR_NONE || changed == 0)
+        return rc;
+    buf_init(&text, EVENT_BYTES_MAX);
+    json_writer_init(&w, &text);
+    json_object(&w);
+    json_put_str(&w, "listener", str_c(p->f->listener.name));
+    json_put_int(&w, "number", p->event->number);
+    json_put_str(&w, "type", p->event->type);
+    json_put_str(&w, "reason", str_c(p->why->msg));
+    json_end(&w);
+    rc = text.failed ? err_code(e, text.failed)
+                     : tx_event(tx,
+                                &(struct event){
+                                    .id = p->id,
+                                    .at_us = p->now_us,
+                                    .type = S("listener.parked"),
+                                    .resource_type = S("listener"),
+                                    .status = S("failure"),
+                                    .error = str_c(errc_name(p->why->code)),
+                                    .metadata = buf_str(&text),
+                                },
+                                e);
+    buf_fini(&text);
+    return rc;
+}
+
+static void park(struct events *log, struct follower *f, const struct sealed_event *event, const err *why)
+{
+    struct parking p = {.f = f, .event = event, .why = why, .now_us = clock_now_us()};
+    err e = {0};
+    p.id = uuid7_make(p.now_us);
+    log_event(LOG_ERROR, "listener_parked", LOG_S("listener", str_c(f->listener.name)), LOG_I("number", event->number),
+              LOG_S("type", event->type), LOG_S("reason", str_c(why->msg)));
+    if (db_write(store_db(log->store, DB_MAIN), park_unit, &p, &e) != ERR_NONE)
+        log_error(LOG_WARN, "listener_park_not_stored", &e);
+    f->is_parked = true;
+    stats_set(f->parked, 0, 1);
+}
+
+static void failed(struct events *log, struct follower *f, const struct sealed_event *event, const err *why)
+{
+    usec now = clock_mono_us(), wait = RETRY_FIRST_US;
+    if (!event || is_weather(why->code)) {
+        f->retry_us = now + USEC_PER_S;
+        log_error(LOG_WARN, "listener_waits", why);
+        return;
+    }
+    f->tries++;
+    for (unsigned i = 1; i < f->tries && wait < RETRY_MOST_US; i++)
+        wait *= 2;
+    if (f->tries >= EVENT_TRIES) {
+        if (!f->is_parked)
+            park(log, f, event, why);
+        wait = (usec)EVENT_PARKED_RETRY_S * USEC_PER_S;
+    }
+    f->retry_us = now + wait;
+}
+
+static void worked(struct follower *f)
+{
+    if (f->is_parked)
+        log_event(LOG_INFO, "listener_unparked", LOG_S("listener", str_c(f->listener.name)));
+    f->is_parked = false;
+    f->tries = 0;
+    f->retry_us = 0;
+    stats_set(f->parked, 0, 0);
+}
+
+/* Hears events[0..n), which all concern it, and moves the cursor to `to`. */
+static enum errc hear(struct events *log, struct follower *f, struct sealed_event **events, unsigned n, int64_t to, err *e)
+{
+    struct hearing h = {.f = f, .events = events, .n = n, .to = to, .now_us = clock_now_us()};
+    enum errc rc = db_write(store_db(log->store, DB_MAIN), hear_unit, &h, e);
+    if (rc != ERR_NONE)
+        return rc;
+    if (h.is_moved_by_another)
+        return load(log, f, e);
+    f->stored = f->scanned = to;
+    return ERR_NONE;
+}
+
+struct reading {
+    struct arena *a;
+    int64_t after;
+    struct sealed_event *events;
+    unsigned n;
+};
+
+static enum errc read_unit(struct tx *tx, void *ctx, err *e)
+{
+    struct reading *r = ctx;
+    return events_after(tx, r->a, r->after, NULL, FOLLOW_BATCH, &r->events, &r->n, e);
+}
+
+/* One step of a listener; false when it has nothing to do for now. */
+static bool step(struct events *log, struct follower *f)
+{
+    struct arena a;
+    struct sealed_event *wanted[HEAR_BATCH];
+    unsigned n_wanted = 0, i = 0;
+    err e = {0};
+    bool goes_on = true;
+    if (f->retry_us && clock_mono_us() < f->retry_us)
+        return false;
+    arena_init(&a, HEAR_ARENA, 64u << 10);
+    struct reading r = {.a = &a, .after = f->scanned};
+    enum errc rc = db_read(store_db(log->store, DB_MAIN), read_unit, &r, &e);
+    for (; rc == ERR_NONE && i < r.n && n_wanted < HEAR_BATCH; i++)
+        if (concerns(&f->listener, r.events[i].type))
+            wanted[n_wanted++] = &r.events[i];
+    if (rc != ERR_NONE) {
+        failed(log, f, NULL, &e);
+        goes_on = false;
+    } else if (r.n == 0) {
+        goes_on = false;
+    } else if (n_wanted == 0) {
+        f->scanned = r.events[r.n - 1].number;
+        if (f->scanned - f->stored >= SCAN_STORE)
+            rc = hear(log, f, NULL, 0, f->scanned, &e);
+    } else {
+        /* Together while all is well; singly after a failure, so that the event at fault is found. */
+        if (f->tries == 0)
+            rc = hear(log, f, wanted, n_wanted, r.events[i - 1].number, &e);
+        else
+            rc = ERR_INTERNAL;
+        if (rc != ERR_NONE && !is_weather(rc)) {
+            e = (err){0};
+            rc = hear(log, f, wanted, 1, wanted[0]->number, &e);
+        }
+        if (rc == ERR_NONE)
+            worked(f);
+        else
+            failed(log, f, wanted[0], &e);
+        goes_on = rc == ERR_NONE;
+    }
+    arena_fini(&a);
+    return goes_on;
+}
+
+/* --- the thread --- */
+
+static enum errc head_unit(struct tx *tx, void *ctx, err *e) { return events_head(tx, ctx, e); }
+
+static void look_at_head(struct events *log)
+{
+    int64_t head = 0;
+    err e = {0};
+    if (db_read(store_db(log->store, DB_MAIN), head_unit, &head, &e) != ERR_NONE) {
+        log_error(LOG_WARN, "log_not_readable", &e);
+        return;
+    }
+    if (head > log->head) {
+        log->head = head;
+        if (log->sealed)
+            log->sealed(log->sealed_ctx, head);
+    }
+}
+
+/* Until when the thread may sleep: the next retry, or the next look at what other nodes did. */
+static usec sleep_of(const struct events *log)
+{
+    usec now = clock_mono_us(), most = log->seals_itself ? POLL_US : -1;
+    for (unsigned i = 0; i < log->n_followers; i++) {
+        const struct follower *f = &log->followers[i];
+        if (!f->retry_us)
+            continue;
+        usec wait = f->retry_us > now ? f->retry_us - now : 1;
+        if (most < 0 || wait < most)
+            most = wait;
+    }
+    return most;
+}
+
+void *events_feeder_main(void *arg)
+{
+    struct events *log = arg;
+    do {
+        bool is_busy = true;
+        look_at_head(log);
+        while (is_busy && !waker_is_stopping(&log->follow)) {
+            is_busy = false;
+            for (unsigned i = 0; i < log->n_followers; i++)
+                if (log->followers[i].scanned < log->head && step(log, &log->followers[i]))
+                    is_busy = true;
+            look_at_head(log);
+        }
+        for (unsigned i = 0; i < log->n_followers; i++)
+            stats_set(log->followers[i].behind, 0, log->head - log->followers[i].scanned);
+    } while (waker_wait(&log->follow, sleep_of(log)));
+    return NULL;
+}

@@ -1,0 +1,101 @@
+/* events_internal.h - what the parts of the log share: writing (events.c), people (events_people.c), numbering (events_seal.c), listeners
+ * (events_follow.c). Private to core/events.
+ */
+#ifndef CORE_EVENTS_INTERNAL_H
+#define CORE_EVENTS_INTERNAL_H
+
+#include <pthread.h>
+
+#include "base/crypto.h"
+#include "base/map.h"
+#include "base/stats.h"
+#include "core/events.h"
+
+/* A thread that is woken, sleeps at most so long, and ends when told. */
+struct waker {
+    pthread_mutex_t lock; /* guards the flags */
+    pthread_cond_t changed;
+    bool is_woken, is_stopping;
+};
+WARN_UNUSED enum errc waker_init(struct waker *w, err *e);
+void waker_fini(struct waker *w);
+void waker_wake(struct waker *w);
+void waker_stop(struct waker *w);
+bool waker_is_stopping(struct waker *w);
+/* Sleeps until it is woken, or so many microseconds (-1: no limit). False when the thread is to end. */
+bool waker_wait(struct waker *w, usec most_us);
+
+struct follower {
+    struct listener listener;
+    struct stat_series *parked, *behind;
+    int64_t stored;   /* the cursor in the database */
+    int64_t scanned;  /* nothing up to here concerns the listener beyond what it has heard; not before `stored` */
+    unsigned tries;   /* failed ones of the event behind `scanned` */
+    usec retry_us;    /* monotonic; 0: at once */
+    bool is_loaded, is_parked;
+};
+
+struct people {
+    struct store *store;
+    uint8_t wrap[AEAD_KEY_LEN];
+    pthread_mutex_t lock; /* guards known */
+    struct map known;     /* bytes of the id -> struct person */
+};
+
+struct events {
+    struct store *store;
+    struct people people;
+    struct waker seal, follow;
+    bool seals_itself; /* the sealer is a thread of ours: PostgreSQL */
+    bool has_sealer, has_follower;
+    pthread_t sealer, feeder;
+    struct follower followers[EVENT_LISTENERS_MAX];
+    unsigned n_followers;
+    void (*sealed)(void *ctx, int64_t number);
+    void *sealed_ctx;
+    int64_t head; /* the feeder's: what `sealed` was told last */
+};
+
+/* --- people --- */
+
+WARN_UNUSED enum errc people_init(struct people *p, struct store *s, const uint8_t *wrap, err *e);
+void people_fini(struct people *p);
+WARN_UNUSED enum errc people_ensure(struct people *p, const uuid *person, usec now_us, err *e);
+/* The key when it is at hand. No I/O. */
+WARN_UNUSED bool people_find(struct people *p, const uuid *person, uint8_t key[AEAD_KEY_LEN]);
+
+#define SALT_LEN 16
+
+/* The personal values of one event about one person: struct boxes for shape_diff, and put by hand for the client's. */
+struct person_box {
+    struct boxes boxes;
+    uint8_t key[AEAD_KEY_LEN];
+    uuid event_id, person_id;
+    struct buf text; /* {"after.email":{"salt":"hex","json":"\"a@b.example\""},…} */
+    struct json_writer w;
+    bool is_empty;
+};
+/* ERR_INTERNAL: the person's key is not at hand. */
+WARN_UNUSED enum errc person_box_init(struct person_box *b, struct people *p, const uuid *event_id, const uuid *person_id, err *e);
+void person_box_fini(struct person_box *b);
+/* place: "client.address"; value: its JSON. */
+void person_box_put(struct person_box *b, str place, str value, struct json_writer *out);
+/* Writes the row, when it holds anything. */
+WARN_UNUSED enum errc person_box_store(struct person_box *b, struct tx *tx, err *e);
+
+/* --- numbering --- */
+
+/* The unit that numbers what is not numbered; ctx: struct seal_run *, or NULL. */
+struct seal_run {
+    bool has_more;
+    unsigned n;
+};
+WARN_UNUSED enum errc events_seal_unit(struct tx *tx, void *ctx, err *e);
+void *events_sealer_main(void *arg); /* struct events * */
+
+/* --- listeners --- */
+
+void *events_feeder_main(void *arg);
+WARN_UNUSED enum errc followers_load(struct events *log, err *e);
+
+#endif
