@@ -7,8 +7,9 @@
  *   };
  *   const struct shape project_shape = SHAPE("Project", struct project, project_fields, "A project of a workspace.");
  *
- * The C type of each kind is fixed (see the enum). Optional values are NO_VALUE, a text without pointer, or a nil uuid, and
- * read and written as JSON null. Texts are slices into the arena or the input.
+ * The C type of each kind is fixed (see the enum). "None" is NO_VALUE, a text without pointer, a nil uuid, a list without pointer, a
+ * NULL object; it is written as JSON null, read from null where FIELD_NULLABLE allows that, and what an absent optional
+ * member without a fallback gets. Texts are slices into the arena or the input. A shape has at most 64 fields.
  * Threads: tables are constant, functions pure.
  */
 #ifndef CORE_SHAPE_H
@@ -26,10 +27,10 @@ enum field_type {      /* C type            JSON */
     FIELD_MONEY,       /* int64_t nano-USD  two members: NAME_usd (decimal string) and NAME_nanousd (integer); either is read */
     FIELD_TIME,        /* usec              RFC 3339 in UTC */
     FIELD_UUID,        /* uuid              string */
-    FIELD_TEXTS,       /* struct texts      array of strings; min..max per text, max_items */
-    FIELD_JSON,        /* str               any value, as compact JSON text; max bytes */
-    FIELD_OBJECT,      /* nested struct     object of `shape` */
-    FIELD_OBJECTS,     /* struct objects    array of objects of `shape`; max_items */
+    FIELD_TEXTS,       /* struct texts      array of strings; min..max, format and choices per text, max_items (0: 100) */
+    FIELD_JSON,        /* str               any value, as compact JSON text; max bytes of it (0: 10,000), 16 levels */
+    FIELD_OBJECT,      /* nested struct     object of `shape`; with FIELD_NULLABLE a pointer to the struct */
+    FIELD_OBJECTS,     /* struct objects    array of objects of `shape`; max_items (0: 100) */
 };
 
 struct texts {
@@ -47,7 +48,8 @@ enum field_flags {
     FIELD_READONLY = 4,  /* set by the server: an error in a body */
     FIELD_WRITEONLY = 8, /* never in an answer (passwords, secrets) and never in an event */
     FIELD_PERSONAL = 16, /* about a person: events hold a commitment, the value is in a box */
-    FIELD_UNAUDITED = 32 /* derived or ticking (last use, progress): not compared for events */
+    FIELD_UNAUDITED = 32,/* derived or ticking (last use, progress): not compared for events */
+    FIELD_SECRET = 64    /* shown once, in the answer that makes it: not in the copy kept for Idempotency-Key, never in an event */
 };
 
 /* What a text must look like, beyond its length. */
@@ -58,6 +60,7 @@ enum field_format {
     FORMAT_NAME,  /* letters, digits, '.', '_', '-', starts with a letter or digit: names in URLs and commands */
     FORMAT_EMAIL,
     FORMAT_URL,   /* http or https */
+    FORMAT_OBJECT /* of FIELD_JSON: an object */
 };
 
 struct shape;
@@ -109,20 +112,28 @@ WARN_UNUSED enum errc shape_decode(struct arena *a, const struct shape *s, const
 WARN_UNUSED enum errc shape_decode_query(struct arena *a, const struct shape *s, str query, void *out, struct field_errors *errors, err *e);
 /* Adds a problem found elsewhere (a name that is taken, for example). */
 void field_error_add(struct arena *a, struct field_errors *errors, str field, const char *code, const char *fmt, ...) PRINTF_LIKE(5, 6);
+/* ERR_INVALID with the sentence that sums the problems up. */
+enum errc field_errors_sum(const struct field_errors *errors, err *e);
 void shape_encode(const struct shape *s, const void *value, struct json_writer *w);
+/* The same without the members that are shown once. */
+void shape_encode_without_secrets(const struct shape *s, const void *value, struct json_writer *w);
+bool shape_has_secrets(const struct shape *s);
 
 /* Takes the personal members of an event: remembers the value and writes what stands in the event instead, {"commitment":"…"}. core/events gives one. */
 struct boxes {
-    /* member: its path inside before or after ("email", "contact.phone"); value: its JSON. */
+    /* member: its path inside before or after ("email", "contact.phone", "owners[0].name"); value: its JSON. */
     void (*put)(struct boxes *b, bool is_after, str member, str value, struct json_writer *out);
 };
-/* The members that differ, as two objects for an event: before (NULL when created) and after (NULL when deleted). Each writer gets one value: an object, or
- * null when that side does not exist. False when nothing differs (then both are {}). Personal members go through `box`. */
+/* The members that differ, as two values for an event: before (an object; null when it is created) and after (null when it is deleted). A
+ * created or deleted thing is written whole; a nested object or list that differs is written whole. False when nothing differs (then both are {}).
+ * Secret and unaudited members are left out; personal ones go through `box`. */
 WARN_UNUSED bool shape_diff(const struct shape *s, const void *before, const void *after, struct boxes *box, struct json_writer *before_out,
                             struct json_writer *after_out);
 
-/* JSON Schema 2020-12 as an object, for OpenAPI; nested shapes as "#/components/schemas/NAME". */
-void shape_schema(const struct shape *s, enum shape_mode mode, bool is_answer, struct json_writer *w);
+/* JSON Schema 2020-12 as an object, for OpenAPI; nested shapes as "#/components/schemas/NAME" and the use's suffix. */
+enum shape_use { SHAPE_ANSWER, SHAPE_INPUT, SHAPE_PATCH, SHAPE_USES };
+const char *shape_use_suffix(enum shape_use use); /* "", "Input", "Patch" */
+void shape_schema(const struct shape *s, enum shape_use use, struct json_writer *w);
 /* CSV (RFC 4180) header and row; a text that a spreadsheet would run as a formula gets a leading apostrophe. */
 void shape_csv_header(const struct shape *s, struct buf *out);
 void shape_csv_row(const struct shape *s, const void *value, struct buf *out);

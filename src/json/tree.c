@@ -196,3 +196,33 @@ bool json_bool(const struct json *v, bool *out)
     *out = v->type == JSON_TRUE;
     return true;
 }
+
+unsigned json_depth(const struct json *v)
+{
+    if (v->type != JSON_ARRAY && v->type != JSON_OBJECT) return 0;
+    unsigned deepest = 0;
+    for (const struct json *c = v->child; c; c = c->next) {
+        const unsigned depth = json_depth(c);
+        deepest = depth > deepest ? depth : deepest;
+    }
+    return deepest + 1;
+}
+
+void json_tree_write(const struct json *v, struct json_writer *w)
+{
+    switch (v->type) {
+    case JSON_NONE:
+    case JSON_NULL: json_null(w); return;
+    case JSON_FALSE: json_boolean(w, false); return;
+    case JSON_TRUE: json_boolean(w, true); return;
+    case JSON_NUMBER: json_raw(w, v->text); return;
+    case JSON_STRING: json_str(w, v->text); return;
+    case JSON_ARRAY: json_array(w); break;
+    case JSON_OBJECT: json_object(w); break;
+    }
+    for (const struct json *c = v->child; c; c = c->next) {
+        if (v->type == JSON_OBJECT) json_name(w, c->name);
+        json_tree_write(c, w);
+    }
+    json_end(w);
+}

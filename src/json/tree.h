@@ -9,6 +9,7 @@
 
 #include "base/arena.h"
 #include "json/scan.h"
+#include "json/write.h"
 
 struct json {
     enum json_type type;
@@ -29,5 +30,9 @@ const struct json *json_get(const struct json *o, str name);
 const struct json *json_at(const struct json *o, str dotted);
 WARN_UNUSED bool json_i64(const struct json *v, int64_t *out); /* exact integers only, as json_to_i64 */
 WARN_UNUSED bool json_bool(const struct json *v, bool *out);
+/* Levels of nesting: 0 for a plain value, 1 for {} or []. */
+unsigned json_depth(const struct json *v);
+/* As compact JSON, names and numbers as they stand. At most JSON_WRITE_DEPTH levels together with what w has open. */
+void json_tree_write(const struct json *v, struct json_writer *w);
 
 #endif
