@@ -210,6 +210,7 @@ static bool check_format(struct decode *d, const struct place *at, enum field_fo
         break;
     }
     case FORMAT_NONE:
+    case FORMAT_ANY:
     case FORMAT_OBJECT: break;
     }
     return true;
@@ -229,7 +230,7 @@ static bool decode_text(struct decode *d, const struct field *f, const struct pl
         problem(d, at, "too_short", "must have at least %lld characters, not %lld", (long long)f->min, (long long)n);
     else if (n > field_max_len(f))
         problem(d, at, "too_long", "must have at most %lld characters, not %lld", (long long)field_max_len(f), (long long)n);
-    else if (has_control(s, f->format != FORMAT_NONE))
+    else if (f->format != FORMAT_ANY && has_control(s, f->format != FORMAT_NONE))
         problem(d, at, "bad_format", "must not contain control characters%s", f->format == FORMAT_NONE ? " other than tab and newline" : "");
     else if (check_format(d, at, f->format, s)) {
         *out = s;
