@@ -11,6 +11,8 @@
 
 #include "core/api.h"
 
+extern const struct option_table jobs_options;
+
 struct jobs;
 struct job_run;
 
@@ -24,14 +26,32 @@ struct job_kind {
 };
 
 struct job {
-    uuid id;
+    uuid id;                  /* event_id_of the request or event that wants it: a unit that runs again adds the same one */
     str kind;
     uuid workspace_id, project_id, user_id; /* nil: none */
     str input;                /* JSON */
     usec now_us, run_at_us;   /* run_at_us 0: at once */
     str unique_key;           /* while a job with this key is queued or running, another is not added; empty: none */
 };
+/* ERR_CONFLICT: a job with the unique key is under way already. */
 WARN_UNUSED enum errc tx_job(struct tx *tx, const struct job *job, err *e);
+
+/* A job as people see it (job_shape). */
+struct job_progress {
+    int64_t done, total;      /* total 0: unknown */
+    str phase;
+};
+struct job_view {
+    uuid id, workspace_id, project_id, user_id;
+    str kind, state;
+    struct job_progress progress;
+    str error_code, error;    /* of the last failed try */
+    str result;               /* JSON */
+    int64_t tries;
+    usec created_at, started_at, finished_at;
+};
+/* ERR_NOT_FOUND. For answers with 202 in the unit that added it, too. */
+WARN_UNUSED enum errc tx_job_view(struct tx *tx, struct arena *a, const uuid *id, struct job_view *out, err *e);
 
 /* --- for a running job --- */
 const struct job *job_of(const struct job_run *j);
@@ -45,10 +65,11 @@ WARN_UNUSED enum errc job_progress(struct job_run *j, int64_t done, int64_t tota
 void job_result(struct job_run *j, str json);      /* shown with the job */
 
 struct live;
-WARN_UNUSED enum errc jobs_new(struct jobs **out, struct store *s, struct live *live, const struct config *config, err *e);
+/* node: of the data folder. live may be NULL. */
+WARN_UNUSED enum errc jobs_new(struct jobs **out, struct store *s, struct live *live, const struct config *config, const uuid *node, err *e);
 void jobs_add_kind(struct jobs *j, const struct job_kind *kind); /* before jobs_start */
 WARN_UNUSED enum errc jobs_start(struct jobs *j, err *e);
-void jobs_wake(struct jobs *j);                    /* after a commit that added one */
+void jobs_wake(struct jobs *j);                    /* after a commit that added one; else it is found within a second */
 void jobs_stop(struct jobs *j);                    /* running jobs are asked to save and give up their lease */
 void jobs_free(struct jobs *j);
 extern const struct api_table jobs_api;            /* GET /api/jobs, GET and DELETE /api/jobs/:id */

@@ -17,8 +17,8 @@ WARN_UNUSED enum errc live_new(struct live **out, struct store *s, err *e);
 void live_free(struct live *l);
 extern const struct route_table live_routes; /* /api/events, on the loops */
 
-/* A live frame for everybody in the workspace whose role has the permission: event name and JSON data. user nil: not for one person only. Cheap when nobody
- * listens. */
+/* A live frame, event name and JSON data: for the user (nil: nobody in person), and for everybody in the workspace whose role has the permission. With a
+ * user, PERMISSION_NONE means nobody else; without, everybody in the workspace. workspace nil: all streams of the user. Cheap when nobody listens. */
 void live_publish(struct live *l, const uuid *workspace, const uuid *user, enum permission needs, str event, str json);
 /* Sealed events exist up to this number (called by events.c). */
 void live_sealed(struct live *l, int64_t number);
