@@ -79,7 +79,16 @@ enum errc loop_init(struct loop *l, unsigned index, err *e)
     return ERR_NONE;
 }
 
-void loop_run(struct loop *l) { uv_run(&l->uv, UV_RUN_DEFAULT); }
+static _Thread_local bool is_here;
+
+bool loop_is_here(void) { return is_here; }
+
+void loop_run(struct loop *l)
+{
+    is_here = true;
+    uv_run(&l->uv, UV_RUN_DEFAULT);
+    is_here = false;
+}
 
 static void *thread_main(void *arg)
 {

@@ -65,6 +65,8 @@ void loop_post(struct loop *l, struct loop_task *task);
 
 static inline uint64_t loop_now_ms(const struct loop *l) { return uv_now(&l->uv); }
 void loop_arm(struct loop *l, struct wheel_timer *t, uint64_t delay_ms);
+/* Whether this thread runs a loop right now: what blocks asserts that it does not. */
+bool loop_is_here(void);
 static inline void loop_disarm(struct loop *l, struct wheel_timer *t) { wheel_disarm(&l->wheel, t); }
 
 #endif

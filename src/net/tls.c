@@ -75,7 +75,6 @@ enum errc tls_server_new(SSL_CTX **out, const char *cert_file, const char *key_f
 
 enum errc tls_client_new(SSL_CTX **out, const char *ca_file, err *e)
 {
-    char reason[160];
     ERR_clear_error();
     SSL_CTX *ctx = context_new(TLS_client_method(), TLS1_2_VERSION);
     if (!ctx)
@@ -83,13 +82,22 @@ enum errc tls_client_new(SSL_CTX **out, const char *ca_file, err *e)
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_alpn_protos(ctx, alpn_http11, sizeof alpn_http11);
     SSL_CTX_set_default_verify_paths(ctx);
-    if (ca_file && SSL_CTX_load_verify_locations(ctx, ca_file, NULL) != 1) {
-        tls_reason(NULL, reason, sizeof reason);
+    enum errc rc = ca_file ? tls_trust(ctx, ca_file, e) : ERR_NONE;
+    if (rc != ERR_NONE)
         SSL_CTX_free(ctx);
-        return err_set(e, ERR_CONFIG, "upstream.ca_file %s: %s", ca_file, reason);
-    }
-    *out = ctx;
-    return ERR_NONE;
+    else
+        *out = ctx;
+    return rc;
+}
+
+enum errc tls_trust(SSL_CTX *ctx, const char *ca_file, err *e)
+{
+    char reason[160];
+    ERR_clear_error();
+    if (SSL_CTX_load_verify_locations(ctx, ca_file, NULL) == 1)
+        return ERR_NONE;
+    tls_reason(NULL, reason, sizeof reason);
+    return err_set(e, ERR_CONFIG, "the CA file %s cannot be used: %s", ca_file, reason);
 }
 
 SSL *tls_client_connection(SSL_CTX *ctx, const char *host)

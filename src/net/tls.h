@@ -14,6 +14,8 @@
 WARN_UNUSED enum errc tls_server_new(SSL_CTX **out, const char *cert_file, const char *key_file, bool allows_tls12, err *e);
 /* For upstream connections: the system's CAs plus those of ca_file (may be NULL); TLS 1.2 and 1.3. */
 WARN_UNUSED enum errc tls_client_new(SSL_CTX **out, const char *ca_file, err *e);
+/* Trusts the authorities of a PEM file too. ERR_CONFIG. */
+WARN_UNUSED enum errc tls_trust(SSL_CTX *ctx, const char *ca_file, err *e);
 /* A client connection that checks the certificate against host (a name or an address). NULL when out of memory. */
 SSL *tls_client_connection(SSL_CTX *ctx, const char *host);
 /* The reason of the last failure on this thread, for a message; empties OpenSSL's queue. ssl may be NULL. */

@@ -849,7 +849,7 @@ static void tls_files_that_do_not_fit_are_named(void **state)
     assert_non_null(strstr(s->e.msg, c.other_key));
     assert_int_equal(tls_server_new(&tls, c.key, c.key, false, &s->e), ERR_CONFIG);
     assert_int_equal(tls_client_new(&tls, "/nonexistent/ca.pem", &s->e), ERR_CONFIG);
-    assert_non_null(strstr(s->e.msg, "upstream.ca_file /nonexistent/ca.pem: "));
+    assert_non_null(strstr(s->e.msg, "the CA file /nonexistent/ca.pem cannot be used: "));
     certificate_remove(&c);
 }
 
