@@ -9,7 +9,7 @@
 #define HEAR_ARENA (16u << 20)
 #define SCAN_STORE 4096       /* so far behind the scan may the stored cursor be of a listener that nothing concerned */
 #define POLL_US (200LL * USEC_PER_MS) /* PostgreSQL: what other nodes sealed */
-#define RETRY_FIRST_US (100LL * USEC_PER_MS)
+#define RETRY_FIRST_US (50LL * USEC_PER_MS)
 #define RETRY_MOST_US (30LL * USEC_PER_S)
 
 SQL(find_cursor, DB_MAIN, SQL_INSTANCE, "t", "SELECT number, parked_us FROM event_cursors WHERE name = $1");
