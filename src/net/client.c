@@ -15,7 +15,7 @@
 /* Answers of providers carry long heads (rate limits, cookies, policies). */
 static const struct http_limits head_limits = {.head_bytes = 64 << 10, .headers = HTTP_HEADERS_MAX};
 
-enum client_state { CLIENT_RESOLVING, CLIENT_CONNECTING, CLIENT_HANDSHAKE, CLIENT_HEAD, CLIENT_BODY, CLIENT_IDLE, CLIENT_CLOSED };
+enum client_state { CLIENT_RESOLVING, CLIENT_CONNECTING, CLIENT_TUNNEL, CLIENT_HANDSHAKE, CLIENT_HEAD, CLIENT_BODY, CLIENT_IDLE, CLIENT_CLOSED };
 
 struct client_conn {
     struct sock sock;
@@ -32,6 +32,7 @@ struct client_conn {
     uint64_t body_left;
     uint64_t last_ms;         /* of the last byte of the answer, or when it became idle */
     struct buf in;            /* a head in progress */
+    struct buf tunnel;        /* what is left of the request for a tunnel */
     struct buf out;           /* request bytes not yet written */
     size_t out_at;
     unsigned next_address;
@@ -40,12 +41,14 @@ struct client_conn {
 
 static void on_ready(struct sock *sock, bool can_read, bool can_write, bool is_gone);
 static void on_timer(struct wheel_timer *t);
+static void on_connect_ready(struct client_conn *c);
 
 /* --- connection life --- */
 
 static void conn_free(struct client_conn *c)
 {
     buf_fini(&c->in);
+    buf_fini(&c->tunnel);
     buf_fini(&c->out);
     *c->all_link = c->next_all;
     if (c->next_all)
@@ -222,12 +225,27 @@ static void connected(struct client_conn *c)
 
 /* --- connecting --- */
 
+static bool has_proxy(const struct client_target *t) { return t->route && t->route->proxy_host; }
+static const char *dial_host(const struct client_target *t) { return has_proxy(t) ? t->route->proxy_host : t->host; }
+static uint16_t dial_port(const struct client_target *t) { return has_proxy(t) ? t->route->proxy_port : t->port; }
+
+static enum errc unreachable(const struct client_target *t, int number, err *e)
+{
+    return err_errno(e, ERR_UNREACHABLE, number, "connecting to %s%s:%u", has_proxy(t) ? "the proxy " : "", dial_host(t), dial_port(t));
+}
+
 /* Starts on the next address; ERR_UNREACHABLE when all have failed. */
 static enum errc try_next_address(struct client_conn *c, int last_errno, err *e)
 {
     struct client_pool *p = c->pool;
     while (c->next_address < p->n_addresses) {
         const struct sockaddr_storage *address = &p->addresses[c->next_address++];
+        const struct outbound_route *route = p->target->route;
+        struct address number;
+        if (route && !has_proxy(p->target) && address_of((const struct sockaddr *)address, &number) &&
+            !address_may_connect(&number, &route->allowed, route->allows_local))
+            return err_set(e, ERR_UNREACHABLE, "%s leads to an address that may not be reached (see outbound.allow_addresses)",
+                           p->target->host);
         socklen_t len = address->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
         int fd = sock_new_fd(address->ss_family);
         if (fd < 0) {
@@ -240,7 +258,7 @@ static enum errc try_next_address(struct client_conn *c, int last_errno, err *e)
             continue;
         }
         SSL *ssl = NULL;
-        if (p->target->tls && !(ssl = tls_client_connection(p->target->tls, p->target->host))) {
+        if (p->target->tls && !has_proxy(p->target) && !(ssl = tls_client_connection(p->target->tls, p->target->host))) {
             close(fd);
             return err_code(e, ERR_NO_MEMORY);
         }
@@ -255,8 +273,7 @@ static enum errc try_next_address(struct client_conn *c, int last_errno, err *e)
         sock_watch(&c->sock, SOCK_WRITE);
         return ERR_NONE;
     }
-    return err_errno(e, ERR_UNREACHABLE, last_errno ? last_errno : EHOSTUNREACH, "connecting to %s:%u", p->target->host,
-                     p->target->port);
+    return unreachable(p->target, last_errno ? last_errno : EHOSTUNREACH, e);
 }
 
 /* A socket that failed to connect is closed on its own, since libuv needs its handle until the end of the turn: a fresh connection
@@ -281,7 +298,7 @@ static void connect_failed(struct client_conn *c, int number)
         fail(fresh, &e);
         return;
     }
-    err_errno(&e, ERR_UNREACHABLE, number, "connecting to %s:%u", c->pool->target->host, c->pool->target->port);
+    unreachable(c->pool->target, number, &e);
     fail(c, &e);
 }
 
@@ -294,9 +311,9 @@ static void remember_addresses(struct client_pool *p, const struct addrinfo *fou
         struct sockaddr_storage *a = &p->addresses[p->n_addresses++];
         memcpy(a, found->ai_addr, found->ai_addrlen);
         if (a->ss_family == AF_INET)
-            ((struct sockaddr_in *)a)->sin_port = htons(p->target->port);
+            ((struct sockaddr_in *)a)->sin_port = htons(dial_port(p->target));
         else
-            ((struct sockaddr_in6 *)a)->sin6_port = htons(p->target->port);
+            ((struct sockaddr_in6 *)a)->sin6_port = htons(dial_port(p->target));
     }
     p->resolved_ms = loop_now_ms(p->loop) + 1;
 }
@@ -318,7 +335,7 @@ static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *foun
     uv_freeaddrinfo(found);
     c->state = CLIENT_CONNECTING; /* nothing is being resolved any more, whatever follows */
     if (status != 0) {
-        err_set(&e, ERR_UNREACHABLE, "looking up %s: %s", p->target->host, uv_strerror(status));
+        err_set(&e, ERR_UNREACHABLE, "looking up %s: %s", dial_host(p->target), uv_strerror(status));
         fail(c, &e);
         return;
     }
@@ -339,13 +356,13 @@ static enum errc start_connecting(struct client_conn *c, err *e)
     c->resolving->data = c;
     c->state = CLIENT_RESOLVING;
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
-    int rc = uv_getaddrinfo(&p->loop->uv, c->resolving, on_resolved, p->target->host, NULL, &hints);
+    int rc = uv_getaddrinfo(&p->loop->uv, c->resolving, on_resolved, dial_host(p->target), NULL, &hints);
     if (rc == 0)
         return ERR_NONE;
     free(c->resolving);
     c->resolving = NULL;
     c->state = CLIENT_CONNECTING;
-    return err_set(e, ERR_UNREACHABLE, "looking up %s: %s", p->target->host, uv_strerror(rc));
+    return err_set(e, ERR_UNREACHABLE, "looking up %s: %s", dial_host(p->target), uv_strerror(rc));
 }
 
 /* --- answers --- */
@@ -546,6 +563,92 @@ static void on_input(struct client_conn *c)
     } while (c->state != CLIENT_CLOSED && c->call && !c->is_paused && sock_has_buffered(&c->sock));
 }
 
+/* --- tunnels --- */
+
+static bool send_tunnel(struct client_conn *c)
+{
+    struct iovec v = {c->tunnel.p, c->tunnel.len};
+    ssize_t n = c->tunnel.len ? sock_writev(&c->sock, &v, 1) : 0;
+    if (n == SOCK_FAILED)
+        return false;
+    if (n > 0)
+        buf_consume(&c->tunnel, (size_t)n);
+    sock_watch(&c->sock, c->tunnel.len ? SOCK_READ | SOCK_WRITE : SOCK_READ);
+    return true;
+}
+
+static void start_tunnel(struct client_conn *c)
+{
+    const struct client_target *t = c->pool->target;
+    bool is_ipv6 = strchr(t->host, ':') != NULL;
+    const char *open = is_ipv6 ? "[" : "", *shut = is_ipv6 ? "]" : "";
+    err e = {0};
+    c->state = CLIENT_TUNNEL;
+    buf_init(&c->tunnel, head_limits.head_bytes);
+    buf_init(&c->in, head_limits.head_bytes);
+    http_head_scan_init(&c->scan);
+    buf_addf(&c->tunnel, "CONNECT %s%s%s:%u HTTP/1.1\r\nHost: %s%s%s:%u\r\n", open, t->host, shut, t->port, open, t->host, shut, t->port);
+    if (t->route->proxy_authorization.len)
+        buf_addf(&c->tunnel, "Proxy-Authorization: %.*s\r\n", STR(t->route->proxy_authorization));
+    buf_add(&c->tunnel, S("\r\n"));
+    if (buf_err(&c->tunnel) != ERR_NONE || !send_tunnel(c)) {
+        err_set(&e, ERR_UNREACHABLE, "the proxy %s closed the connection", t->route->proxy_host);
+        fail(c, &e);
+    }
+}
+
+/* More of the proxy's answer. True when the tunnel stands; false when it has failed or more is to come. */
+static bool take_tunnel(struct client_conn *c)
+{
+    const struct client_target *t = c->pool->target;
+    struct http_head *h = &c->pool->loop->head;
+    const char *proxy = t->route->proxy_host;
+    size_t len = 0;
+    SSL *ssl = NULL;
+    err e = {0};
+    char *room = buf_reserve(&c->in, 4096);
+    ssize_t n = room ? sock_read(&c->sock, room, 4096) : 0;
+    if (n == SOCK_AGAIN)
+        return false;
+    if (n > 0)
+        buf_added(&c->in, (size_t)n);
+    enum http_progress progress = n > 0 ? http_head_find(&c->scan, buf_str(&c->in), &head_limits, &len, &e) : HTTP_BAD;
+    if (progress == HTTP_MORE)
+        return false;
+    if (n <= 0)
+        err_set(&e, ERR_UNREACHABLE, "the proxy %s closed the connection without an answer", proxy);
+    else if (progress == HTTP_BAD || http_parse_response(str_take(buf_str(&c->in), len), &head_limits, true, h, &e) != ERR_NONE)
+        err_set(&e, ERR_UNREACHABLE, "the proxy %s answered with something that is not HTTP/1.1", proxy);
+    else if (h->status < 200 || h->status > 299)
+        err_set(&e, ERR_UNREACHABLE, "the proxy %s refused the way to %s:%u with status %d", proxy, t->host, t->port, h->status);
+    else if (c->in.len > len)
+        err_set(&e, ERR_UNREACHABLE, "the proxy %s sent something of its own into the tunnel", proxy);
+    else if (!(ssl = tls_client_connection(t->tls, t->host)))
+        err_code(&e, ERR_NO_MEMORY);
+    if (e.code != ERR_NONE) {
+        fail(c, &e);
+        return false;
+    }
+    buf_fini(&c->in);
+    buf_init(&c->in, 0);
+    http_head_scan_init(&c->scan);
+    sock_start_tls(&c->sock, ssl);
+    return true;
+}
+
+static void on_tunnel_ready(struct client_conn *c, bool can_read, bool can_write)
+{
+    err e = {0};
+    if (can_write && !send_tunnel(c)) {
+        err_set(&e, ERR_UNREACHABLE, "the proxy %s closed the connection", c->pool->target->route->proxy_host);
+        fail(c, &e);
+    } else if (can_read && take_tunnel(c)) {
+        c->state = CLIENT_HANDSHAKE;
+        sock_watch(&c->sock, SOCK_READ);
+        on_connect_ready(c);
+    }
+}
+
 static void on_connect_ready(struct client_conn *c)
 {
     bool failed = false;
@@ -555,6 +658,10 @@ static void on_connect_ready(struct client_conn *c)
         getsockopt(c->sock.fd, SOL_SOCKET, SO_ERROR, &number, &len);
         if (number != 0) {
             connect_failed(c, number);
+            return;
+        }
+        if (has_proxy(c->pool->target) && c->pool->target->tls) {
+            start_tunnel(c);
             return;
         }
         if (!c->sock.ssl) {
@@ -582,6 +689,10 @@ static void on_ready(struct sock *sock, bool can_read, bool can_write, bool is_g
         on_connect_ready(c);
         return;
     }
+    if (c->state == CLIENT_TUNNEL) {
+        on_tunnel_ready(c, can_read, can_write);
+        return;
+    }
     /* Input first: an answer (a 413, say) may have come before the request was all written. */
     if (can_read && !c->is_paused) {
         on_input(c);
@@ -603,13 +714,13 @@ void client_pool_init(struct client_pool *p, struct loop *l, const struct client
     *p = (struct client_pool){.loop = l, .target = target};
     struct sockaddr_in *v4 = (struct sockaddr_in *)&p->addresses[0];
     struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&p->addresses[0];
-    if (inet_pton(AF_INET, target->host, &v4->sin_addr) == 1) {
+    if (inet_pton(AF_INET, dial_host(target), &v4->sin_addr) == 1) {
         v4->sin_family = AF_INET;
-        v4->sin_port = htons(target->port);
+        v4->sin_port = htons(dial_port(target));
         p->is_numeric = true;
-    } else if (inet_pton(AF_INET6, target->host, &v6->sin6_addr) == 1) {
+    } else if (inet_pton(AF_INET6, dial_host(target), &v6->sin6_addr) == 1) {
         v6->sin6_family = AF_INET6;
-        v6->sin6_port = htons(target->port);
+        v6->sin6_port = htons(dial_port(target));
         p->is_numeric = true;
     }
     p->n_addresses = p->is_numeric;

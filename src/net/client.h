@@ -2,7 +2,8 @@
  *
  * A request is given as slices and written at once where a kept connection is free; what the socket does not take is copied. The answer is reported as it
  * arrives, in slices of the loop's read buffer. Nothing is retried once a byte of the request was written, since a model call is not idempotent.
- * Upstream TLS is always verified.
+ * Upstream TLS is always verified. Through a proxy, a TLS target is reached by a tunnel (CONNECT); a plain one by requests in absolute form, which the
+ * caller writes, with the proxy's credentials. Addresses that the policy forbids are not connected to (outbound.h).
  * Threads: a pool and its calls belong to one loop; a target is immutable and shared.
  * Source: RFC 9110, RFC 9112.
  */
@@ -10,12 +11,14 @@
 #define NET_CLIENT_H
 
 #include "base/buf.h"
+#include "net/outbound.h"
 #include "net/sock.h"
 
 struct client_target {
     const char *host;       /* name or address, NUL-terminated */
     uint16_t port;
     SSL_CTX *tls;           /* NULL = plain */
+    const struct outbound_route *route; /* NULL = directly, to any address */
     uint64_t connect_timeout_ms;    /* DNS, TCP and TLS together */
     uint64_t first_byte_timeout_ms; /* from the request written to the first byte of the answer */
     uint64_t stall_timeout_ms;      /* between bytes of the answer */

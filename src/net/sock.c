@@ -71,6 +71,13 @@ enum errc sock_open(struct sock *s, struct loop *l, int fd, SSL *ssl, err *e)
     return ERR_NONE;
 }
 
+void sock_start_tls(struct sock *s, SSL *ssl)
+{
+    s->ssl = ssl;
+    s->is_tls_ready = false;
+    SSL_set_fd(ssl, s->fd);
+}
+
 static void on_poll_closed(uv_handle_t *h)
 {
     struct sock *s = h->data;

@@ -31,6 +31,8 @@ enum { SOCK_AGAIN = -1, SOCK_FAILED = -2 };
 
 /* Takes over fd (non-blocking). Watches nothing yet but the peer's going away. */
 WARN_UNUSED enum errc sock_open(struct sock *s, struct loop *l, int fd, SSL *ssl, err *e);
+/* TLS from here on, on a socket that was plain so far: the handshake comes next. Takes over ssl. */
+void sock_start_tls(struct sock *s, SSL *ssl);
 /* Closes; on_closed comes later in this turn. */
 void sock_close(struct sock *s);
 void sock_watch(struct sock *s, unsigned what);

@@ -95,6 +95,14 @@ static void start(struct state *s, str request)
     assert_int_equal(client_start(&s->pool, &a->call, &request, 1, &s->e), ERR_NONE);
 }
 
+/* A call that is refused before anything is connected. */
+static void start_refused(struct state *s, const char *words)
+{
+    str request = S("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_int_equal(client_start(&s->pool, &s->a->call, &request, 1, &s->e), ERR_UNREACHABLE);
+    if (!strstr(s->e.msg, words)) fail_msg("no '%s' in: %s", words, s->e.msg);
+}
+
 static void get(struct state *s) { start(s, S("GET / HTTP/1.1\r\nHost: x\r\n\r\n")); }
 
 /* Starts a call and gives the connection that its request has arrived on. */
@@ -577,6 +585,90 @@ static void a_peer_that_speaks_no_tls_is_unreachable(void **state)
     SSL_CTX_free(s->target.tls);
 }
 
+/* --- proxies, the policy of addresses --- */
+
+/* What the proxy said ends the call with these words. */
+static void tunnel_fails(struct state *s, const char *answer, const char *words)
+{
+    unsigned n = s->peer->n;
+    get(s);
+    WAIT(s->b, s->peer->n > n && wire_has(s->peer->wires[n], "\r\n\r\n"));
+    if (answer) wire_send(s->peer->wires[n], str_c(answer));
+    if (!answer) wire_close(s->peer->wires[n]);
+    wait_for_failure(s, ERR_UNREACHABLE, words);
+    if (answer) wire_close(s->peer->wires[n]);
+}
+
+static void a_tls_target_is_reached_through_a_tunnel(void **state)
+{
+    struct state *s = *state;
+    struct outbound_route route = {.proxy_host = "127.0.0.1",
+                                   .proxy_port = s->peer->port,
+                                   .proxy_authorization = S("Basic bWU6c2VjcmV0")};
+    assert_int_equal(tls_client_new(&s->target.tls, NULL, &s->e), ERR_NONE);
+    s->target.host = "far.test"; /* known to the proxy only */
+    s->target.port = 443;
+    s->target.route = &route;
+    client_pool_init(&s->pool, &s->b->loop, &s->target);
+    get(s);
+    WAIT(s->b, s->peer->n == 1 && wire_has(s->peer->wires[0], "\r\n\r\n"));
+    struct wire *w = s->peer->wires[0];
+    static const char wanted[] = "CONNECT far.test:443 HTTP/1.1\r\nHost: far.test:443\r\n"
+                                 "Proxy-Authorization: Basic bWU6c2VjcmV0\r\n\r\n";
+    assert_int_equal(w->in.len, sizeof wanted - 1);
+    assert_memory_equal(w->in.p, wanted, w->in.len);
+    buf_clear(&w->in);
+    wire_send(w, S("HTTP/1.1 200 Connection"));
+    bench_turn(s->b);
+    assert_int_equal(w->in.len, 0);
+    wire_send(w, S(" established\r\nContent-Length: 7\r\nVia: x\r\n\r\n"));
+    WAIT(s->b, w->in.len > 5);
+    assert_int_equal(w->in.p[0], 0x16); /* a TLS handshake record, with the target's name in it */
+    assert_true(wire_has(w, "far.test"));
+    wire_close(w);
+    wait_for_failure(s, ERR_UNREACHABLE, "TLS with far.test:443 failed");
+    tunnel_fails(s, "HTTP/1.1 407 Who\r\nContent-Length: 0\r\n\r\n",
+                 "refused the way to far.test:443 with status 407");
+    tunnel_fails(s, "SSH-2.0-x\r\n\r\n", "something that is not HTTP/1.1");
+    tunnel_fails(s, "HTTP/1.1 200 OK\r\n\r\nhello", "something of its own");
+    tunnel_fails(s, NULL, "closed the connection without an answer");
+    SSL_CTX_free(s->target.tls);
+}
+
+static void a_plain_target_is_asked_of_the_proxy(void **state)
+{
+    struct state *s = *state;
+    struct outbound_route route = {.proxy_host = "127.0.0.1", .proxy_port = s->peer->port};
+    s->target.host = "far.test";
+    s->target.port = 80;
+    s->target.route = &route;
+    client_pool_init(&s->pool, &s->b->loop, &s->target);
+    struct wire *w = get_on(s, 0);
+    wire_send(w, S("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"));
+    wait_for_end(s);
+    assert_body(s, "hi");
+}
+
+static void an_address_that_the_policy_forbids_is_not_connected_to(void **state)
+{
+    struct state *s = *state;
+    struct outbound_route route = {.allows_local = false};
+    s->target.route = &route;
+    start_refused(s, "127.0.0.1 leads to an address that may not be reached");
+    s->target.host = "localhost";
+    client_pool_init(&s->pool, &s->b->loop, &s->target);
+    get(s);
+    wait_for_failure(s, ERR_UNREACHABLE, "localhost leads to an address that may not be reached");
+    assert_int_equal(s->peer->n, 0);
+    route.allows_local = true;
+    struct wire *w = get_on(s, 0);
+    wire_send(w, S("HTTP/1.1 204 No Content\r\n\r\n"));
+    wait_for_end(s);
+    s->target.host = "169.254.169.254";
+    client_pool_init(&s->pool, &s->b->loop, &s->target);
+    start_refused(s, "169.254.169.254 leads to");
+}
+
 /* --- backpressure, cancelling --- */
 
 static void a_paused_answer_waits_in_the_sockets_and_is_no_stall(void **state)
@@ -710,6 +802,9 @@ int main(void)
         T(drops_that_keep_coming_meet_the_total_limit),
         T(a_peer_that_accepts_but_makes_no_tls_meets_the_connect_limit),
         T(a_peer_that_speaks_no_tls_is_unreachable),
+        T(a_tls_target_is_reached_through_a_tunnel),
+        T(a_plain_target_is_asked_of_the_proxy),
+        T(an_address_that_the_policy_forbids_is_not_connected_to),
         T(a_paused_answer_waits_in_the_sockets_and_is_no_stall),
         T(an_end_that_comes_while_paused_is_seen_after_it),
         T(a_cancelled_call_is_not_heard_of_again),
