@@ -77,6 +77,11 @@ struct stat *stats_declare(enum stat_kind kind, const char *name, const char *he
                            const int64_t *bounds_us, unsigned n_bounds, int64_t unit_scale)
 {
     pthread_mutex_lock(&registry.lock);
+    for (struct stat *known = registry.first; known; known = known->next)
+        if (!strcmp(known->name, name)) {
+            pthread_mutex_unlock(&registry.lock);
+            return known;
+        }
     struct stat *m = must(arena_new(&registry.arena, struct stat));
     *m = (struct stat){.kind = kind, .name = name, .help = help, .labels = labels, .bounds_us = bounds_us,
                        .n_bounds = n_bounds, .unit_scale = unit_scale ? unit_scale : 1};

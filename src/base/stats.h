@@ -25,7 +25,7 @@ WARN_UNUSED enum errc stats_init(unsigned n_slots);
 void stats_fini(void);
 /* Declares a metric. labels: NULL-terminated names or NULL. bounds_us: ascending upper bounds in microseconds (histograms only; shown in
  * seconds). unit_scale: a counter's or gauge's stored integer is shown divided by it (1 for plain counts, 1000000 for microseconds shown
- * as seconds, 1000000000 for nano-USD shown as USD). Strings must be literals. Never NULL (aborts when out of memory at start). */
+ * as seconds, 1000000000 for nano-USD shown as USD). Strings must be literals. Declared again (by the next pool, for example) it is the same metric. Never NULL (aborts when out of memory at start). */
 struct stat *stats_declare(enum stat_kind kind, const char *name, const char *help, const char *const *labels,
                            const int64_t *bounds_us, unsigned n_bounds, int64_t unit_scale);
 /* The series of these label values (in the order of the names; NULL values for a metric without labels). Copies the values; never NULL. */
