@@ -9,12 +9,14 @@ BUILD_NEEDS='gcc@gcc libc6-dev?has_libc cmake@cmake ninja-build@ninja pkgconf@pk
     libsodium-dev=libsodium libutf8proc-dev=libutf8proc libsqlite3-dev=sqlite3 libpq-dev=libpq
     libcurl4-openssl-dev=libcurl'
 PAGE_NEEDS='nodejs@node npm@npm'
-TEST_NEEDS='libcmocka-dev=cmocka libjansson-dev=jansson nodejs@node npm@npm curl@curl'
+TEST_NEEDS='libcmocka-dev=cmocka libjansson-dev=jansson nodejs@node npm@npm curl@curl
+    postgresql?has_postgres'
 FULL_NEEDS='clang@clang libclang-rt-dev?has_libfuzzer llvm@llvm-symbolizer gcovr@gcovr'
 
 LOGS=build/logs
 
 has_libc() { [ -e /usr/include/stdlib.h ]; }
+has_postgres() { command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; }
 has_libfuzzer() { clang -fsanitize=fuzzer -xc /dev/null -c -o /dev/null 2>/dev/null &&
     [ -e "$(clang -print-file-name=libclang_rt.fuzzer-$(uname -m).a)" ]; }
 
@@ -61,7 +63,20 @@ install_missing() {
 apt_install() {
     # An old list of packages may still do, so a failed update alone is no reason to stop.
     apt update || :
-    apt install --no-install-recommends "$@"
+    case " $* " in *' postgresql '*) without_cluster apt install --no-install-recommends "$@" ;;
+    *) apt install --no-install-recommends "$@" ;; esac
+}
+
+# without_cluster COMMAND...: Debian's postgresql would make a server of its own and start it; the tests only want
+# the programs
+without_cluster() {
+    local sudo= folder=/etc/postgresql-common/createcluster.d status=0
+    [ "$(id -u)" = 0 ] || sudo=sudo
+    $sudo mkdir -p "$folder"
+    echo 'create_main_cluster = false' | $sudo tee "$folder/catalyst-tests.conf" >/dev/null
+    "$@" || status=$?
+    $sudo rm -f "$folder/catalyst-tests.conf"
+    return "$status"
 }
 
 # excerpt LOG: what is wrong, or else the log's end

@@ -28,10 +28,11 @@ struct engine {
                                   int64_t *changed, err *e);
     /* Several statements without parameters, in the unit. */
     WARN_UNUSED enum errc (*script)(struct tx *tx, const char *text, err *e);
+    unsigned (*n_waiting)(struct db *db);
     /* Only parses; for the test of the registry. */
     WARN_UNUSED enum errc (*prepare)(struct tx *tx, const struct sql *s, err *e);
 };
-extern const struct engine sqlite_engine;
+extern const struct engine sqlite_engine, postgres_engine;
 
 struct db {
     struct store *store;

@@ -494,6 +494,12 @@ static enum errc write_schema(struct db *db, tx_fn fn, void *ctx, err *e)
     return sqlite_writer_run(st->writer, fn, ctx, true, e);
 }
 
+static unsigned n_waiting(struct db *db)
+{
+    const struct sqlite_state *st = db->state;
+    return sqlite_writer_n_queued(st->writer);
+}
+
 const struct engine sqlite_engine = {
     .open = open_db,
     .close = close_db,
@@ -504,5 +510,6 @@ const struct engine sqlite_engine = {
     .query = query,
     .bulk = bulk,
     .script = script,
+    .n_waiting = n_waiting,
     .prepare = prepare,
 };

@@ -41,5 +41,6 @@ struct sqlite_writer;
 WARN_UNUSED enum errc sqlite_writer_new(struct sqlite_writer **out, struct db *db, err *e);
 void sqlite_writer_free(struct sqlite_writer *w); /* NULL is fine */
 WARN_UNUSED enum errc sqlite_writer_run(struct sqlite_writer *w, tx_fn fn, void *ctx, bool is_schema, err *e);
+unsigned sqlite_writer_n_queued(struct sqlite_writer *w);
 
 #endif

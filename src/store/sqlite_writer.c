@@ -95,7 +95,7 @@ static enum errc run_in_savepoint(struct sqlite_writer *w, tx_fn fn, void *ctx, 
     w->conn.deadline_us = 0;
     enum errc rc = sqlite_run(&w->conn, "SAVEPOINT unit", e);
     if (rc) return rc;
-    w->conn.deadline_us = store_mono_us() + (usec)w->db->store->source.write_deadline_ms * USEC_PER_MS;
+    w->conn.deadline_us = store_mono_us() + (usec)w->db->store->source.write_deadline_ms * USEC_PER_MS / 2;
     rc = tx_run(&tx, w->db, &w->conn, fn, ctx, e);
     w->conn.deadline_us = 0;
     if (is_rolled_back(w)) return rc ? rc : err_set(e, ERR_INTERNAL, "a unit ended the transaction it was in");
@@ -356,6 +356,14 @@ enum errc sqlite_writer_run(struct sqlite_writer *w, tx_fn fn, void *ctx, bool i
     pthread_cond_destroy(&u.done);
     pthread_mutex_destroy(&u.lock);
     return u.rc;
+}
+
+unsigned sqlite_writer_n_queued(struct sqlite_writer *w)
+{
+    pthread_mutex_lock(&w->lock);
+    unsigned n = w->n_queued;
+    pthread_mutex_unlock(&w->lock);
+    return n;
 }
 
 /* --- opening --- */

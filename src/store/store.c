@@ -11,12 +11,16 @@
 #define QUEUE 1024
 
 static const struct option options[] = {
+    {.key = "database.url", .type = OPTION_SECRET,
+     .meaning = "postgresql://USER:PASSWORD@HOST/NAME keeps everything in the schemas main, usage and people of this PostgreSQL "
+                "database; without it SQLite in the data folder does."},
     {.key = "store.connections", .type = OPTION_INT, .fallback = "16", .min = 2, .max = 1000,
      .meaning = "Most connections to PostgreSQL at once; with SQLite most readers of each database at once."},
     {.key = "store.read_deadline_ms", .type = OPTION_MS, .fallback = "10s", .min = 100, .max = 600000,
      .meaning = "Longest time that one reading unit of work may take, the wait for a connection included."},
     {.key = "store.write_deadline_ms", .type = OPTION_MS, .fallback = "10s", .min = 100, .max = 600000,
-     .meaning = "Longest time that one writing unit of work may wait, and may then take."},
+     .meaning = "Longest time that one writing unit of work may take, waiting included. With SQLite it may run for half of it, so that "
+                "one that hangs does not make those behind it late, too."},
     {.key = "store.queue", .type = OPTION_INT, .fallback = "1024", .min = 1, .max = 1000000,
      .meaning = "Writing units that may wait for a SQLite database; more are refused at once."},
 };
@@ -24,6 +28,7 @@ const struct option_table store_options = {options, LENGTH_OF(options)};
 
 struct db *store_db(struct store *s, enum db_id id) { return &s->dbs[id]; }
 bool store_is_postgres(const struct store *s) { return s->engine != &sqlite_engine; }
+unsigned store_n_waiting(struct store *s, enum db_id id) { return s->engine->n_waiting(&s->dbs[id]); }
 
 void store_on_noted(struct store *s, tx_fn seal, void *ctx)
 {
@@ -64,7 +69,7 @@ enum errc store_open_with(struct store **out, const struct store_source *source,
     *out = NULL;
     struct store *s = calloc(1, sizeof *s);
     if (!s) return err_code(e, ERR_NO_MEMORY);
-    s->engine = &sqlite_engine;
+    s->engine = source->url.len ? &postgres_engine : &sqlite_engine;
     for (unsigned i = 0; i < DB_IDS; i++)
         s->dbs[i] = (struct db){.store = s, .id = (enum db_id)i};
     enum errc rc = copy_source(s, source, e);

@@ -28,6 +28,8 @@ WARN_UNUSED enum errc store_open(struct store **out, const struct store_source *
 void store_close(struct store *s); /* all units must have ended; NULL is fine */
 struct db *store_db(struct store *s, enum db_id id);
 bool store_is_postgres(const struct store *s);
+/* Units that wait now: for the writer of this database (SQLite), for a connection (PostgreSQL, all databases). */
+unsigned store_n_waiting(struct store *s, enum db_id id);
 
 /* Called on the writer (SQLite: once per group commit, before it; PostgreSQL: in a unit of its own that the
  * hook's owner runs) when a unit of DB_MAIN has noted something: the sealer of core/events. May run again. */
