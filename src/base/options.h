@@ -1,7 +1,7 @@
 /* options.h - how a room declares its configuration keys.
  *
  * Each room exports one const table; main.c collects them. From the tables come the check of the file (unknown keys are errors with "did you mean"), `config show
- * --origin`, the reference in docs/configuration.md, and the part of --help that lists keys.
+ * --origin`, the reference in docs/configuration.md, the part of --help that lists keys, and what may change while the server runs.
  * Keys: "limits.head_bytes"; members of list entries "providers[].name"; entries of free maps "aliases.*".
  * Threads: constant.
  */
@@ -22,6 +22,13 @@ enum option_type {
     OPTION_TREE,     /* anything; the room checks it itself */
 };
 
+/* When another value takes effect on a server that runs. */
+enum option_change {
+    OPTION_AT_START,  /* not before it is started again */
+    OPTION_ON_RELOAD, /* on SIGHUP; not settable in the database: a path, a list, what keeps the door shut */
+    OPTION_SETTABLE,  /* on SIGHUP, and an administrator of the instance may set it in the database (GET and PUT /api/settings) */
+};
+
 struct option {
     const char *key;
     enum option_type type;
@@ -29,6 +36,7 @@ struct option {
     int64_t min, max;     /* OPTION_INT, OPTION_BYTES, OPTION_MS */
     const char *choices;  /* OPTION_ONE_OF */
     bool is_required;     /* inside list entries: every entry must have it */
+    enum option_change change;
     const char *meaning;  /* one sentence, shown to people */
 };
 

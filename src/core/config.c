@@ -281,3 +281,53 @@ const char *config_path(const struct config *c, struct arena *a, str path)
     if (path.p[0] == '/') return str_to_c(a, path);
     return arena_printf(a, "%.*s/%.*s", STR(c->dir), STR(path)).p;
 }
+
+/* --- differences --- */
+
+static bool is_same(const struct json *a, const struct json *b)
+{
+    if (!a || !b) return a == b;
+    if (a->type != b->type || a->n != b->n || !str_eq(a->text, b->text)) return false;
+    const struct json *x = a->child, *y = b->child;
+    for (; x && y; x = x->next, y = y->next)
+        if (!str_eq(x->name, y->name) || !is_same(x, y)) return false;
+    return x == y;
+}
+
+static bool is_same_value(const struct option *o, const struct json *a, const struct json *b)
+{
+    str x = {NULL, 0}, y = {NULL, 0};
+    bool has_both = a && b;
+    if (o->type == OPTION_TREE || o->type == OPTION_TEXT_LIST) return is_same(a, b);
+    if (a) (void)config_scalar(a, &x);
+    if (b) (void)config_scalar(b, &y);
+    if (!a) x = str_c(o->fallback);
+    if (!b) y = str_c(o->fallback);
+    int64_t i, k;
+    bool is_number = o->type == OPTION_INT || o->type == OPTION_BYTES || o->type == OPTION_MS;
+    if (is_number && config_number_parse(o->type, x, &i) && config_number_parse(o->type, y, &k)) return i == k;
+    return str_eq(x, y) && (has_both || x.len || (!a && !b));
+}
+
+void config_diff(const struct config *a, const struct config *b,
+                 void (*differs)(void *ctx, str key, enum option_change change), void *ctx)
+{
+    const struct option *o;
+    for (unsigned i = 0; (o = schema_at(&a->schema, i)) != NULL; i++) {
+        str key = str_c(o->key);
+        size_t n = 0;
+        while (n < key.len && key.p[n] != '[' && key.p[n] != '*')
+            n++;
+        if (n == key.len) {
+            if (!is_same_value(o, config_node(a, o->key), config_node(b, o->key))) differs(ctx, key, o->change);
+            continue;
+        }
+        /* of a list or map once, with its first option */
+        str whole = str_take(key, key.p[n] == '*' ? n - 1 : n);
+        bool is_first = true;
+        for (unsigned k = 0; k < i && is_first; k++)
+            is_first = !str_starts(str_c(schema_at(&a->schema, k)->key), str_take(key, n + 1));
+        if (is_first && !is_same(not_null(json_at(a->root, whole)), not_null(json_at(b->root, whole))))
+            differs(ctx, whole, o->change);
+    }
+}

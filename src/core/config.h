@@ -1,5 +1,5 @@
-/* config.h - the configuration: flags over CATALYST_SECTION__KEY variables over the YAML file over defaults,
- * checked against the option tables.
+/* config.h - the configuration: flags over CATALYST_SECTION__KEY variables over the YAML file over settings of
+ * the database over defaults, checked against the option tables.
  *
  * A loaded configuration is an immutable value in an arena. Every wrong thing is reported at once, each with
  * file, line and what would be right. Values of OPTION_SECRET keys never stand in a problem, a warning or the
@@ -17,11 +17,12 @@
 #include "base/options.h"
 #include "json/tree.h"
 
-enum config_origin { CONFIG_DEFAULT, CONFIG_FILE, CONFIG_ENV, CONFIG_FLAG };
+enum config_origin { CONFIG_DEFAULT, CONFIG_DATABASE, CONFIG_FILE, CONFIG_ENV, CONFIG_FLAG };
 
 struct config;
 
-/* A value given on the command line: key as in the tables. Lists of texts are written a,b,c. */
+/* A value given on the command line or in the database: key as in the tables. Lists of texts are written
+ * a,b,c. */
 struct config_setting {
     str key, value;
     str given_as; /* for messages: "--listen"; empty means "--set KEY" */
@@ -32,6 +33,8 @@ struct config_source {
     const char *const *environ;         /* NULL = none */
     const struct config_setting *flags; /* from the command line */
     unsigned n_flags;
+    const struct config_setting *database; /* only keys that are OPTION_SETTABLE count */
+    unsigned n_database;
     const struct option_table *const *tables; /* of all rooms */
     unsigned n_tables;
 };
@@ -39,7 +42,8 @@ struct config_source {
 /* Loads and checks. On ERR_CONFIG `problems` holds one line per problem ("data/catalyst.yaml:12: unknown key
  * 'limits.haed_bytes'; did you mean 'limits.head_bytes'?"), the message of e sums them up. Warnings ("...:
  * warning: ...", a readable-by-others file that holds secrets, for example) are appended too when it
- * succeeds. The source need not outlive the call, the tables must. */
+ * succeeds. A setting of the database that is not valid (any more) is a warning and is left out: nobody could
+ * start the server to correct it. The source need not outlive the call, the tables must. */
 WARN_UNUSED enum errc config_load(struct arena *a, const struct config_source *source, struct config **out,
                                   struct buf *problems, err *e);
 
@@ -76,6 +80,16 @@ void config_show(const struct config *c, bool with_origin, bool as_json, struct 
 void config_reference(const struct option_table *const *tables, unsigned n, struct buf *out);
 /* One line per key for --help: key, default, meaning. */
 void config_help(const struct option_table *const *tables, unsigned n, struct buf *out);
+
+/* The option of a key as a setting can have it (not within lists; entries of maps by their own name:
+ * "aliases.fast"), or NULL. */
+const struct option *config_option(const struct option_table *const *tables, unsigned n, str key);
+/* Checks one value against its option without loading anything: ERR_INVALID says what would be right. */
+WARN_UNUSED enum errc config_check_value(const struct option_table *const *tables, unsigned n, str key, str value, err *e);
+/* Every key whose value differs between two configurations of the same tables: whole lists and maps count as
+ * one ("providers", "aliases"). change is the option's, of lists that of their entries' first option. */
+void config_diff(const struct config *a, const struct config *b,
+                 void (*differs)(void *ctx, str key, enum option_change change), void *ctx);
 
 /* A size or duration as the file would say it ("16KiB", "10s"), the largest unit that loses nothing.
  * NUL-terminated. */

@@ -27,6 +27,8 @@ struct loader {
     unsigned n_problems;
     bool holds_secrets; /* the file has a value of an OPTION_SECRET */
     bool is_out_of_memory;
+    bool is_lenient; /* a problem is a warning, and the value is left out */
+    bool was_wrong;  /* set by a problem while it is lenient */
 };
 
 /* --- problems --- */
@@ -39,9 +41,12 @@ static void problem(struct loader *l, str where, const char *fmt, ...)
     char text[1024];
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    l->n_problems++;
+    if (l->is_lenient)
+        l->was_wrong = true;
+    else
+        l->n_problems++;
     buf_add(l->problems, where);
-    buf_add(l->problems, S(": "));
+    buf_add(l->problems, l->is_lenient ? S(": warning: left out: ") : S(": "));
     buf_add(l->problems, str_c(text));
     buf_add_char(l->problems, '\n');
 }
@@ -677,6 +682,7 @@ static void apply(struct loader *l, str key, str value, enum config_origin origi
     l->c->given = given;
     const char *key_text = str_to_c(l->a, kept);
     check_leaf(l, place, key_text ? key_text : o->key, o, v);
+    if (l->was_wrong) return;
     put_value(l, str_take(kept, path_len ? path_len - 1 : 0), str_skip(kept, path_len), v);
 }
 
@@ -726,6 +732,54 @@ static void apply_flags(struct loader *l, const struct config_setting *flags, un
     }
 }
 
+/* Lies below everything else: a key that has a value already keeps it. */
+static void apply_database(struct loader *l, const struct config_setting *settings, unsigned n)
+{
+    l->is_lenient = true;
+    for (unsigned i = 0; i < n; i++) {
+        size_t path_len;
+        const struct json *v = json_at(l->c->root, settings[i].key);
+        const struct option *o = option_for(&l->c->schema, settings[i].key, &path_len);
+        if (v && v->type != JSON_NULL) continue;
+        l->was_wrong = false;
+        if (o && o->change != OPTION_SETTABLE)
+            problem(l, S("database"), "'%.*s' is not settable there", STR(settings[i].key));
+        else
+            apply(l, settings[i].key, settings[i].value, CONFIG_DATABASE, S("database"));
+    }
+    l->is_lenient = l->was_wrong = false;
+}
+
+/* --- one value --- */
+
+const struct option *config_option(const struct option_table *const *tables, unsigned n, str key)
+{
+    const struct schema s = {tables, n};
+    size_t path_len;
+    return is_in_list(&s, key) ? NULL : option_for(&s, key, &path_len);
+}
+
+enum errc config_check_value(const struct option_table *const *tables, unsigned n, str key, str value, err *e)
+{
+    struct arena a;
+    struct buf problems;
+    struct json root = {.type = JSON_OBJECT};
+    struct config c = {.schema = {tables, n}, .dir = S("."), .root = &root};
+    arena_init(&a, 1 << 20, 0);
+    buf_init(&problems, 64 << 10);
+    struct loader l = {.c = &c, .a = &a, .problems = &problems};
+    enum errc rc = ERR_NONE;
+    apply(&l, key, value, CONFIG_DATABASE, S("value"));
+    str text = str_trim(buf_str(&problems));
+    if (l.is_out_of_memory)
+        rc = err_set(e, ERR_TOO_LARGE, "the value is too large");
+    else if (text.len)
+        rc = err_set(e, ERR_INVALID, "%.*s", STR(str_skip(text, strlen("value: "))));
+    buf_fini(&problems);
+    arena_fini(&a);
+    return rc;
+}
+
 /* --- defaults --- */
 
 /* A default that is not of its own type is a mistake in the program. Those of text lists are parsed here,
@@ -773,6 +827,7 @@ enum errc config_load(struct arena *a, const struct config_source *source, struc
     if (code) return code;
     apply_environment(&l, source->environ);
     apply_flags(&l, source->flags, source->n_flags);
+    apply_database(&l, source->database, source->n_database);
     required_members(&l, c->root, S(""));
     if (l.is_out_of_memory)
         return err_set(e, ERR_NO_MEMORY, "the configuration needs more than %zu bytes of memory", a->limit);

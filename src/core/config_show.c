@@ -18,6 +18,7 @@ struct view {
 };
 
 static const char *const origin_names[] = {[CONFIG_DEFAULT] = "default",
+                                           [CONFIG_DATABASE] = "database",
                                            [CONFIG_FILE] = "file",
                                            [CONFIG_ENV] = "environment",
                                            [CONFIG_FLAG] = "flag"};
@@ -384,7 +385,9 @@ static void reference_row(const struct option *o, struct buf *out)
     } else {
         buf_add(out, S("-"));
     }
-    buf_add(out, S(" | "));
+    static const char *const changes[] = {
+        [OPTION_AT_START] = "at start", [OPTION_ON_RELOAD] = "on reload", [OPTION_SETTABLE] = "on reload, settable"};
+    buf_addf(out, " | %s | ", changes[o->change]);
     cell(out, str_c(o->meaning));
     buf_add(out, S(" |\n"));
 }
@@ -404,7 +407,13 @@ static const char reference_head[] =
     "   (`CATALYST_LIMITS__HEAD_BYTES`, `CATALYST_ALIASES__FAST`; a key without a section:\n"
     "   `CATALYST__LOOPS`); a variable without two underscores is not configuration;\n"
     "3. the file: `catalyst.yaml` in the data folder, or what `--config` names;\n"
-    "4. the defaults below.\n"
+    "4. the database: what an administrator of the instance has set there (`PUT /api/settings`), for keys\n"
+    "   that are settable;\n"
+    "5. the defaults below.\n"
+    "\n"
+    "On SIGHUP the server reads all of it again, the files of certificates and keys too, without dropping\n"
+    "a stream. A configuration with an error is refused as a whole, with a line in the log, and the one in\n"
+    "force stays. What takes effect only at start is named in the log; everything else holds at once.\n"
     "\n"
     "Unknown keys are errors everywhere. A key without a value (`tls:`) counts as not given. Entries of\n"
     "lists (`providers`, `keys`) stand in the file only. A list of texts is `[a, b]` in the file and\n"
@@ -418,7 +427,7 @@ void config_reference(const struct option_table *const *tables, unsigned n, stru
 {
     const struct schema s = {tables, n};
     const struct option *o, *other;
-    static const char columns[] = "\n| key | value | default | meaning |\n|---|---|---|---|\n";
+    static const char columns[] = "\n| key | value | default | takes effect | meaning |\n|---|---|---|---|---|\n";
     buf_add(out, str_c(reference_head));
     bool has_head = false;
     for (unsigned i = 0; (o = schema_at(&s, i)) != NULL; i++) {

@@ -67,9 +67,9 @@ static const struct route routes[] = {
 const struct route_table ops_routes = {STR_LIT(""), routes, LENGTH_OF(routes), NULL};
 
 static const struct option options[] = {
-    {.key = "log.level", .type = OPTION_ONE_OF, .fallback = "info", .choices = "debug|info|warn|error|off",
+    {.key = "log.level", .type = OPTION_ONE_OF, .change = OPTION_SETTABLE, .fallback = "info", .choices = "debug|info|warn|error|off",
      .meaning = "Least important events that are logged."},
-    {.key = "metrics.token", .type = OPTION_SECRET,
+    {.key = "metrics.token", .type = OPTION_SECRET, .change = OPTION_SETTABLE,
      .meaning = "Bearer token for /metrics; without one only direct clients on the loopback may read it."},
 };
 

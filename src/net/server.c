@@ -129,7 +129,7 @@ str server_address(const struct server_shared *s, char out[64])
 }
 
 /* Counts a connection of this address; false when it would be one too many. */
-static bool peer_enter(struct server_shared *s, const struct in6_addr *address)
+static bool peer_enter(struct server_shared *s, const struct in6_addr *address, unsigned most)
 {
     str key = str_of((const char *)address, sizeof *address);
     bool is_allowed = false;
@@ -142,7 +142,7 @@ static bool peer_enter(struct server_shared *s, const struct in6_addr *address)
             p = NULL;
         }
     }
-    if (p && p->n < s->limits.connections_per_address) {
+    if (p && p->n < most) {
         p->n++;
         is_allowed = true;
     }
@@ -253,7 +253,7 @@ static void conn_linger(struct http_conn *c)
 
 static size_t queued(const struct http_conn *c) { return c->out.len - c->out_at; }
 
-bool http_is_congested(const struct http_conn *c) { return queued(c) > c->server->shared->limits.queue_bytes; }
+bool http_is_congested(const struct http_conn *c) { return queued(c) > c->server->limits.queue_bytes; }
 
 static void queue(struct http_conn *c, const str *slices, unsigned n, size_t skip)
 {
@@ -299,7 +299,7 @@ static bool flush(struct http_conn *c)
         if (n == SOCK_AGAIN) {
             watch_more(c, SOCK_WRITE);
             if (!wheel_is_armed(&c->timer))
-                loop_arm(c->server->loop, &c->timer, c->server->shared->limits.write_timeout_ms);
+                loop_arm(c->server->loop, &c->timer, c->server->limits.write_timeout_ms);
             return true;
         }
         if (n < 0) {
@@ -355,7 +355,7 @@ void http_send(struct http_conn *c, const str *slices, unsigned n)
             return;
         }
         watch_more(c, SOCK_WRITE);
-        loop_arm(c->server->loop, &c->timer, c->server->shared->limits.write_timeout_ms);
+        loop_arm(c->server->loop, &c->timer, c->server->limits.write_timeout_ms);
         c->was_congested |= http_is_congested(c);
     }
 }
@@ -449,7 +449,7 @@ static void start_head(struct http_conn *c)
     c->is_head_request = false;
     c->first_byte_ms = 0;
     http_head_scan_init(&c->scan);
-    loop_arm(c->server->loop, &c->timer, c->server->shared->limits.idle_timeout_ms);
+    loop_arm(c->server->loop, &c->timer, c->server->limits.idle_timeout_ms);
     if (!(c->sock.watched & SOCK_READ) && !c->saw_eof)
         watch_more(c, 0);
 }
@@ -511,7 +511,7 @@ static void dispatch_collected(struct http_conn *c)
     err e = {0};
     struct buf head = c->head_bytes; /* an answer given at once may let the next request begin, with a head of its own */
     buf_init(&c->head_bytes, 0);
-    enum errc rc = http_parse_request(buf_str(&head), &c->server->shared->limits.http, h, &e);
+    enum errc rc = http_parse_request(buf_str(&head), &c->server->limits.http, h, &e);
     assert(rc == ERR_NONE);
     (void)rc;
     dispatch(c, h, buf_str(&c->body));
@@ -548,7 +548,7 @@ static void job_done(uv_work_t *w, int status)
         if (job->rc != ERR_NONE) {
             struct http_head *h = &c->server->loop->head;
             err ignored;
-            bool is_parsed = http_parse_request(buf_str(&c->head_bytes), &c->server->shared->limits.http, h, &ignored) == ERR_NONE;
+            bool is_parsed = http_parse_request(buf_str(&c->head_bytes), &c->server->limits.http, h, &ignored) == ERR_NONE;
             refuse(c, is_parsed ? h : NULL, &job->e);
         } else {
             c->body = job->out;
@@ -645,7 +645,7 @@ static void begin_request(struct http_conn *c, str head, str *rest)
     c->is_head_request = false;
     c->is_http10 = false;
     c->keeps_alive = false;
-    if (http_parse_request(head, &s->shared->limits.http, h, &e) != ERR_NONE) {
+    if (http_parse_request(head, &s->limits.http, h, &e) != ERR_NONE) {
         refuse(c, NULL, &e);
         return;
     }
@@ -718,11 +718,11 @@ static void conn_process(struct http_conn *c, str data)
         }
         size_t head_len = 0;
         err e = {0};
-        enum http_progress progress = http_head_find(&c->scan, rest, &s->shared->limits.http, &head_len, &e);
+        enum http_progress progress = http_head_find(&c->scan, rest, &s->limits.http, &head_len, &e);
         if (progress == HTTP_MORE) {
             if (c->first_byte_ms == 0) {
                 c->first_byte_ms = loop_now_ms(s->loop);
-                loop_arm(s->loop, &c->timer, s->shared->limits.head_timeout_ms);
+                loop_arm(s->loop, &c->timer, s->limits.head_timeout_ms);
             }
             break;
         }
@@ -747,7 +747,7 @@ static void conn_process(struct http_conn *c, str data)
         if (!c->in.len)
             buf_fini(&c->in);
     } else if (rest.len) {
-        buf_init(&c->in, s->shared->limits.http.head_bytes + 2 * LOOP_READ_BYTES);
+        buf_init(&c->in, s->limits.http.head_bytes + 2 * LOOP_READ_BYTES);
         buf_add(&c->in, rest);
         if (c->in.failed)
             conn_close(c);
@@ -804,7 +804,7 @@ static void on_ready(struct sock *sock, bool can_read, bool can_write, bool is_g
         bool failed;
         if (sock_handshake(sock, &failed)) {
             start_head(c);
-            loop_arm(c->server->loop, &c->timer, c->server->shared->limits.head_timeout_ms);
+            loop_arm(c->server->loop, &c->timer, c->server->limits.head_timeout_ms);
             if (sock_has_buffered(sock))
                 on_input(c);
         } else if (failed || is_gone) {
@@ -817,7 +817,7 @@ static void on_ready(struct sock *sock, bool can_read, bool can_write, bool is_g
             return;
         if (!queued(c))
             after_flush(c);
-        if (c->state == CONN_BUSY && c->was_congested && queued(c) <= c->server->shared->limits.queue_bytes / 2) {
+        if (c->state == CONN_BUSY && c->was_congested && queued(c) <= c->server->limits.queue_bytes / 2) {
             c->was_congested = false;
             if (c->on_drained)
                 c->on_drained(c->user);
@@ -849,7 +849,7 @@ static void on_ready(struct sock *sock, bool can_read, bool can_write, bool is_g
 static void on_timer(struct wheel_timer *t)
 {
     struct http_conn *c = (struct http_conn *)((char *)t - offsetof(struct http_conn, timer));
-    const struct server_limits *limits = &c->server->shared->limits;
+    const struct server_limits *limits = &c->server->limits;
     err e = {0};
     uint64_t now = loop_now_ms(c->server->loop);
     switch (c->state) {
@@ -907,12 +907,12 @@ static void conn_accept(struct server *s, int fd, const struct sockaddr_storage 
     struct in6_addr peer;
     err e;
     map_peer(from, &peer);
-    if (shared->n_connections >= shared->limits.connections) {
+    if (shared->n_connections >= s->limits.connections) {
         stats_add(shared->refused_full, s->loop->index, 1);
         close(fd);
         return;
     }
-    if (!peer_enter(shared, &peer)) {
+    if (!peer_enter(shared, &peer, s->limits.connections_per_address)) {
         stats_add(shared->refused_address, s->loop->index, 1);
         close(fd);
         return;
@@ -924,8 +924,8 @@ static void conn_accept(struct server *s, int fd, const struct sockaddr_storage 
     } else {
         c = malloc(sizeof *c);
     }
-    SSL *ssl = shared->tls ? SSL_new(shared->tls) : NULL;
-    if (!c || (shared->tls && !ssl)) {
+    SSL *ssl = s->tls ? SSL_new(s->tls) : NULL;
+    if (!c || (s->tls && !ssl)) {
         free(c);
         SSL_free(ssl);
         peer_leave(shared, &peer);
@@ -960,7 +960,7 @@ static void conn_accept(struct server *s, int fd, const struct sockaddr_storage 
     start_head(c);
     if (ssl)
         c->state = CONN_HANDSHAKE;
-    loop_arm(s->loop, &c->timer, shared->limits.head_timeout_ms);
+    loop_arm(s->loop, &c->timer, s->limits.head_timeout_ms);
 }
 
 static void on_acceptable(uv_poll_t *h, int status, int events);
@@ -1005,6 +1005,7 @@ enum errc server_start(struct server *s, struct loop *l, struct server_shared *s
 {
     *s = (struct server){.loop = l, .shared = shared, .handler = *handler, .ctx = ctx, .date_s = -1};
     s->accept_pause.fire = accept_again;
+    server_change(s, &shared->limits, shared->tls);
     s->listen_fd = listen_fd(&shared->address, true, e);
     if (s->listen_fd < 0)
         return e ? e->code : ERR_IO;
@@ -1013,6 +1014,15 @@ enum errc server_start(struct server *s, struct loop *l, struct server_shared *s
     uv_poll_start(&s->listener, UV_READABLE, on_acceptable);
     s->is_listening = true;
     return ERR_NONE;
+}
+
+void server_change(struct server *s, const struct server_limits *limits, SSL_CTX *tls)
+{
+    s->limits = *limits;
+    if (tls)
+        SSL_CTX_up_ref(tls);
+    SSL_CTX_free(s->tls);
+    s->tls = tls;
 }
 
 void server_stop(struct server *s, void (*on_idle)(struct server *s))
@@ -1052,6 +1062,8 @@ void server_abort(struct server *s)
 
 void server_fini(struct server *s)
 {
+    SSL_CTX_free(s->tls);
+    s->tls = NULL;
     while (s->spare) {
         struct http_conn *next = s->spare->next;
         free(s->spare);

@@ -48,9 +48,9 @@ struct http_handler {
 
 /* Common to the servers of all loops. */
 struct server_shared {
-    struct server_limits limits;
+    struct server_limits limits;     /* at the start: server_change gives a server others */
     struct sockaddr_storage address; /* where to listen */
-    SSL_CTX *tls;                    /* NULL = plain */
+    SSL_CTX *tls;                    /* at the start; NULL = plain */
     _Atomic unsigned n_connections;
     pthread_mutex_t peers_lock;      /* guards peers */
     struct map peers;                /* address -> struct peer, for connections_per_address */
@@ -62,6 +62,8 @@ struct server {
     struct server_shared *shared;
     struct http_handler handler;
     void *ctx;                       /* of the handler */
+    struct server_limits limits;     /* in force on this loop */
+    SSL_CTX *tls;                    /* of new connections; a reference of its own */
     uv_poll_t listener;
     int listen_fd;
     bool is_listening, is_stopping, is_aborting, is_accept_paused;
@@ -135,6 +137,8 @@ str server_address(const struct server_shared *s, char out[64]);
 /* Listens on the loop (SO_REUSEPORT). Before the loop runs, or on its thread. */
 WARN_UNUSED enum errc server_start(struct server *s, struct loop *l, struct server_shared *shared,
                                    const struct http_handler *handler, void *ctx, err *e);
+/* Other limits and another certificate from now on, on the loop's thread: connections that stand keep the TLS they were made with. */
+void server_change(struct server *s, const struct server_limits *limits, SSL_CTX *tls);
 /* Stops accepting; idle connections close, busy ones after their answer. on_idle (may be NULL) follows, at once when there are none. */
 void server_stop(struct server *s, void (*on_idle)(struct server *s));
 /* The stop deadline has passed: handlers end their answers (on_stop), everything else is closed. Called again, closes what is still open. */

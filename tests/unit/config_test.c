@@ -32,13 +32,24 @@ static const struct option net_rows[] = {
      .meaning = "L."},
     {.key = "limits.head_bytes",
      .type = OPTION_BYTES,
+     .change = OPTION_SETTABLE,
      .fallback = "16KiB",
      .min = 1024,
      .max = 1 << 20,
      .meaning = "H."},
-    {.key = "limits.headers", .type = OPTION_INT, .fallback = "100", .min = 1, .max = 1000, .meaning = "N."},
+    {.key = "limits.headers",
+     .type = OPTION_INT,
+     .change = OPTION_SETTABLE,
+     .fallback = "100",
+     .min = 1,
+     .max = 1000,
+     .meaning = "N."},
     {.key = "limits.head_timeout_ms", .type = OPTION_MS, .fallback = "10s", .min = 1, .meaning = "T."},
-    {.key = "origins", .type = OPTION_TEXT_LIST, .fallback = "[a, b]", .meaning = "A list."},
+    {.key = "origins",
+     .type = OPTION_TEXT_LIST,
+     .change = OPTION_SETTABLE,
+     .fallback = "[a, b]",
+     .meaning = "A list."},
 };
 static const struct option gateway_rows[] = {
     {.key = "providers[].name", .type = OPTION_TEXT, .is_required = true, .meaning = "Its name."},
@@ -61,10 +72,10 @@ static const struct option gateway_rows[] = {
      .min = 1,
      .meaning = "C."},
     {.key = "providers[].is_spare", .type = OPTION_BOOL, .fallback = "false", .meaning = "Spare."},
-    {.key = "aliases.*", .type = OPTION_TEXT, .meaning = "Name to model."},
+    {.key = "aliases.*", .type = OPTION_TEXT, .change = OPTION_SETTABLE, .meaning = "Name to model."},
     {.key = "keys[].name", .type = OPTION_TEXT, .is_required = true, .meaning = "Name."},
     {.key = "keys[].key", .type = OPTION_SECRET, .meaning = "Key."},
-    {.key = "metrics.token", .type = OPTION_SECRET, .meaning = "Token."},
+    {.key = "metrics.token", .type = OPTION_SECRET, .change = OPTION_SETTABLE, .meaning = "Token."},
 };
 static const struct option_table net = {net_rows, LENGTH_OF(net_rows)};
 static const struct option_table gateway = {gateway_rows, LENGTH_OF(gateway_rows)};
@@ -75,6 +86,8 @@ struct state {
     struct buf problems, out;
     char dir[64], file[96];
     struct config *c;
+    const struct config_setting *database;
+    unsigned n_database;
     enum errc code;
     err e;
 };
@@ -117,7 +130,14 @@ static void load_all(struct state *s, const char *yaml, const char *const *env,
                      const struct config_setting *flags, unsigned n_flags)
 {
     if (yaml) write_file(s, yaml, 0600);
-    struct config_source source = {yaml ? s->file : NULL, env, flags, n_flags, tables, LENGTH_OF(tables)};
+    struct config_source source = {.file = yaml ? s->file : NULL,
+                                   .environ = env,
+                                   .flags = flags,
+                                   .n_flags = n_flags,
+                                   .database = s->database,
+                                   .n_database = s->n_database,
+                                   .tables = tables,
+                                   .n_tables = LENGTH_OF(tables)};
     buf_clear(&s->problems);
     s->c = NULL;
     s->code = config_load(&s->a, &source, &s->c, &s->problems, &s->e);
@@ -230,6 +250,126 @@ static void flags_beat_variables_beat_the_file_beat_defaults(void **state)
     char place[128];
     snprintf(place, sizeof place, "%s:4", s->file);
     assert_text(config_where_key(s->c, &s->a, "limits.head_timeout_ms"), place);
+}
+
+static void the_database_lies_between_the_file_and_the_defaults(void **state)
+{
+    struct state *s = *state;
+    static const char *const env[] = {"CATALYST_LIMITS__HEADERS=30", NULL};
+    static const struct config_setting database[] = {
+        {.key = STR_LIT("limits.head_bytes"), .value = STR_LIT("64KiB")},
+        {.key = STR_LIT("limits.headers"), .value = STR_LIT("40")},
+        {.key = STR_LIT("origins"), .value = STR_LIT("x, y")},
+        {.key = STR_LIT("aliases.fast"), .value = STR_LIT("small")},
+        {.key = STR_LIT("aliases.big"), .value = STR_LIT("large")},
+        {.key = STR_LIT("metrics.token"), .value = STR_LIT("planted")},
+    };
+    s->database = database;
+    s->n_database = LENGTH_OF(database);
+    load_all(s, "aliases: {big: huge}\norigins:\n", env, NULL, 0);
+    assert_int_equal(s->code, ERR_NONE);
+    assert_true(str_find(buf_str(&s->problems), S("warning")) < 0);
+    assert_int_equal(config_int(s->c, "limits.head_bytes"), 64 << 10);
+    assert_int_equal(config_int(s->c, "limits.headers"), 30);
+    assert_int_equal(config_tree(s->c, "origins")->n, 2);
+    assert_true(str_eq(json_get(config_tree(s->c, "aliases"), S("fast"))->text, S("small")));
+    assert_true(str_eq(json_get(config_tree(s->c, "aliases"), S("big"))->text, S("huge")));
+    assert_true(str_eq(config_text(s->c, "metrics.token"), S("planted")));
+    assert_int_equal(config_origin_of(s->c, "limits.head_bytes"), CONFIG_DATABASE);
+    assert_int_equal(config_origin_of(s->c, "limits.headers"), CONFIG_ENV);
+    assert_true(str_eq(config_where_key(s->c, &s->a, "limits.head_bytes"), S("database")));
+    config_show(s->c, true, false, &s->out);
+    assert_true(str_find(buf_str(&s->out), S("head_bytes: 64KiB  # database\n")) > 0);
+    assert_true(str_find(buf_str(&s->out), S("planted")) < 0);
+}
+
+static void a_wrong_setting_of_the_database_is_left_out_with_a_warning(void **state)
+{
+    struct state *s = *state;
+    static const struct config_setting database[] = {
+        {.key = STR_LIT("limits.head_bytes"), .value = STR_LIT("many")},
+        {.key = STR_LIT("limits.headers"), .value = STR_LIT("5000")},
+        {.key = STR_LIT("limits.gone"), .value = STR_LIT("1")},
+        {.key = STR_LIT("loops"), .value = STR_LIT("3")},
+        {.key = STR_LIT("providers[].name"), .value = STR_LIT("x")},
+    };
+    s->database = database;
+    s->n_database = LENGTH_OF(database);
+    load_all(s, NULL, NULL, NULL, 0);
+    assert_int_equal(s->code, ERR_NONE);
+    assert_int_equal(config_int(s->c, "limits.head_bytes"), 16 << 10);
+    assert_int_equal(config_int(s->c, "limits.headers"), 100);
+    assert_int_equal(config_int(s->c, "loops"), 0);
+    static const char *const wanted[] = {
+        "database: warning: left out: 'limits.head_bytes' must be a size",
+        "database: warning: left out: 'limits.headers' must be between",
+        "database: warning: left out: unknown key 'limits.gone'",
+        "database: warning: left out: 'loops' is not settable there",
+        "database: warning: left out: 'providers[].name' can only be set in"};
+    for (size_t i = 0; i < LENGTH_OF(wanted); i++)
+        if (str_find(buf_str(&s->problems), str_c(wanted[i])) < 0)
+            fail_msg("no '%s' in:\n%.*s", wanted[i], STR(buf_str(&s->problems)));
+}
+
+static void one_value_is_checked_as_in_a_file(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key, *value, *fault;
+    } rows[] = {
+        {"limits.head_bytes", "32KiB", NULL},
+        {"limits.head_bytes", "1", "'limits.head_bytes' must be between 1KiB and 1MiB, not '1'"},
+        {"aliases.x", "y", NULL},
+        {"origins", "a,b", NULL},
+        {"log.level", "inf", "did you mean 'info'?"},
+        {"limits", "x", "'limits' is a section"},
+        {"limits.haed_bytes", "x", "did you mean 'limits.head_bytes'?"},
+        {"metrics.token", "t", NULL},
+    };
+    for (size_t i = 0; i < LENGTH_OF(rows); i++) {
+        err e = {0};
+        enum errc code =
+            config_check_value(tables, LENGTH_OF(tables), str_c(rows[i].key), str_c(rows[i].value), &e);
+        assert_int_equal(code, rows[i].fault ? ERR_INVALID : ERR_NONE);
+        if (rows[i].fault && !strstr(e.msg, rows[i].fault)) fail_msg("no '%s' in: %s", rows[i].fault, e.msg);
+    }
+    assert_int_equal(config_option(tables, LENGTH_OF(tables), S("aliases.fast"))->change, OPTION_SETTABLE);
+    assert_null(config_option(tables, LENGTH_OF(tables), S("providers[].name")));
+    assert_null(config_option(tables, LENGTH_OF(tables), S("nothing")));
+}
+
+static void note_difference(void *ctx, str key, enum option_change change)
+{
+    buf_addf(ctx, "%.*s:%d ", STR(key), (int)change);
+}
+
+static const char *differences(struct state *s, const char *before, const char *after)
+{
+    load_all(s, before, NULL, NULL, 0);
+    assert_int_equal(s->code, ERR_NONE);
+    struct config *first = s->c;
+    load_all(s, after, NULL, NULL, 0);
+    assert_int_equal(s->code, ERR_NONE);
+    buf_clear(&s->out);
+    config_diff(first, s->c, note_difference, &s->out);
+    buf_add_char(&s->out, '\0');
+    return s->out.p;
+}
+
+static void differences_are_told_by_key_and_whole_list(void **state)
+{
+    struct state *s = *state;
+    assert_string_equal(differences(s, "loops: 1", "loops: '1'\nlimits: {head_bytes: 16384, headers: 100}\n"),
+                        "");
+    assert_string_equal(differences(s, "loops: 1", "loops: 2\nlimits: {head_bytes: 32KiB}\n"),
+                        "loops:0 limits.head_bytes:2 ");
+    assert_string_equal(differences(s, "origins: [a, b]", "origins: [a]\ntls: {cert: x}"),
+                        "tls.cert:0 origins:2 ");
+    static const char one[] = "providers:\n- {name: x, kind: openai}\naliases: {a: b}\nmetrics: {token: x}\n";
+    static const char two[] = "providers:\n- {name: x, kind: ollama}\naliases: {a: c}\nmetrics: {token: y}\n";
+    assert_string_equal(differences(s, one, one), "");
+    assert_string_equal(differences(s, one, two), "providers:0 aliases:2 metrics.token:2 ");
+    assert_string_equal(differences(s, one, "loops: 0"), "providers:0 aliases:2 metrics.token:2 ");
 }
 
 static void listen_may_be_one_value(void **state)
@@ -404,7 +544,8 @@ static void files_that_cannot_be_read_or_parsed_are_problems(void **state)
     assert_problem(s, "loops: 1\nloops: 2\n", 2, "duplicate key 'loops' (column 1)");
     load(s, "- a\n");
     assert_has(s->problems.p, "the file must be a section of keys with values, not a list");
-    struct config_source source = {"/nonexistent/catalyst.yaml", NULL, NULL, 0, tables, LENGTH_OF(tables)};
+    struct config_source source = {
+        .file = "/nonexistent/catalyst.yaml", .tables = tables, .n_tables = LENGTH_OF(tables)};
     buf_clear(&s->problems);
     assert_int_equal(config_load(&s->a, &source, &s->c, &s->problems, &s->e), ERR_CONFIG);
     buf_add_char(&s->problems, '\0');
@@ -434,7 +575,8 @@ static void an_arena_that_is_too_small_is_an_error(void **state)
     write_file(s, "limits: {headers: 5}\naliases: {a: b, c: d, e: f}\nproviders: [{name: a, kind: openai}]\n",
                0600);
     const char *env[] = {"CATALYST_LIMITS__HEADERS=60", "CATALYST_ALIASES__X=y", NULL};
-    struct config_source source = {s->file, env, NULL, 0, tables, LENGTH_OF(tables)};
+    struct config_source source = {
+        .file = s->file, .environ = env, .tables = tables, .n_tables = LENGTH_OF(tables)};
     bool has_loaded = false;
     for (size_t limit = 64; limit < 64 << 10; limit += 64) {
         struct arena a;
@@ -453,7 +595,7 @@ static void a_file_with_secrets_that_others_can_read_gives_a_warning(void **stat
     struct state *s = *state;
     const char *yaml = "metrics: {token: planted}\n";
     write_file(s, yaml, 0644);
-    struct config_source source = {s->file, NULL, NULL, 0, tables, LENGTH_OF(tables)};
+    struct config_source source = {.file = s->file, .tables = tables, .n_tables = LENGTH_OF(tables)};
     assert_int_equal(config_load(&s->a, &source, &s->c, &s->problems, &s->e), ERR_NONE);
     buf_add_char(&s->problems, '\0');
     assert_has(s->problems.p,
@@ -623,9 +765,11 @@ static void the_reference_lists_every_key(void **state)
         assert_has(s->out.p, net_rows[i].key);
     for (size_t i = 0; i < LENGTH_OF(gateway_rows); i++)
         assert_has(s->out.p, gateway_rows[i].key);
-    assert_has(s->out.p, "| `limits.head_bytes` | size, 1KiB to 1MiB | `16KiB` | H. |\n");
-    assert_has(s->out.p, "| `log.level` | one of `debug`, `info`, `warn`, `error` | `info` | L. |\n");
-    assert_has(s->out.p, "| `providers[].name` | text | must be given | Its name. |\n");
+    assert_has(s->out.p,
+               "| `limits.head_bytes` | size, 1KiB to 1MiB | `16KiB` | on reload, settable | H. |\n");
+    assert_has(s->out.p,
+               "| `log.level` | one of `debug`, `info`, `warn`, `error` | `info` | at start | L. |\n");
+    assert_has(s->out.p, "| `providers[].name` | text | must be given | at start | Its name. |\n");
     assert_has(s->out.p, "Prices \\| overrides.");
     assert_has(s->out.p, "\n## providers\n");
 }
@@ -637,6 +781,10 @@ int main(void)
         TEST(without_a_file_the_defaults_hold),
         TEST(an_empty_file_and_empty_sections_are_fine),
         TEST(flags_beat_variables_beat_the_file_beat_defaults),
+        TEST(the_database_lies_between_the_file_and_the_defaults),
+        TEST(a_wrong_setting_of_the_database_is_left_out_with_a_warning),
+        TEST(one_value_is_checked_as_in_a_file),
+        TEST(differences_are_told_by_key_and_whole_list),
         TEST(listen_may_be_one_value),
         TEST(entries_of_lists_are_read_with_their_defaults),
         TEST(unknown_keys_are_errors_with_line_and_guess),

@@ -514,6 +514,7 @@ static void connections_over_a_limit_are_closed_at_once(void **state)
     WAIT(s->b, wire_ended(third));
     assert_int_equal(stats_sum(s->shared.refused_address), 1);
     s->shared.limits.connections = 2;
+    server_change(&s->server, &s->shared.limits, NULL);
     third = wire_connect(s->b, s->port);
     WAIT(s->b, wire_ended(third));
     assert_int_equal(stats_sum(s->shared.refused_full), 1);
@@ -811,8 +812,8 @@ static void tls_1_2_is_spoken_only_when_it_is_allowed(void **state)
     client_pool_init(&p, &s->b->loop, &target);
     call(s, &p, &a, S("GET /echo HTTP/1.1\r\nHost: x\r\n\r\n"));
     assert_int_equal(a.e.code, ERR_UNREACHABLE);
-    SSL_CTX_free(s->shared.tls);
-    s->shared.tls = tls12;
+    server_change(&s->server, &s->shared.limits, tls12);
+    SSL_CTX_free(tls12);
     exchange_everything(s, &p);
     client_pool_close(&p);
     WAIT(s->b, p.all == NULL);
