@@ -156,6 +156,14 @@ static uint64_t big_endian(const char *p, int len)
     return v;
 }
 
+static enum errc unreadable(const struct sql *sql, const PGresult *r, int col, err *e)
+{
+    if (PQftype(r, col) == 1700)
+        return err_set(e, ERR_INTERNAL, "statement %s: column %d is numeric: CAST it AS BIGINT", sql->name, col + 1);
+    return err_set(e, ERR_INTERNAL, "statement %s: column %d has the type %u, which is not read here", sql->name, col + 1,
+                   PQftype(r, col));
+}
+
 static enum errc read_field(struct arena *a, const struct sql *sql, const PGresult *r, int row, int col, struct val *out, err *e)
 {
     const char *p = PQgetvalue(r, row, col);
@@ -167,7 +175,7 @@ static enum errc read_field(struct arena *a, const struct sql *sql, const PGresu
         *out = v_null();
         return ERR_NONE;
     }
-    switch (PQftype(r, col)) {
+    switch (PQftype(r, col)) { /* is_readable has the same list */
     case 16: *out = v_int(p[0] != 0); return ERR_NONE;
     case 21: *out = v_int((int16_t)big_endian(p, len)); return ERR_NONE;
     case 23: *out = v_int((int32_t)big_endian(p, len)); return ERR_NONE;
@@ -192,11 +200,7 @@ static enum errc read_field(struct arena *a, const struct sql *sql, const PGresu
         *out = v_blob(str_dup(a, str_of(p, (size_t)len)));
         break;
     case 2278: *out = v_null(); return ERR_NONE; /* void */
-    case 1700:
-        return err_set(e, ERR_INTERNAL, "statement %s: column %d is numeric: CAST it AS BIGINT", sql->name, col + 1);
-    default:
-        return err_set(e, ERR_INTERNAL, "statement %s: column %d has the type %u, which is not read here", sql->name, col + 1,
-                       PQftype(r, col));
+    default: return unreadable(sql, r, col, e);
     }
     return out->s.p ? ERR_NONE : err_set(e, ERR_TOO_LARGE, "%s: the rows are larger than the limit", sql->name);
 }
@@ -278,10 +282,28 @@ static enum errc bulk(struct tx *tx, const struct sql *sql, const struct val *ro
 
 static enum errc script(struct tx *tx, const char *text, err *e) { return pg_run(tx->conn, text, "the script", e); }
 
+static bool is_readable(Oid type)
+{
+    static const Oid types[] = {16, 17, 19, 20, 21, 23, 25, 700, 701, 1043, 2278, 2950};
+    for (size_t i = 0; i < LENGTH_OF(types); i++)
+        if (types[i] == type) return true;
+    return false;
+}
+
 static enum errc prepare(struct tx *tx, const struct sql *sql, err *e)
 {
+    struct pg_conn *c = tx->conn;
     const char *name;
-    return stmt_get(tx->conn, tx->db, SQL_REGISTERED, sql, &name, e);
+    PGresult *r = NULL;
+    enum errc rc = stmt_get(c, tx->db, SQL_REGISTERED, sql, &name, e);
+    if (rc) return rc;
+    rc = PQsendDescribePrepared(c->pg, name) ? pg_finish(c, sql->name, &r, e) : pg_error(c, NULL, sql->name, e);
+    if (!rc && (size_t)PQnparams(r) != strlen(sql->params))
+        rc = err_set(e, ERR_INTERNAL, "%s has %d parameters, its types are '%s'", sql->name, PQnparams(r), sql->params);
+    for (int i = 0; i < PQnfields(r) && !rc; i++)
+        if (!is_readable(PQftype(r, i))) rc = unreadable(sql, r, i, e);
+    PQclear(r);
+    return rc;
 }
 
 /* --- units --- */
