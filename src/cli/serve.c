@@ -262,7 +262,7 @@ static int serve(const struct cli_app *app, const struct cli_args *args)
     has_shared = true;
     if (page_new(&p.page, config_text(config, "listen.path_prefix"), &e) != ERR_NONE ||
         listen_address(config, &p, &e) != ERR_NONE || open_tls(config, &a, &p.shared.tls, &e) != ERR_NONE ||
-        gateway_new(&p.gateway, config, cli_data_dir(args), p.n_nodes, &problems, &e) != ERR_NONE)
+        gateway_new(&p.gateway, &(struct gateway_setup){config, cli_data_dir(args), p.n_nodes}, &problems, &e) != ERR_NONE)
         goto failed;
     p.nodes = calloc(p.n_nodes, sizeof *p.nodes);
     if (!p.nodes) {

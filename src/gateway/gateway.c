@@ -12,9 +12,88 @@ enum errc gateway_config_check(const struct config *config, struct arena *a, str
     struct snapshot *s = NULL;
     enum errc rc = snapshot_load(&s, config, problems, e);
     (void)a;
-    snapshot_free(s);
+    if (rc == ERR_NONE)
+        snapshot_put(s);
     return rc;
 }
+
+/* --- snapshots --- */
+
+struct snapshot *gateway_snapshot(struct gateway *g)
+{
+    pthread_mutex_lock(&g->swap_lock);
+    struct snapshot *s = snapshot_get(g->latest);
+    pthread_mutex_unlock(&g->swap_lock);
+    return s;
+}
+
+/* Takes over one reference. */
+static void publish(struct gateway *g, struct snapshot *s)
+{
+    pthread_mutex_lock(&g->swap_lock);
+    struct snapshot *before = g->latest;
+    g->latest = s;
+    g->version = s->version;
+    pthread_mutex_unlock(&g->swap_lock);
+    snapshot_put(before);
+    for (unsigned i = 0; i < g->n_loops; i++) {
+        struct gateway_loop *gl = __atomic_load_n(&g->loops[i], __ATOMIC_ACQUIRE);
+        if (gl && !atomic_exchange(&gl->is_adopt_posted, true))
+            loop_post(gl->loop, &gl->adopt);
+    }
+}
+
+/* With g->build_lock. */
+static enum errc build(struct gateway *g, struct snapshot_base *base, err *e)
+{
+    struct snapshot *s = NULL;
+    struct snapshot_source source = {
+        .base = base, .before = g->latest, .version = ++g->next_version, .now_us = clock_now_us()};
+    enum errc rc = snapshot_build(&s, &source, e);
+    if (rc == ERR_NONE)
+        publish(g, s);
+    return rc;
+}
+
+enum errc gateway_reload(struct gateway *g, const struct config *config, struct buf *problems, err *e)
+{
+    struct snapshot_base *base = NULL;
+    pthread_mutex_lock(&g->build_lock);
+    enum errc rc = snapshot_base_load(&base, config, g->base, problems, e);
+    if (rc == ERR_NONE)
+        rc = build(g, base, e);
+    if (rc == ERR_NONE) {
+        snapshot_base_put(g->base);
+        g->base = base;
+    } else {
+        snapshot_base_put(base);
+    }
+    pthread_mutex_unlock(&g->build_lock);
+    return rc;
+}
+
+const struct snapshot *gateway_current(struct gateway_loop *gl)
+{
+    struct gateway *g = gl->gateway;
+    if (atomic_load_explicit(&g->version, memory_order_acquire) != gl->use->snapshot->version) {
+        struct snapshot_use *use = snapshot_use_new(&gl->pools, gateway_snapshot(g));
+        if (use) { /* else the old one holds until there is memory */
+            snapshot_use_retire(&gl->pools, gl->use);
+            gl->use = use;
+        }
+    }
+    return gl->use->snapshot;
+}
+
+static void run_adopt(struct loop_task *task)
+{
+    struct gateway_loop *gl = (struct gateway_loop *)((char *)task - offsetof(struct gateway_loop, adopt));
+    gl->is_adopt_posted = false;
+    gateway_current(gl);
+    calls_revoke(gl);
+}
+
+/* --- life --- */
 
 /* On the journal thread: something more is durable, the loops may have answers that waited for it. */
 static void on_synced(void *ctx)
@@ -34,30 +113,34 @@ static void run_synced(struct loop_task *task)
     calls_release_synced(gl);
 }
 
-enum errc gateway_new(struct gateway **out, const struct config *config, const char *data_dir, unsigned n_loops,
-                      struct buf *problems, err *e)
+enum errc gateway_new(struct gateway **out, const struct gateway_setup *setup, struct buf *problems, err *e)
 {
+    const struct config *config = setup->config;
     struct gateway *g = calloc(1, sizeof *g);
     struct journal_recovery found = {0};
-    if (!g || !(g->loops = calloc(n_loops, sizeof(struct gateway_loop *)))) {
+    if (!g || !(g->loops = calloc(setup->n_loops, sizeof(struct gateway_loop *)))) {
         free(g);
         return err_code(e, ERR_NO_MEMORY);
     }
-    g->n_loops = n_loops;
+    pthread_mutex_init(&g->swap_lock, NULL);
+    pthread_mutex_init(&g->build_lock, NULL);
+    g->n_loops = setup->n_loops;
     g->is_strict = config_bool(config, "journal.strict");
     g->event_max = (size_t)config_int(config, "limits.stream_event_bytes");
     g->answer_max = (size_t)config_int(config, "limits.answer_bytes");
     struct journal_options options = {
         .is_strict = g->is_strict,
         .segment_bytes = (size_t)config_int(config, "journal.segment_bytes"),
-        .n_writers = n_loops,
+        .n_writers = setup->n_loops,
         .sync_ms = (unsigned)config_int(config, "journal.sync_ms"),
         .on_synced = on_synced,
         .ctx = g,
     };
-    enum errc rc = snapshot_load(&g->snapshot, config, problems, e);
+    enum errc rc = snapshot_base_load(&g->base, config, NULL, problems, e);
     if (rc == ERR_NONE)
-        rc = journal_open(&g->journal, data_dir, &options, &found, e);
+        rc = journal_open(&g->journal, setup->data_dir, &options, &found, e);
+    if (rc == ERR_NONE)
+        rc = build(g, g->base, e);
     if (rc == ERR_NONE && !(g->metrics = gateway_metrics_new()))
         rc = err_code(e, ERR_NO_MEMORY);
     if (rc != ERR_NONE) {
@@ -79,8 +162,11 @@ void gateway_free(struct gateway *g)
         journal_close(g->journal);
     for (unsigned i = 0; i < g->n_loops; i++)
         gateway_loop_free(g->loops[i]);
-    snapshot_free(g->snapshot);
+    snapshot_put(g->latest);
+    snapshot_base_put(g->base);
     gateway_metrics_free(g->metrics);
+    pthread_mutex_destroy(&g->swap_lock);
+    pthread_mutex_destroy(&g->build_lock);
     free(g->loops);
     free(g);
 }
@@ -97,8 +183,11 @@ static void on_turn_end(void *ctx)
 enum errc gateway_loop_new(struct gateway_loop **out, struct gateway *g, struct loop *l, err *e)
 {
     struct gateway_loop *gl = calloc(1, sizeof *gl);
-    const struct snapshot *s = g->snapshot;
-    if (!gl || !(gl->pools = calloc(s->n_providers + 1u, sizeof *gl->pools))) {
+    if (!gl)
+        return err_code(e, ERR_NO_MEMORY);
+    pools_init(&gl->pools, l);
+    gl->use = snapshot_use_new(&gl->pools, gateway_snapshot(g));
+    if (!gl->use) {
         free(gl);
         return err_code(e, ERR_NO_MEMORY);
     }
@@ -109,12 +198,11 @@ enum errc gateway_loop_new(struct gateway_loop **out, struct gateway *g, struct 
     call_list_init(&gl->releasing);
     call_list_init(&gl->syncing);
     gl->synced.run = run_synced;
+    gl->adopt.run = run_adopt;
     buf_init(&gl->head, SCRATCH_MAX);
     buf_init(&gl->request_head, SCRATCH_MAX);
     map_init(&gl->metric_sets);
     arena_init(&gl->metric_arena, METRIC_ARENA_MAX, 4096);
-    for (unsigned i = 0; i < s->n_providers; i++)
-        client_pool_init(&gl->pools[i], l, &s->providers[i].target);
     loop_at_turn_end(l, on_turn_end, gl);
     __atomic_store_n(&g->loops[l->index], gl, __ATOMIC_RELEASE);
     *out = gl;
@@ -124,8 +212,7 @@ enum errc gateway_loop_new(struct gateway_loop **out, struct gateway *g, struct 
 void gateway_loop_close(struct gateway_loop *gl)
 {
     calls_end_turn(gl);
-    for (unsigned i = 0; i < gl->gateway->snapshot->n_providers; i++)
-        client_pool_close(&gl->pools[i]);
+    pools_close(&gl->pools);
 }
 
 void gateway_loop_free(struct gateway_loop *gl)
@@ -137,7 +224,8 @@ void gateway_loop_free(struct gateway_loop *gl)
     buf_fini(&gl->request_head);
     map_fini(&gl->metric_sets);
     arena_fini(&gl->metric_arena);
-    free(gl->pools);
+    snapshot_use_retire(&gl->pools, gl->use);
+    pools_fini(&gl->pools);
     free(gl);
 }
 
@@ -148,5 +236,18 @@ bool gateway_can_serve(void *gateway_loop, const char **reason)
     return journal_has_room(gl->writer, gl->n_open);
 }
 
-unsigned gateway_n_providers(const struct gateway *g) { return g->snapshot->n_providers; }
-unsigned gateway_n_keys(const struct gateway *g) { return (unsigned)g->snapshot->keys.n; }
+unsigned gateway_n_providers(struct gateway *g)
+{
+    struct snapshot *s = gateway_snapshot(g);
+    unsigned n = s->n_providers;
+    snapshot_put(s);
+    return n;
+}
+
+unsigned gateway_n_keys(struct gateway *g)
+{
+    struct snapshot *s = gateway_snapshot(g);
+    unsigned n = s->n_keys;
+    snapshot_put(s);
+    return n;
+}

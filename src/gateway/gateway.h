@@ -2,7 +2,9 @@
  *
  * A call is admitted by its key, routed by its model's name, forwarded byte for byte (but for members edited in place), answered as the provider's bytes come, and
  * recorded in the usage journal before its last bytes go out.
- * Threads: struct gateway is shared and immutable after gateway_new; struct gateway_loop belongs to one loop.
+ * What decides (providers, aliases, keys, budgets, limits, prices) is one immutable snapshot of the configuration file and the database. A change builds the
+ * next one, which every loop takes up before its next call; calls under way end with theirs, but for those whose key is gone: they are cut.
+ * Threads: struct gateway is for any thread, struct gateway_loop belongs to one loop.
  */
 #ifndef GATEWAY_GATEWAY_H
 #define GATEWAY_GATEWAY_H
@@ -19,9 +21,16 @@ struct gateway_loop;
 /* Checks what only the gateway knows about a configuration: one line per problem, ERR_CONFIG. */
 WARN_UNUSED enum errc gateway_config_check(const struct config *config, struct arena *a, struct buf *problems, err *e);
 
-/* Loads providers, keys and prices, and opens the journal in data_dir (which must be locked). stats_init must have been called. */
-WARN_UNUSED enum errc gateway_new(struct gateway **out, const struct config *config, const char *data_dir, unsigned n_loops,
-                                  struct buf *problems, err *e);
+struct gateway_setup {
+    const struct config *config;
+    const char *data_dir;        /* must be locked */
+    unsigned n_loops;
+};
+/* Loads the snapshot and opens the journal. stats_init must have been called. One line per problem of the configuration goes into problems. */
+WARN_UNUSED enum errc gateway_new(struct gateway **out, const struct gateway_setup *setup, struct buf *problems, err *e);
+/* The configuration was read again: providers, aliases, keys and prices of the new one hold for all calls that begin after this. On ERR_CONFIG nothing
+ * changes. journal.* and limits.* keep what they were at the start. */
+WARN_UNUSED enum errc gateway_reload(struct gateway *g, const struct config *config, struct buf *problems, err *e);
 /* After all loops have ended. */
 void gateway_free(struct gateway *g);
 
@@ -34,7 +43,7 @@ void gateway_loop_free(struct gateway_loop *gl);
 bool gateway_can_serve(void *gateway_loop, const char **reason);
 
 /* For the ready line of the log. */
-unsigned gateway_n_providers(const struct gateway *g);
-unsigned gateway_n_keys(const struct gateway *g);
+unsigned gateway_n_providers(struct gateway *g);
+unsigned gateway_n_keys(struct gateway *g);
 
 #endif

@@ -8,12 +8,18 @@
 #include "gateway/journal/journal.h"
 #include "gateway/call/observe.h"
 #include "gateway/call/request.h"
-#include "gateway/snapshot.h"
+#include "gateway/pools.h"
+#include "gateway/snapshot_build.h"
 
 #define OUT_SLICES_MAX 56
 
 struct gateway {
-    struct snapshot *snapshot;
+    _Atomic uint64_t version;   /* of latest: loops look at it before each call */
+    pthread_mutex_t swap_lock;  /* guards latest */
+    struct snapshot *latest;
+    pthread_mutex_t build_lock; /* one builder at a time; guards base and next_version */
+    struct snapshot_base *base;
+    uint64_t next_version;
     struct journal *journal;
     bool is_strict;
     size_t event_max;       /* limits.stream_event_bytes */
@@ -35,7 +41,9 @@ struct gateway_loop {
     struct gateway *gateway;
     struct loop *loop;
     struct journal_writer *writer;
-    struct client_pool *pools;  /* one per provider */
+    struct pools pools;
+    struct snapshot_use *use;   /* the current snapshot */
+    struct call *open;          /* all calls that are not recorded yet */
     struct call_list ending;    /* their records are in the batch of this turn */
     struct call_list releasing; /* written, being let go */
     struct call_list syncing;   /* strict: written, not yet synced */
@@ -45,6 +53,8 @@ struct gateway_loop {
     bool has_failed_flush;      /* a batch was lost: every answer that waits in `ending` must break off */
     struct loop_task synced;    /* posted by the journal thread */
     _Atomic bool is_synced_posted;
+    struct loop_task adopt;     /* posted when there is a new snapshot */
+    _Atomic bool is_adopt_posted;
     /* scratch of the read in progress: what goes to the client */
     struct buf head;            /* an answer's head */
     str body[OUT_SLICES_MAX];
@@ -55,6 +65,12 @@ struct gateway_loop {
     struct arena metric_arena;
     struct stat_series *longest_turn; /* of this loop */
 };
+
+/* --- gateway.c --- */
+/* One reference to the latest snapshot. */
+struct snapshot *gateway_snapshot(struct gateway *g);
+/* The loop's snapshot, brought up to date. */
+const struct snapshot *gateway_current(struct gateway_loop *gl);
 
 /* --- metrics.c --- */
 struct metric_set;
@@ -67,12 +83,15 @@ void gateway_metrics_loop(struct gateway_loop *gl);
 void gateway_metrics_journal_failed(struct gateway_loop *gl);
 
 /* --- call.c --- */
-void call_start(struct gateway_loop *gl, struct http_conn *c, enum dialect d, const struct http_request *r);
+/* secret is of the loop's current snapshot. */
+void call_start(struct gateway_loop *gl, struct http_conn *c, const struct key_secret *secret, enum dialect d, const struct http_request *r);
 /* At the end of a turn: writes the records of the turn and lets the ends of their answers go. */
 void calls_end_turn(struct gateway_loop *gl);
 /* Strict mode: lets go what has been synced. */
 void calls_release_synced(struct gateway_loop *gl);
 void calls_free_spare(struct gateway_loop *gl);
+/* A new snapshot holds: calls whose key is not in it any more are cut. */
+void calls_revoke(struct gateway_loop *gl);
 
 /* An error in a dialect's shape, with its fields. */
 void gateway_refuse(struct http_conn *c, enum dialect d, const struct dialect_error *x);

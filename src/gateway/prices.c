@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -34,6 +35,7 @@ extern const char catalyst_prices_tsv_end[] __attribute__((visibility("hidden"))
 #define FILE_BYTES_MAX (16u << 20)   /* of a user's file */
 #define LINE_TREE_BYTES (256u << 10) /* of the tree of one JSON line */
 #define INDEX_FIRST 8192u            /* slots; 2,120 models are embedded */
+#define INDEX_OVER 16u               /* of a book over another */
 
 static const str unit_names[PRICE_UNITS] = {
     [PRICE_INPUT] = STR_LIT("input"),
@@ -41,6 +43,8 @@ static const str unit_names[PRICE_UNITS] = {
     [PRICE_CACHE_READ] = STR_LIT("cache_read"),
     [PRICE_CACHE_WRITE] = STR_LIT("cache_write"),
     [PRICE_CACHE_WRITE_1H] = STR_LIT("cache_write_1h"),
+    [PRICE_CONTEXT] = STR_LIT("context"),
+    [PRICE_MAX_OUTPUT] = STR_LIT("max_output"),
 };
 
 /* Where a row comes from. */
@@ -62,6 +66,7 @@ struct entry {
 
 struct price_book {
     struct arena *arena;
+    const struct price_book *below; /* NULL: this is the lowest */
     struct entry **slots; /* open addressing; NULL = free */
     size_t n_slots, n_entries;
     struct entry *first, **last;
@@ -197,6 +202,9 @@ static bool unit_of(str name, enum price_unit *out)
     return false;
 }
 
+/* Of the numbers that people write: USD per million tokens, or tokens. */
+static int scale_of(enum price_unit unit) { return unit < PRICE_CONTEXT ? 6 : 0; }
+
 static enum errc key_check(const struct reading *r, str provider, str model, err *e)
 {
     if (provider.len == 0) return bad_row(r, e, "the provider is missing before", model);
@@ -225,7 +233,7 @@ static enum errc read_tsv(struct reading *r, str text, err *e)
         if (!unit_of(unit_name, &unit))
             return bad_row(
                 r, e,
-                "the unit is none of input, output, cache_read, cache_write, cache_write_1h:", unit_name);
+                "the unit is none of input, output, cache_read, cache_write, cache_write_1h, context, max_output:", unit_name);
         if (!str_to_i64(pico_text, &pico) || pico < 0)
             return bad_row(r, e, "the price is no whole number of pico-USD per token:", pico_text);
         /* The rows of a model stand together: one look-up for all of them. */
@@ -274,7 +282,8 @@ static enum errc read_json_line(struct reading *r, const struct json *row, err *
     if ((rc = entry_make(r->book, (str){key, len}, false, &x, e))) return rc;
     for (const struct json *m = row->child; m && !rc; m = m->next) {
         enum price_unit unit;
-        if (m->type != JSON_NULL && unit_of(m->name, &unit)) rc = read_json_price(r, x, day, unit, m, 6, e);
+        if (m->type != JSON_NULL && unit_of(m->name, &unit))
+            rc = read_json_price(r, x, day, unit, m, scale_of(unit), e);
     }
     const struct json *extra = json_at(row, S("other_usd_per_unit.cache_write_1h"));
     if (!rc && extra && extra->type != JSON_NULL)
@@ -393,6 +402,58 @@ enum errc price_book_add(struct price_book *b, str provider, str model, usec val
                      e);
 }
 
+enum errc price_book_over(struct arena *a, const struct price_book *below, struct price_book **out, err *e)
+{
+    struct price_book *b = arena_new(a, struct price_book);
+    struct entry **slots = b ? arena_news(a, struct entry *, INDEX_OVER) : NULL;
+    if (!slots) return err_set(e, ERR_TOO_LARGE, "the price list does not fit into its memory");
+    *b = (struct price_book){.arena = a, .below = below, .slots = slots, .n_slots = INDEX_OVER, .last = &b->first};
+    *out = b;
+    return ERR_NONE;
+}
+
+static void add_model(struct price_book *b, str provider, const struct json *model,
+                      void (*told)(void *ctx, const struct json *where, const char *problem), void *ctx)
+{
+    char text[400];
+    if (model->type != JSON_OBJECT) {
+        snprintf(text, sizeof text, "the prices of '%.*s' must be {input: …, output: …}", STR(utf8_take(model->name, 80)));
+        told(ctx, model, text);
+        return;
+    }
+    for (const struct json *m = model->child; m; m = m->next) {
+        enum price_unit unit;
+        int64_t number;
+        err e = {0};
+        if (!unit_of(m->name, &unit)) {
+            snprintf(text, sizeof text,
+                     "'%.*s' is not a price; use input, output, cache_read, cache_write, cache_write_1h, context or max_output",
+                     STR(utf8_take(m->name, 80)));
+            told(ctx, m, text);
+        } else if ((m->type != JSON_STRING && m->type != JSON_NUMBER) || !money_parse(m->text, scale_of(unit), &number) ||
+                   number < 0) {
+            snprintf(text, sizeof text,
+                     unit < PRICE_CONTEXT ? "the price '%.*s' must be USD per million tokens with at most six decimal places"
+                                          : "'%.*s' must be a whole number of tokens",
+                     STR(utf8_take(m->text, 80)));
+            told(ctx, m, text);
+        } else if (b && price_book_add(b, provider, model->name, 0, unit, number, &e) != ERR_NONE) {
+            told(ctx, m, e.msg);
+        }
+    }
+}
+
+void price_book_add_tree(struct price_book *b, str provider, const struct json *models,
+                         void (*told)(void *ctx, const struct json *where, const char *problem), void *ctx)
+{
+    if (models && models->type != JSON_OBJECT) {
+        told(ctx, models, "prices must be MODEL: {input: …, output: …}");
+        return;
+    }
+    for (const struct json *model = models ? models->child : NULL; model; model = model->next)
+        add_model(b, provider, model, told, ctx);
+}
+
 /* --- looking up --- */
 
 /* The period of one origin that holds for a unit on a day: the latest that began, else the earliest. */
@@ -417,7 +478,12 @@ static const struct period *stronger(const struct period *user, const struct per
 static bool find_exactly(const struct price_book *b, str provider, str source, str model, int32_t day,
                          struct price *out)
 {
-    const struct entry *own = entry_find(b, provider, model), *listed = entry_find(b, source, model);
+    const struct entry *own = entry_find(b, provider, model);
+    if (b->below) {
+        if (!own) own = entry_find(b->below, provider, model);
+        b = b->below;
+    }
+    const struct entry *listed = entry_find(b, source, model);
     bool is_found = false;
     for (unsigned unit = 0; unit < PRICE_UNITS; unit++) {
         const struct period *p = NULL;
@@ -487,6 +553,7 @@ int64_t price_cost_nanousd(const struct price *p, const struct token_usage *t)
 
 void price_book_models(const struct price_book *b, str source, str glob, price_model_fn fn, void *ctx)
 {
+    if (b->below) b = b->below;
     for (const struct entry *x = b->first; x; x = x->next) {
         if (x->key.len <= source.len || x->key.p[source.len] != '\t' || !str_starts(x->key, source) ||
             (!x->periods[FROM_LIST] && !x->periods[FROM_FILE]))

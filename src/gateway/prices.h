@@ -23,11 +23,14 @@ enum price_unit {
     PRICE_CACHE_READ,
     PRICE_CACHE_WRITE,
     PRICE_CACHE_WRITE_1H,
+    /* No prices, but facts of a model that are kept and overridden like them: the tokens of its context, and of its longest answer. */
+    PRICE_CONTEXT,
+    PRICE_MAX_OUTPUT,
     PRICE_UNITS
 };
 
 struct price {
-    int64_t pico[PRICE_UNITS]; /* per token; -1 = not published */
+    int64_t pico[PRICE_UNITS]; /* per token (the last two: tokens); -1 = not published */
 };
 
 struct price_book;
@@ -47,6 +50,16 @@ WARN_UNUSED enum errc price_book_load(struct arena *a, const char *user_file, st
 WARN_UNUSED enum errc price_book_add(struct price_book *b, str provider, str model, usec valid_from_us,
                                      enum price_unit unit, int64_t pico, err *e);
 
+/* A book of rows of its own on top of another one, which must outlive it: what price_book_add puts there is the configuration of providers that the one
+ * below does not know. */
+WARN_UNUSED enum errc price_book_over(struct arena *a, const struct price_book *below, struct price_book **out, err *e);
+
+/* Adds the rows of `prices` of a configured provider, {MODEL: {input, output, cache_read, cache_write, cache_write_1h, context, max_output}} in USD per million
+ * tokens (the last two in tokens), under its name. Calls told (not NULL) with each problem and the member it is about; book NULL only checks. */
+struct json;
+void price_book_add_tree(struct price_book *b, str provider, const struct json *models,
+                         void (*told)(void *ctx, const struct json *where, const char *problem), void *ctx);
+
 /* The price of model on the day of `at`, or false when unknown. provider = configured name (user rows),
  * source = the kind's name in the list (may be empty). Each unit comes from the configuration, else from
  * rows of the user's file under the configured name, else from rows of the list and the user's file under
@@ -59,6 +72,14 @@ WARN_UNUSED bool price_find(const struct price_book *b, str provider, str source
  * the input price, the 1 h write to the 5 min write; COST_UNKNOWN when the input or output price itself is
  * missing and tokens of that kind were used. Saturates at INT64_MAX. */
 int64_t price_cost_nanousd(const struct price *p, const struct token_usage *t);
+
+/* What is known of a model's size: from the rows where they have it, else from a table by name; unknown is 0 for the context, and
+ * MODEL_OUTPUT_DEFAULT for the answer. */
+#define MODEL_OUTPUT_DEFAULT 32000
+struct model_limits {
+    int64_t context, max_output;
+};
+struct model_limits price_model_limits(const struct price *p, str model);
 
 /* Every model of a source that matches the glob, in list order, for GET /v1/models and "did you mean". */
 typedef void (*price_model_fn)(void *ctx, str model);

@@ -53,43 +53,71 @@ static enum errc explain_bad_key(str text, err *e)
     case KEYTEXT_OTHER:
         break;
     }
-    return err_set(e, ERR_UNAUTHENTICATED, "the API key is not known here; keys are listed under keys: in catalyst.yaml");
+    return err_set(e, ERR_UNAUTHENTICATED, "the API key is not known here: it was never made, or revoked");
+}
+
+static const struct key_secret *secret_of(const struct snapshot *s, const struct http_head *h, err *e)
+{
+    const str *x_api_key = http_field(h, S("x-api-key"));
+    str texts[2] = {bearer(h), x_api_key ? *x_api_key : S("")};
+    const struct key_secret *secrets[2] = {snapshot_secret(s, texts[0]), snapshot_secret(s, texts[1])};
+    if (secrets[0] && secrets[1] && secrets[0] != secrets[1]) {
+        err_set(e, ERR_INVALID, "Authorization and x-api-key hold two different keys; send one");
+        return NULL;
+    }
+    const struct key_secret *found = secrets[0] ? secrets[0] : secrets[1];
+    if (found)
+        return key_secret_check(found, clock_now_us(), e) == ERR_NONE ? found : NULL;
+    if (!texts[0].len && !texts[1].len)
+        err_set(e, ERR_UNAUTHENTICATED, "no API key: send a virtual key (cvk_…) as 'Authorization: Bearer KEY' or 'x-api-key: KEY'");
+    else
+        explain_bad_key(texts[0].len ? texts[0] : texts[1], e);
+    return NULL;
 }
 
 static enum errc admit(void *service, struct http_conn *c, const struct http_head *h, err *e)
 {
-    const struct gateway_loop *gl = service;
-    const struct snapshot *s = gl->gateway->snapshot;
-    const str *x_api_key = http_field(h, S("x-api-key"));
-    str texts[2] = {bearer(h), x_api_key ? *x_api_key : S("")};
-    const struct virtual_key *keys[2] = {snapshot_key(s, texts[0]), snapshot_key(s, texts[1])};
-    if (keys[0] && keys[1] && keys[0] != keys[1])
-        return err_set(e, ERR_INVALID, "Authorization and x-api-key hold two different keys; send one");
-    c->principal = keys[0] ? keys[0] : keys[1];
-    if (c->principal)
-        return ERR_NONE;
-    if (!texts[0].len && !texts[1].len)
-        return err_set(e, ERR_UNAUTHENTICATED, "no API key: send one of catalyst.yaml as 'Authorization: Bearer KEY' or 'x-api-key: KEY'");
-    return explain_bad_key(texts[0].len ? texts[0] : texts[1], e);
+    const struct snapshot *s = gateway_current(service);
+    c->principal = secret_of(s, h, e);
+    c->principal_version = s->version;
+    return c->principal ? ERR_NONE : e->code;
+}
+
+/* The key that was admitted; looked up again when the snapshot has changed while the body came. NULL: it is not good any more, and that was answered. */
+static const struct key_secret *admitted(struct gateway_loop *gl, struct http_conn *c, const struct route *route, const struct http_request *r)
+{
+    const struct snapshot *s = gateway_current(gl);
+    err e = {0};
+    if (c->principal_version == s->version)
+        return c->principal;
+    const struct key_secret *secret = secret_of(s, r->head, &e);
+    if (!secret)
+        refuse(gl, c, route, r->head, &e);
+    return secret;
 }
 
 static void handle_call(void *service, struct http_conn *c, const struct route *route, const struct http_request *r)
 {
-    call_start(service, c, (enum dialect)route->tag, r);
+    const struct key_secret *secret = admitted(service, c, route, r);
+    if (secret)
+        call_start(service, c, secret, (enum dialect)route->tag, r);
 }
 
 static void handle_models(void *service, struct http_conn *c, const struct route *route, const struct http_request *r)
 {
-    const struct gateway_loop *gl = service;
-    const struct snapshot *s = gl->gateway->snapshot;
-    (void)route;
+    const struct key_secret *secret = admitted(service, c, route, r);
+    if (!secret)
+        return;
+    const struct workspace_view *w = secret->key->workspace;
     bool is_anthropic = http_field(r->head, S("anthropic-version")) != NULL;
-    http_reply(c, 200, S("application/json"), S(""), is_anthropic ? s->models_anthropic : s->models_openai);
+    http_reply(c, 200, S("application/json"), S(""), is_anthropic ? w->models_anthropic : w->models_openai);
 }
 
 static void handle_model(void *service, struct http_conn *c, const struct route *route, const struct http_request *r)
 {
-    const struct gateway_loop *gl = service;
+    const struct key_secret *secret = admitted(service, c, route, r);
+    if (!secret)
+        return;
     bool is_anthropic = http_field(r->head, S("anthropic-version")) != NULL;
     struct route_choice choice;
     char name_bytes[REQUEST_MODEL_MAX];
@@ -102,9 +130,9 @@ static void handle_model(void *service, struct http_conn *c, const struct route 
         return;
     }
     str name = str_of(name_bytes, len);
-    if (!snapshot_names(gl->gateway->snapshot, name, &choice)) {
+    if (!snapshot_names(secret->key->workspace, name, &choice)) {
         err_set(&e, ERR_MODEL_NOT_FOUND, "no provider serves the model '%.*s'; known: %.*s", STR(str_take(name, 60)),
-                STR(gl->gateway->snapshot->known_models));
+                STR(secret->key->workspace->known_models));
         refuse(service, c, route, r->head, &e);
         return;
     }

@@ -14,7 +14,7 @@
 
 #include "gateway/prices.h"
 
-#define BOOK_LIMIT (8u << 20)
+#define BOOK_LIMIT (16u << 20)
 
 static struct arena arena;
 static char file_path[300];
@@ -385,7 +385,7 @@ static void every_published_price_times_tokens_is_exact(void **state)
     assert_non_null(f);
     char line[1024];
     unsigned n = 0;
-    static const char *const names[PRICE_UNITS] = {"input", "output", "cache_read", "cache_write",
+    static const char *const names[PRICE_CONTEXT] = {"input", "output", "cache_read", "cache_write",
                                                    "cache_write_1h"};
     uint64_t random = 42;
     while (fgets(line, sizeof line, f)) {
@@ -393,9 +393,9 @@ static void every_published_price_times_tokens_is_exact(void **state)
         char *at = line;
         char *provider = field(&at), *model = field(&at), *date = field(&at), *unit_name = field(&at);
         unsigned unit = 0;
-        while (unit < PRICE_UNITS && strcmp(unit_name, names[unit]) != 0)
+        while (unit < PRICE_CONTEXT && strcmp(unit_name, names[unit]) != 0)
             unit++;
-        assert_true(unit < PRICE_UNITS);
+        assert_true(unit < PRICE_CONTEXT);
         unsigned __int128 price = 0;
         for (char *digits = field(&at); *digits; digits++)
             price = price * 10 + (unsigned)(*digits - '0');
@@ -406,7 +406,7 @@ static void every_published_price_times_tokens_is_exact(void **state)
             random = random * 6364136223846793005u + 1442695040888963407u;
             int64_t tokens = (int64_t)(random >> (20 + 11 * i)); /* 44, 33, 22 and 11 bits */
             struct token_usage t = {0};
-            int64_t *counts[PRICE_UNITS] = {&t.input, &t.output, &t.cache_read, &t.cache_write,
+            int64_t *counts[PRICE_CONTEXT] = {&t.input, &t.output, &t.cache_read, &t.cache_write,
                                             &t.cache_write_1h};
             *counts[unit] = tokens;
             unsigned __int128 pico_sum = price * (unsigned __int128)tokens;

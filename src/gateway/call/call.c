@@ -28,6 +28,9 @@
 
 struct call {
     struct gateway_loop *gl;
+    struct snapshot_use *use;   /* what it is decided by, to its end */
+    const struct key_secret *secret;
+    struct call *next_open, **open_link; /* of all calls that are not recorded */
     struct http_conn *conn;     /* NULL when the client is gone */
     struct client_call client;
     struct arena arena;
@@ -52,6 +55,7 @@ struct call {
     bool aborts;                /* break off instead of finishing when released */
     bool keeps_alive;
     bool is_paused;
+    bool is_revoked;            /* its key went while another thread scanned the body */
     uint64_t ticket;
     bool is_replied;            /* the connection has been told that the answer is finished */
     struct call_list *list;     /* the one it is in, or NULL */
@@ -79,6 +83,25 @@ static void list_del(struct call *k)
     k->list = NULL;
 }
 
+static void open_add(struct call *k)
+{
+    struct gateway_loop *gl = k->gl;
+    k->next_open = gl->open;
+    k->open_link = &gl->open;
+    if (k->next_open)
+        k->next_open->open_link = &k->next_open;
+    gl->open = k;
+    gl->n_open++;
+}
+
+static void open_del(struct call *k)
+{
+    *k->open_link = k->next_open;
+    if (k->next_open)
+        k->next_open->open_link = k->open_link;
+    k->gl->n_open--;
+}
+
 static struct call *call_new(struct gateway_loop *gl)
 {
     struct call *k = gl->spare;
@@ -90,6 +113,7 @@ static struct call *call_new(struct gateway_loop *gl)
     }
     memset(k, 0, sizeof *k);
     k->gl = gl;
+    k->use = snapshot_use_begin(gl->use);
     arena_init(&k->arena, CALL_ARENA_MAX, CALL_ARENA_FIRST);
     return k;
 }
@@ -102,6 +126,7 @@ static void call_free(struct call *k)
     buf_fini(&k->body);
     buf_fini(&k->fields);
     sse_fini(&k->sse);
+    snapshot_use_end(&gl->pools, k->use);
     if (gl->n_spare < SPARE_CALLS) {
         k->next = gl->spare;
         gl->spare = k;
@@ -130,13 +155,13 @@ static void price(struct call *k)
     const struct token_usage *t = &r->tokens;
     struct price p;
     bool has_tokens = t->input | t->cache_read | t->cache_write | t->cache_write_1h | t->output;
+    r->cost_nanousd = COST_UNKNOWN;
     if (!k->provider || !has_tokens)
         r->cost_nanousd = 0;
-    else if (price_find(k->gl->gateway->snapshot->prices, k->provider->name, k->provider->kind->price_source, r->model,
-                        r->started_us, &p))
+    else if (price_find(k->use->snapshot->prices, k->provider->price_name, k->provider->kind->price_source, r->model, r->started_us, &p))
         r->cost_nanousd = price_cost_nanousd(&p, t);
-    else
-        r->cost_nanousd = k->provider->kind->is_local ? 0 : COST_UNKNOWN;
+    if (r->cost_nanousd == COST_UNKNOWN && k->provider->kind->is_local)
+        r->cost_nanousd = 0;
 }
 
 /* Completes the record and puts it into the turn's batch. */
@@ -161,7 +186,7 @@ static void settle(struct call *k, enum call_outcome outcome, const char *error)
     journal_append(k->gl->writer, r);
     gateway_metrics_record(k->gl, r);
     k->is_recorded = true;
-    k->gl->n_open--;
+    open_del(k);
 }
 
 /* From here on the client gets nothing more until the record is written. */
@@ -679,6 +704,36 @@ static void on_stop(void *user)
         answer_error(k, k->provider ? CALL_CANCELLED : CALL_REFUSED, &e, S(""));
 }
 
+static const err *revoked(err *e)
+{
+    err_set(e, ERR_UNAUTHENTICATED, "the API key of this call was revoked");
+    return e;
+}
+
+void calls_revoke(struct gateway_loop *gl)
+{
+    const struct snapshot *s = gl->use->snapshot;
+    usec now = clock_now_us();
+    for (struct call *k = gl->open, *next; k; k = next) {
+        const struct key_secret *secret = snapshot_secret_by_hash(s, k->secret->sha256);
+        err e;
+        next = k->next_open;
+        if (k->use == gl->use || k->is_finished || (secret && key_secret_check(secret, now, &e) == ERR_NONE))
+            continue;
+        if (k->scan) {
+            k->is_revoked = true;
+            continue;
+        }
+        client_cancel(&k->client);
+        if (k->has_head)
+            cut(k, revoked(&e));
+        else
+            answer_error(k, k->provider ? CALL_CANCELLED : CALL_REFUSED, revoked(&e), S(""));
+    }
+    if (gl->ending.first || journal_is_dirty(gl->writer))
+        calls_end_turn(gl);
+}
+
 static void on_drained(void *user)
 {
     struct call *k = user;
@@ -763,7 +818,6 @@ static void write_fields(struct call *k, const struct http_head *h, struct buf *
 /* Routes, edits and sends a request whose body has been scanned. */
 static void forward(struct call *k, str body, str fields)
 {
-    struct gateway_loop *gl = k->gl;
     struct route_choice choice;
     struct json_edit edit;
     str slices[2 * JSON_EDITS_MAX + 9];
@@ -777,7 +831,8 @@ static void forward(struct call *k, str body, str fields)
     if (!k->r.task.len)
         k->r.task = label(k, k->request.task, LABEL_MAX);
     k->r.is_streamed = k->request.is_streamed;
-    if (snapshot_route(gl->gateway->snapshot, k->r.dialect, k->request.model_name, &choice, &e) != ERR_NONE) {
+    if (snapshot_route(k->secret->key->workspace, k->r.dialect, k->request.model_name, &choice, &e) != ERR_NONE ||
+        virtual_key_allows(k->secret->key, k->request.model_name, &choice, &e) != ERR_NONE) {
         answer_error(k, CALL_REFUSED, &e, S("model"));
         return;
     }
@@ -807,7 +862,7 @@ static void forward(struct call *k, str body, str fields)
     slices[n++] = S("\r\n\r\n");
     n += json_edit_slices(&edit, slices + n);
     k->client = (struct client_call){.on_head = on_head, .on_data = on_data, .on_read_done = on_read_done, .on_end = on_end, .on_error = on_error};
-    if (client_start(&gl->pools[choice.provider->index], &k->client, slices, n, &e) != ERR_NONE)
+    if (client_start(snapshot_use_pool(k->use, choice.provider), &k->client, slices, n, &e) != ERR_NONE)
         answer_upstream_error(k, &e);
 }
 
@@ -830,7 +885,10 @@ static void scanned(uv_work_t *w, int status)
         calls_end_turn(gl); /* when the server stops, this may be the loop's last turn */
         return;
     }
-    if (k->scan_error.code != ERR_NONE)
+    if (k->is_revoked) {
+        err e;
+        answer_error(k, CALL_REFUSED, revoked(&e), S(""));
+    } else if (k->scan_error.code != ERR_NONE)
         answer_error(k, CALL_REFUSED, &k->scan_error, k->request.bad_member);
     else
         forward(k, buf_str(&k->body), buf_str(&k->fields));
@@ -855,9 +913,9 @@ static void scan_elsewhere(struct call *k, const struct http_request *r)
     uv_queue_work(&k->gl->loop->uv, w, scan_run, scanned);
 }
 
-void call_start(struct gateway_loop *gl, struct http_conn *c, enum dialect d, const struct http_request *r)
+void call_start(struct gateway_loop *gl, struct http_conn *c, const struct key_secret *secret, enum dialect d, const struct http_request *r)
 {
-    const struct virtual_key *key = c->principal;
+    const struct virtual_key *key = secret->key;
     struct call *k = call_new(gl);
     err e = {0};
     uuid id = uuid7_make(r->arrived_us);
@@ -872,15 +930,16 @@ void call_start(struct gateway_loop *gl, struct http_conn *c, enum dialect d, co
         gateway_refuse(c, d, &x);
         return;
     }
-    gl->n_open++;
+    open_add(k);
     gateway_metrics_started(gl);
     k->conn = c;
+    k->secret = secret;
     k->began_mono_us = r->arrived_mono_us;
     k->r = (struct usage_record){
         .request_id = id, .started_us = r->arrived_us, .dialect = d, .sent_us = -1, .connect_us = -1, .head_us = -1, .first_us = -1,
         .bytes_in = r->body.len, .key = key->name, .project = key->project,
     };
-    memcpy(k->r.key_id, key->id, sizeof k->r.key_id);
+    memcpy(k->r.key_id, key->id.b, sizeof k->r.key_id);
     k->request.dialect = d;
     observer_init(&k->observer, d, false);
     c->user = k;
