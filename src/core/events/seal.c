@@ -1,4 +1,4 @@
-/* events_seal.c - numbering: densely, in the order in which units that depend on each other were done.
+/* seal.c - numbering: densely, in the order in which units that depend on each other were done.
  *
  * SQLite's writer runs the unit inside each group commit, so a number never stands for something that is not there. PostgreSQL commits units side by
  * side and in no order that a number drawn at insertion could know: a reader that has seen 2 would never look for a slow 1. There one thread, holding
@@ -6,7 +6,7 @@
  * committed, so its seq is greater and it is not visible without it: the order of seq among what is visible is the order of cause and effect.
  */
 #include "base/log.h"
-#include "core/events_internal.h"
+#include "core/events/internal.h"
 
 #define SEAL_BATCH 500
 #define SEAL_POLL_US (1 * USEC_PER_S) /* what another node left behind when it died */

@@ -1,11 +1,11 @@
-/* events_people.c - the keys of persons, and the boxes that hold what an event says about them.
+/* people.c - the keys of persons, and the boxes that hold what an event says about them.
  *
  * Each person has a random 256-bit key, wrapped under a key derived from the master key. From it come the salt of every commitment (HMAC of event and place, so
  * that a unit that runs again writes the same bytes) and the sealing of the boxes; without it neither can be had back.
  */
 #include <stdlib.h>
 
-#include "core/events_internal.h"
+#include "core/events/internal.h"
 #include "json/tree.h"
 
 #define KNOWN_MAX 50000              /* persons at hand before stale ones are let go */

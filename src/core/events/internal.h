@@ -1,5 +1,5 @@
-/* events_internal.h - what the parts of the log share: writing (events.c), people (events_people.c), numbering (events_seal.c), listeners
- * (events_follow.c). Private to core/events.
+/* internal.h - what the parts of the log share: writing (events.c), people (people.c), numbering (seal.c), listeners
+ * (follow.c). Private to core/events.
  */
 #ifndef CORE_EVENTS_INTERNAL_H
 #define CORE_EVENTS_INTERNAL_H
@@ -9,21 +9,8 @@
 #include "base/crypto.h"
 #include "base/map.h"
 #include "base/stats.h"
+#include "base/waker.h"
 #include "core/events.h"
-
-/* A thread that is woken, sleeps at most so long, and ends when told. */
-struct waker {
-    pthread_mutex_t lock; /* guards the flags */
-    pthread_cond_t changed;
-    bool is_woken, is_stopping;
-};
-WARN_UNUSED enum errc waker_init(struct waker *w, err *e);
-void waker_fini(struct waker *w);
-void waker_wake(struct waker *w);
-void waker_stop(struct waker *w);
-bool waker_is_stopping(struct waker *w);
-/* Sleeps until it is woken, or so many microseconds (-1: no limit). False when the thread is to end. */
-bool waker_wait(struct waker *w, usec most_us);
 
 struct follower {
     struct listener listener;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "core/api.h"
-#include "core/events_internal.h"
+#include "core/events/internal.h"
 
 #define METADATA_MAX 4096
 

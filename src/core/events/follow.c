@@ -1,8 +1,8 @@
-/* events_follow.c - the thread that follows the log: tells the live stream how far it has come, and feeds the listeners. */
+/* follow.c - the thread that follows the log: tells the live stream how far it has come, and feeds the listeners. */
 #include <assert.h>
 
 #include "base/log.h"
-#include "core/events_internal.h"
+#include "core/events/internal.h"
 
 #define FOLLOW_BATCH 256      /* events looked at in one read */
 #define HEAR_BATCH 64         /* events heard in one unit */
@@ -19,76 +19,6 @@ SQL(move_cursor, DB_MAIN, SQL_INSTANCE, "iiti",
     "UPDATE event_cursors SET number = $1, moved_us = $2, parked_us = NULL, error = NULL WHERE name = $3 AND number = $4");
 SQL(park_cursor, DB_MAIN, SQL_INSTANCE, "itti",
     "UPDATE event_cursors SET parked_us = $1, error = $2 WHERE name = $3 AND number = $4 AND parked_us IS NULL");
-
-/* --- waking --- */
-
-enum errc waker_init(struct waker *w, err *e)
-{
-    pthread_condattr_t attr;
-    *w = (struct waker){0};
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    int number = pthread_mutex_init(&w->lock, NULL);
-    if (number == 0)
-        number = pthread_cond_init(&w->changed, &attr);
-    pthread_condattr_destroy(&attr);
-    return number == 0 ? ERR_NONE : err_errno(e, ERR_INTERNAL, number, "making a lock");
-}
-
-void waker_fini(struct waker *w)
-{
-    pthread_cond_destroy(&w->changed);
-    pthread_mutex_destroy(&w->lock);
-}
-
-void waker_wake(struct waker *w)
-{
-    pthread_mutex_lock(&w->lock);
-    w->is_woken = true;
-    pthread_cond_signal(&w->changed);
-    pthread_mutex_unlock(&w->lock);
-}
-
-void waker_stop(struct waker *w)
-{
-    pthread_mutex_lock(&w->lock);
-    w->is_stopping = true;
-    pthread_cond_signal(&w->changed);
-    pthread_mutex_unlock(&w->lock);
-}
-
-bool waker_is_stopping(struct waker *w)
-{
-    pthread_mutex_lock(&w->lock);
-    bool is = w->is_stopping;
-    pthread_mutex_unlock(&w->lock);
-    return is;
-}
-
-bool waker_wait(struct waker *w, usec most_us)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until); /* the real one, also when a test has frozen base/clock */
-    if (most_us > 0) {
-        until.tv_sec += most_us / USEC_PER_S;
-        until.tv_nsec += most_us % USEC_PER_S * 1000;
-        if (until.tv_nsec >= 1000000000) {
-            until.tv_sec++;
-            until.tv_nsec -= 1000000000;
-        }
-    }
-    pthread_mutex_lock(&w->lock);
-    while (!w->is_woken && !w->is_stopping && most_us != 0) {
-        if (most_us < 0)
-            pthread_cond_wait(&w->changed, &w->lock);
-        else if (pthread_cond_timedwait(&w->changed, &w->lock, &until) != 0)
-            break;
-    }
-    w->is_woken = false;
-    bool goes_on = !w->is_stopping;
-    pthread_mutex_unlock(&w->lock);
-    return goes_on;
-}
 
 /* --- cursors --- */
 
