@@ -1,10 +1,6 @@
-/* The log: exact bytes, commitments and boxes, dense numbers under load, listeners. On every engine that the machine has. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+/* The log: exact bytes, commitments and boxes, dense numbers under load, listeners. On both engines. */
+#include "store_fixture.h"
 
-#include <cmocka.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -15,15 +11,12 @@
 #include "base/stats.h"
 #include "core/api.h"
 #include "core/events.h"
-#include "engines.h"
 #include "json/tree.h"
 
 /* Listeners write what they heard here: a table that the log's migration makes and nothing else uses in this test. */
 SQL(test_note, DB_MAIN, SQL_INSTANCE, "uti",
     "INSERT INTO notification_preferences (user_id, kind, is_wanted) VALUES ($1, $2, $3)");
 SQL(test_notes, DB_MAIN, SQL_INSTANCE, "t", "SELECT is_wanted FROM notification_preferences WHERE kind = $1 ORDER BY is_wanted");
-SQL(test_count, DB_MAIN, SQL_INSTANCE, "", "SELECT COUNT(*), COUNT(number) FROM events");
-SQL(test_boxes, DB_MAIN, SQL_INSTANCE, "u", "SELECT box FROM event_boxes WHERE event_id = $1");
 SQL(test_erase, DB_PEOPLE, SQL_INSTANCE, "u", "DELETE FROM person_keys WHERE person_id = $1");
 
 struct thing {
@@ -42,25 +35,32 @@ static const struct shape thing_shape = SHAPE("Thing", struct thing, thing_field
 static const uuid alice = {{0xa1}}, bob = {{0xb0}}, workspace = {{0x77, 1}}, other_workspace = {{0x77, 2}};
 
 struct state {
-    struct engine_store es;
+    struct store_fixture *f;
+    struct store *store;
     struct events *log;
     struct arena a;
     err e;
 };
 
+static void pause_a_little(void) { usleep(2000); }
+
 static uint8_t master[32] = {1, 2, 3};
 
 static void open_log(struct state *s)
 {
-    assert_int_equal(events_new(&s->log, s->es.store, master, &s->e), ERR_NONE);
-    assert_int_equal(person_key_ensure(s->es.store, &alice, 1, &s->e), ERR_NONE);
-    assert_int_equal(person_key_ensure(s->es.store, &bob, 1, &s->e), ERR_NONE);
+    assert_int_equal(events_new(&s->log, s->store, master, &s->e), ERR_NONE);
+    assert_int_equal(person_key_ensure(s->store, &alice, 1, &s->e), ERR_NONE);
+    assert_int_equal(person_key_ensure(s->store, &bob, 1, &s->e), ERR_NONE);
 }
 
 static int set_up(void **state)
 {
     struct state *s = calloc(1, sizeof *s);
-    engine_store_open(&s->es, *state);
+    void *fixture;
+    if (fixture_set_up(&fixture) != 0)
+        return -1;
+    s->f = fixture;
+    s->store = s->f->store;
     arena_init(&s->a, 64u << 20, 0);
     open_log(s);
     *state = s;
@@ -70,11 +70,11 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct state *s = *state;
+    void *fixture = s->f;
     events_free(s->log);
     arena_fini(&s->a);
-    engine_store_close(&s->es);
     free(s);
-    return 0;
+    return fixture_tear_down(&fixture);
 }
 
 static struct event event_by_alice(unsigned n)
@@ -98,7 +98,7 @@ static enum errc add_unit(struct tx *tx, void *ctx, err *e) { return tx_event(tx
 
 static enum errc add(struct state *s, const struct event *ev)
 {
-    return db_write(store_db(s->es.store, DB_MAIN), add_unit, (void *)(uintptr_t)ev, &s->e);
+    return db_write(store_db(s->store, DB_MAIN), add_unit, (void *)(uintptr_t)ev, &s->e);
 }
 
 struct reading {
@@ -121,11 +121,11 @@ static struct reading sealed(struct state *s, int64_t n)
 {
     struct reading r = {.a = &s->a, .limit = (unsigned)n + 1};
     for (usec end = clock_mono_us() + 20 * USEC_PER_S;;) {
-        assert_int_equal(db_read(store_db(s->es.store, DB_MAIN), read_unit, &r, &s->e), ERR_NONE);
+        assert_int_equal(db_read(store_db(s->store, DB_MAIN), read_unit, &r, &s->e), ERR_NONE);
         if (r.head >= n)
             return r;
         assert_true(clock_mono_us() < end);
-        engine_pause();
+        pause_a_little();
     }
 }
 
@@ -219,22 +219,24 @@ static void the_same_cause_gives_the_same_bytes_and_ids(void **state)
     assert_int_equal(first.b[6] >> 4, 7);
     assert_int_equal(first.b[8] >> 6, 2);
     /* written, lost with the log's file, written again: the commitments are the same */
-    assert_int_equal(db_write(store_db(s->es.store, DB_MAIN), add_twice_unit, &ev, &s->e), ERR_NONE);
+    assert_int_equal(db_write(store_db(s->store, DB_MAIN), add_twice_unit, &ev, &s->e), ERR_NONE);
     struct reading one = sealed(s, 2);
     assert_int_equal(add(s, &ev), ERR_CONFLICT);
-    struct engine_store other;
-    engine_store_open(&other, s->es.engine);
-    struct events *log;
-    assert_int_equal(events_new(&log, other.store, master, &s->e), ERR_NONE);
-    assert_int_equal(person_key_ensure(other.store, &alice, 1, &s->e), ERR_NONE);
-    assert_int_equal(db_write(store_db(other.store, DB_MAIN), add_unit, &ev, &s->e), ERR_NONE);
-    struct reading two = {.a = &s->a, .limit = 10};
-    for (usec end = clock_mono_us() + 20 * USEC_PER_S; two.n == 0 && clock_mono_us() < end; engine_pause())
-        assert_int_equal(db_read(store_db(other.store, DB_MAIN), read_unit, &two, &s->e), ERR_NONE);
+    struct state other = {0};
+    void *fixture;
+    assert_int_equal(fixture_set_up(&fixture), 0);
+    other.f = fixture;
+    other.store = other.f->store;
+    arena_init(&other.a, 1u << 20, 0);
+    open_log(&other);
+    assert_int_equal(add(&other, &ev), ERR_NONE);
+    struct reading two = sealed(&other, 1);
     /* another person's key, other salts: nobody can tell from two commitments that they hold the same value */
+    assert_memory_equal(&one.events[0].id, &two.events[0].id, sizeof ev.id);
     assert_false(str_eq(one.events[0].bytes, two.events[0].bytes));
-    events_free(log);
-    engine_store_close(&other);
+    events_free(other.log);
+    arena_fini(&other.a);
+    assert_int_equal(fixture_tear_down(&fixture), 0);
 }
 
 static enum errc erase_unit(struct tx *tx, void *ctx, err *e)
@@ -255,7 +257,7 @@ static void commitments_open_with_the_persons_key_and_never_without(void **state
     ev.person_id = bob;
     assert_int_equal(add(s, &ev), ERR_NONE);
     str bytes = sealed(s, 1).events[0].bytes;
-    assert_int_equal(event_personal(s->es.store, &s->a, &ev.id, &personal, &s->e), ERR_NONE);
+    assert_int_equal(event_personal(s->store, &s->a, &ev.id, &personal, &s->e), ERR_NONE);
     assert_int_equal(json_parse(&s->a, personal, &root, &s->e), ERR_NONE);
     assert_int_equal(root->n, 4);
     assert_true(str_eq(json_get(root, S("client.address"))->text, S("192.0.2.7")));
@@ -263,8 +265,8 @@ static void commitments_open_with_the_persons_key_and_never_without(void **state
     assert_true(str_eq(json_get(root, S("before.email"))->text, S("old@b.example")));
     assert_true(str_eq(json_get(root, S("after.email"))->text, S("new@b.example")));
     /* bob is erased: what is about him is gone, the bytes and what is about alice stay */
-    assert_int_equal(db_write(store_db(s->es.store, DB_PEOPLE), erase_unit, (void *)(uintptr_t)&bob, &s->e), ERR_NONE);
-    assert_int_equal(event_personal(s->es.store, &s->a, &ev.id, &personal, &s->e), ERR_NONE);
+    assert_int_equal(db_write(store_db(s->store, DB_PEOPLE), erase_unit, (void *)(uintptr_t)&bob, &s->e), ERR_NONE);
+    assert_int_equal(event_personal(s->store, &s->a, &ev.id, &personal, &s->e), ERR_NONE);
     assert_int_equal(json_parse(&s->a, personal, &root, &s->e), ERR_NONE);
     assert_int_equal(root->n, 2);
     assert_null(json_get(root, S("after.email")));
@@ -291,10 +293,10 @@ static void keys_of_persons_survive_and_need_the_master_key(void **state)
     assert_int_equal(add(s, &ev), ERR_NONE);
     sealed(s, 1);
     events_free(s->log);
-    assert_int_equal(events_new(&s->log, s->es.store, other_master, &s->e), ERR_CORRUPT);
+    assert_int_equal(events_new(&s->log, s->store, other_master, &s->e), ERR_CORRUPT);
     assert_null(s->log);
-    assert_int_equal(events_new(&s->log, s->es.store, master, &s->e), ERR_NONE);
-    assert_int_equal(event_personal(s->es.store, &s->a, &ev.id, &personal, &s->e), ERR_NONE);
+    assert_int_equal(events_new(&s->log, s->store, master, &s->e), ERR_NONE);
+    assert_int_equal(event_personal(s->store, &s->a, &ev.id, &personal, &s->e), ERR_NONE);
     assert_true(str_find(personal, S("192.0.2.7")) > 0);
 }
 
@@ -321,7 +323,7 @@ static void *write_many(void *arg)
         ev.workspace_id = me % 3 == 0 ? workspace : me % 3 == 1 ? other_workspace : (uuid){0};
         ev.resource_id.b[1] = (uint8_t)me;
         ev.resource_id.b[2] = (uint8_t)i;
-        if (db_write(store_db(l->s->es.store, DB_MAIN), add_unit, &ev, &e) != ERR_NONE) {
+        if (db_write(store_db(l->s->store, DB_MAIN), add_unit, &ev, &e) != ERR_NONE) {
             fprintf(stderr, "%s\n", e.msg);
             abort();
         }
@@ -340,7 +342,7 @@ static void *follow(void *arg)
         struct reading r = {.a = &a, .after = l->last_followed, .limit = 100};
         bool is_over = l->is_over;
         arena_init(&a, 8u << 20, 0);
-        if (db_read(store_db(l->s->es.store, DB_MAIN), read_unit, &r, &e) != ERR_NONE) {
+        if (db_read(store_db(l->s->store, DB_MAIN), read_unit, &r, &e) != ERR_NONE) {
             fprintf(stderr, "%s\n", e.msg);
             abort();
         }
@@ -388,10 +390,63 @@ static void numbers_are_dense_and_no_cursor_misses_one_while_many_write(void **s
         assert_int_equal(ev->resource_id.b[2], n_each[ev->resource_id.b[1]]++);
     }
     struct reading mine = {.a = &s->a, .after = 3, .workspace = &workspace, .limit = 5000};
-    assert_int_equal(db_read(store_db(s->es.store, DB_MAIN), read_unit, &mine, &s->e), ERR_NONE);
+    assert_int_equal(db_read(store_db(s->store, DB_MAIN), read_unit, &mine, &s->e), ERR_NONE);
     assert_true(mine.n >= (unsigned)of_workspace[0] - 3);
     for (unsigned i = 0; i < mine.n; i++)
         assert_memory_equal(&mine.events[i].workspace_id, &workspace, sizeof workspace);
+}
+
+struct slow {
+    struct event ev;
+    _Atomic bool has_written, may_commit;
+};
+
+static enum errc slow_unit(struct tx *tx, void *ctx, err *e)
+{
+    struct slow *slow = ctx;
+    enum errc rc = tx_event(tx, &slow->ev, e);
+    slow->has_written = true;
+    while (!slow->may_commit)
+        pause_a_little();
+    return rc;
+}
+
+struct slow_thread {
+    struct state *s;
+    struct slow slow;
+    enum errc rc;
+};
+
+static void *write_slowly(void *arg)
+{
+    struct slow_thread *t = arg;
+    err e;
+    t->rc = db_write(store_db(t->s->store, DB_MAIN), slow_unit, &t->slow, &e);
+    return NULL;
+}
+
+static void a_unit_that_commits_late_gets_a_later_number(void **state)
+{
+    struct state *s = *state;
+    struct slow_thread t = {.s = s, .slow.ev = event_by_alice(1)};
+    struct event quick = event_by_alice(2);
+    pthread_t thread;
+    if (!store_is_postgres(s->store))
+        skip(); /* one writer: units never overlap */
+    assert_int_equal(pthread_create(&thread, NULL, write_slowly, &t), 0);
+    while (!t.slow.has_written)
+        pause_a_little();
+    assert_int_equal(add(s, &quick), ERR_NONE);
+    struct reading r = sealed(s, 1);
+    assert_int_equal(r.n, 1);
+    assert_memory_equal(&r.events[0].id, &quick.id, sizeof quick.id);
+    t.slow.may_commit = true;
+    pthread_join(thread, NULL);
+    assert_int_equal(t.rc, ERR_NONE);
+    r = sealed(s, 2);
+    assert_int_equal(r.n, 2);
+    assert_memory_equal(&r.events[1].id, &t.slow.ev.id, sizeof quick.id);
+    assert_int_equal(r.events[1].workspace_number, 2);
 }
 
 /* --- listeners --- */
@@ -430,8 +485,8 @@ static enum errc notes_unit(struct tx *tx, void *ctx, err *e)
 static struct rows heard(struct state *s, const char *name, unsigned n)
 {
     struct notes notes = {.a = &s->a, .name = name};
-    for (usec end = clock_mono_us() + 60 * USEC_PER_S; clock_mono_us() < end; engine_pause()) {
-        assert_int_equal(db_read(store_db(s->es.store, DB_MAIN), notes_unit, &notes, &s->e), ERR_NONE);
+    for (usec end = clock_mono_us() + 60 * USEC_PER_S; clock_mono_us() < end; pause_a_little()) {
+        assert_int_equal(db_read(store_db(s->store, DB_MAIN), notes_unit, &notes, &s->e), ERR_NONE);
         if (notes.rows.n >= n)
             break;
     }
@@ -480,8 +535,8 @@ static void a_listener_hears_each_event_of_its_types_once_and_goes_on_after_a_re
     events_free(s->log);
     s->log = NULL;
     struct events *quiet; /* something happens while nobody listens */
-    assert_int_equal(events_new(&quiet, s->es.store, master, &s->e), ERR_NONE);
-    assert_int_equal(person_key_ensure(s->es.store, &alice, 1, &s->e), ERR_NONE);
+    assert_int_equal(events_new(&quiet, s->store, master, &s->e), ERR_NONE);
+    assert_int_equal(person_key_ensure(s->store, &alice, 1, &s->e), ERR_NONE);
     add_typed(s, 6, "thing.deleted");
     sealed(s, 6);
     events_free(quiet);
@@ -534,7 +589,7 @@ static void weather_parks_nobody(void **state)
     add_typed(s, 1, "thing.created");
     add_typed(s, 2, "thing.created");
     for (usec end = clock_mono_us() + 20 * USEC_PER_S; ear.n_failed == 0 && clock_mono_us() < end;)
-        engine_pause();
+        pause_a_little();
     ear.fails_at = 0;
     heard(s, "ear", 2);
     assert_int_equal(sealed(s, 2).head, 2);
@@ -556,9 +611,10 @@ int main(void)
         T(a_person_without_a_key_at_hand_is_a_mistake_that_says_so),
         T(keys_of_persons_survive_and_need_the_master_key),
         T(numbers_are_dense_and_no_cursor_misses_one_while_many_write),
+        T(a_unit_that_commits_late_gets_a_later_number),
         T(a_listener_hears_each_event_of_its_types_once_and_goes_on_after_a_restart),
         T(an_event_that_keeps_failing_parks_its_listener_alone_and_tells),
         T(weather_parks_nobody),
     };
-    return engines_run(tests, LENGTH_OF(tests));
+    return RUN_ON_BOTH(tests);
 }

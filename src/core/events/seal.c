@@ -15,7 +15,7 @@
 /* The unit reads and numbers under the lock, each statement with a snapshot of its own: as SERIALIZABLE it would make the very units fail that
  * it follows. */
 SQL_PER_ENGINE(seal_isolation, DB_MAIN, SQL_INSTANCE, "", "SELECT 1", "SET TRANSACTION ISOLATION LEVEL READ COMMITTED");
-SQL_PER_ENGINE(seal_lock, DB_MAIN, SQL_INSTANCE, "", "SELECT 1", "SELECT pg_advisory_xact_lock(7161132049301)");
+SQL_PER_ENGINE(seal_lock, DB_MAIN, SQL_INSTANCE, "", "SELECT 1", "SELECT CAST(pg_advisory_xact_lock(7161132049301) AS TEXT)");
 SQL(unsealed, DB_MAIN, 0, "i", "SELECT seq, workspace_id FROM events WHERE number IS NULL ORDER BY seq LIMIT $1");
 SQL(any_unsealed, DB_MAIN, SQL_INSTANCE, "", "SELECT seq FROM events WHERE number IS NULL LIMIT 1");
 SQL(last_number, DB_MAIN, SQL_INSTANCE, "", "SELECT number FROM events WHERE number IS NOT NULL ORDER BY number DESC LIMIT 1");
