@@ -75,6 +75,7 @@ struct api_request {
     void *body;               /* struct of route->body; for a merge after the resource has been loaded see api_merge */
     uint64_t body_has;        /* bit per field of route->body that was sent */
     const struct json *body_json;
+    str last_event_id;        /* of the field Last-Event-ID */
     str if_match;             /* the ETag asked for, empty without */
     struct principal who;
     uuid workspace_id;
@@ -129,6 +130,8 @@ struct api_route {
     enum errc (*prepare)(struct api_request *r, err *e);               /* may be NULL */
     enum errc (*apply)(struct api_request *r, struct tx *tx, err *e);  /* may be NULL; db_write for EFFECT_STATE and _TELEMETRY, else db_read */
     void (*after)(struct api_request *r);                              /* committed; may be NULL. Must not fail */
+    /* Instead of an answer: takes the connection over, on its loop, and sends the head with these fields (complete lines). r ends with the call. */
+    void (*stream)(struct api_request *r, struct http_conn *c, str fields);
     enum db_id db;            /* of apply; DB_MAIN */
 };
 
