@@ -60,8 +60,8 @@ const char *cli_config_file(const struct cli_args *args, struct arena *a)
     return path.p && (access(path.p, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR)) ? path.p : NULL;
 }
 
-enum errc cli_config(const struct cli_app *app, const struct cli_args *args, struct arena *a,
-                     struct config **out, err *e)
+enum errc cli_config_source(const struct cli_app *app, const struct cli_args *args, struct arena *a,
+                            struct config_source *out, err *e)
 {
     struct config_setting *settings = arena_news(a, struct config_setting, args->n_flags);
     unsigned n = 0;
@@ -80,7 +80,7 @@ enum errc cli_config(const struct cli_app *app, const struct cli_args *args, str
             settings[n++] = (struct config_setting){.key = key, .value = value};
         }
     }
-    struct config_source source = {
+    *out = (struct config_source){
         .file = cli_config_file(args, a),
         .environ = (const char *const *)environ,
         .flags = settings,
@@ -88,9 +88,18 @@ enum errc cli_config(const struct cli_app *app, const struct cli_args *args, str
         .tables = app->tables,
         .n_tables = app->n_tables,
     };
+    return ERR_NONE;
+}
+
+enum errc cli_config(const struct cli_app *app, const struct cli_args *args, struct arena *a,
+                     struct config **out, err *e)
+{
+    struct config_source source;
     struct buf problems;
+    enum errc code = cli_config_source(app, args, a, &source, e);
+    if (code) return code;
     buf_init(&problems, 1 << 20);
-    enum errc code = config_load(a, &source, out, &problems, e);
+    code = config_load(a, &source, out, &problems, e);
     if (problems.len) fprintf(stderr, "%.*s", STR(buf_str(&problems)));
     buf_fini(&problems);
     return code;

@@ -62,6 +62,9 @@ const char *cli_positional(const struct cli_args *args, unsigned i);
  * error the caller ends with `return cli_fail(&e)`, which adds the sentence that sums them up. */
 WARN_UNUSED enum errc cli_config(const struct cli_app *app, const struct cli_args *args, struct arena *a,
                                  struct config **out, err *e);
+/* The layers that cli_config reads, in the arena, but for the settings of the database. */
+WARN_UNUSED enum errc cli_config_source(const struct cli_app *app, const struct cli_args *args, struct arena *a,
+                                        struct config_source *out, err *e);
 /* The configuration file that cli_config reads, in the arena; NULL when there is none. */
 const char *cli_config_file(const struct cli_args *args, struct arena *a);
 /* The data folder: --data, CATALYST_DATA, else "./data". */

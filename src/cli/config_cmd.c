@@ -1,7 +1,7 @@
 /* config_cmd.c - `catalyst config check`, `config show` and `config reference`. */
 #include <stdio.h>
 
-#include "cli/cli.h"
+#include "cli/serve.h"
 
 #define CONFIG_ARENA_LIMIT (64u << 20)
 
@@ -15,8 +15,10 @@ static int check(const struct cli_app *app, const struct cli_args *args)
     struct config *config = NULL;
     int exit_code = EXIT_OK;
     enum errc code = cli_config(app, args, &a, &config, &e);
-    if (!code && app->check) {
-        code = app->check(config, &a, &problems, &e);
+    if (!code) {
+        enum errc of_server = serve_check(config, &a, &problems, &e);
+        if (app->check) code = app->check(config, &a, &problems, &e);
+        if (!code) code = of_server;
         if (problems.len) fprintf(stderr, "%.*s", STR(buf_str(&problems)));
     }
     if (code) {

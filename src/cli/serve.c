@@ -8,43 +8,11 @@
 
 #include "base/log.h"
 #include "base/version.h"
-#include "cli/cli.h"
+#include "cli/serve.h"
 #include "core/datadir.h"
-#include "core/ops.h"
-#include "core/page.h"
-#include "gateway/gateway.h"
-#include "net/url.h"
 
 #define PROBLEMS_MAX (1u << 20)
 #define ABORT_GRACE_MS 2000 /* after the stop deadline: time to close what was aborted */
-
-/* Everything of one loop. */
-struct node {
-    struct loop loop;
-    struct server server;
-    struct router router;
-    struct ops ops;
-    struct gateway_loop *gateway;
-    struct loop_task stop, abort;
-    struct process *process;
-};
-
-struct process {
-    struct server_shared shared;
-    struct gateway *gateway;
-    struct page *page;
-    struct node *nodes;
-    unsigned n_nodes, n_loops_made;
-    atomic_uint n_running;
-    _Atomic bool is_ready;
-    uint64_t stop_deadline_ms;
-    uv_loop_t *main_loop;
-    uv_signal_t on_term, on_int;
-    uv_timer_t deadline;
-    uv_async_t all_ended;
-    bool is_stopping;
-    int lock_fd;
-};
 
 static struct node *node_of_server(struct server *s) { return (struct node *)((char *)s - offsetof(struct node, server)); }
 
@@ -91,10 +59,19 @@ static void on_signal(uv_signal_t *h, int number)
     }
     p->is_stopping = true;
     p->is_ready = false;
+    reload_close(p->reload); /* what it posted to the loops comes before their end */
     log_event(LOG_INFO, "stopping", LOG_S("signal", number == SIGTERM ? S("SIGTERM") : S("SIGINT")));
     for (unsigned i = 0; i < p->n_nodes; i++)
         loop_post(&p->nodes[i].loop, &p->nodes[i].stop);
     uv_timer_start(&p->deadline, on_deadline, p->stop_deadline_ms, ABORT_GRACE_MS);
+}
+
+static void on_hang_up(uv_signal_t *h, int number)
+{
+    struct process *p = h->data;
+    (void)number;
+    if (reload_now(p->reload, S("SIGHUP"), NULL) != ERR_NONE)
+        return; /* it has been logged, and nothing has changed */
 }
 
 static void on_all_ended(uv_async_t *h)
@@ -102,6 +79,7 @@ static void on_all_ended(uv_async_t *h)
     struct process *p = h->data;
     uv_close((uv_handle_t *)&p->on_term, NULL);
     uv_close((uv_handle_t *)&p->on_int, NULL);
+    uv_close((uv_handle_t *)&p->on_hup, NULL);
     uv_close((uv_handle_t *)&p->deadline, NULL);
     uv_close((uv_handle_t *)h, NULL);
 }
@@ -115,46 +93,6 @@ static void *node_main(void *arg)
     if (--n->process->n_running == 0)
         uv_async_send(&n->process->all_ended);
     return NULL;
-}
-
-static enum errc listen_address(const struct config *c, struct process *p, err *e)
-{
-    str host, cert = config_text(c, "tls.cert"), key = config_text(c, "tls.key");
-    uint16_t port;
-    enum errc rc = url_parse_listen(config_text(c, "listen.address"), &host, &port, e);
-    if (rc != ERR_NONE) {
-        err_prefix(e, "listen.address");
-        return ERR_CONFIG;
-    }
-    if ((cert.len > 0) != (key.len > 0))
-        return err_set(e, ERR_CONFIG, "tls.cert and tls.key belong together: %s is missing", cert.len ? "tls.key" : "tls.cert");
-    if (!cert.len && !url_host_is_loopback(host) && !config_bool(c, "listen.behind_tls_proxy"))
-        return err_set(e, ERR_CONFIG, "listening on %.*s without TLS would send keys and prompts in the clear: set tls.cert and tls.key, "
-                       "or listen.behind_tls_proxy: true, or listen on 127.0.0.1", STR(config_text(c, "listen.address")));
-    return server_bind(&p->shared, host, port, e);
-}
-
-static enum errc open_tls(const struct config *c, struct arena *a, SSL_CTX **out, err *e)
-{
-    const char *cert = config_path(c, a, config_text(c, "tls.cert")), *key = config_path(c, a, config_text(c, "tls.key"));
-    if (!cert || !key)
-        return ERR_NONE;
-    return tls_server_new(out, cert, key, str_eq(config_text(c, "tls.min_version"), S("1.2")), e);
-}
-
-static struct server_limits limits_of(const struct config *c)
-{
-    return (struct server_limits){
-        .http = {(size_t)config_int(c, "limits.head_bytes"), (unsigned)config_int(c, "limits.headers")},
-        .head_timeout_ms = (uint64_t)config_int(c, "limits.head_timeout_ms"),
-        .idle_timeout_ms = (uint64_t)config_int(c, "limits.idle_timeout_ms"),
-        .write_timeout_ms = (uint64_t)config_int(c, "limits.write_timeout_ms"),
-        .body_grace_ms = (uint64_t)config_int(c, "limits.body_grace_ms"),
-        .body_min_rate = (uint64_t)config_int(c, "limits.body_min_rate"),
-        .queue_bytes = (size_t)config_int(c, "limits.stream_buffer_bytes"),
-        .connections = (unsigned)config_int(c, "limits.connections"),
-        .connections_per_address = (unsigned)config_int(c, "limits.connections_per_address"),
-    };
 }
 
 static unsigned loops_wanted(const struct config *c)
@@ -206,11 +144,13 @@ static void run_until_stopped(struct process *p, uv_loop_t *main_loop, unsigned 
     err e = {0};
     char address[64];
     p->main_loop = main_loop;
-    p->on_term.data = p->on_int.data = p->deadline.data = p->all_ended.data = p;
+    p->on_term.data = p->on_int.data = p->on_hup.data = p->deadline.data = p->all_ended.data = p;
     uv_timer_init(main_loop, &p->deadline);
     uv_async_init(main_loop, &p->all_ended, on_all_ended);
     uv_signal_init(main_loop, &p->on_term);
     uv_signal_init(main_loop, &p->on_int);
+    uv_signal_init(main_loop, &p->on_hup);
+    uv_signal_start(&p->on_hup, on_hang_up, SIGHUP);
     uv_signal_start(&p->on_term, on_signal, SIGTERM);
     uv_signal_start(&p->on_int, on_signal, SIGINT);
     p->n_running = p->n_nodes;
@@ -236,9 +176,10 @@ static int serve(const struct cli_app *app, const struct cli_args *args)
 {
     struct process p = {.lock_fd = -1};
     struct arena a;
-    struct config *config = NULL;
+    struct reload_source source = {.ctx = &p};
+    struct generation *first = NULL;
+    const struct config *config;
     struct buf problems;
-    enum log_level level = LOG_INFO;
     err e = {0};
     unsigned n_started = 0;
     uv_loop_t main_loop;
@@ -247,21 +188,21 @@ static int serve(const struct cli_app *app, const struct cli_args *args)
     buf_init(&problems, PROBLEMS_MAX);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
-    if (cli_config(app, args, &a, &config, &e) != ERR_NONE)
+    if (cli_config_source(app, args, &a, &source.layers, &e) != ERR_NONE || reload_new(&p.reload, &source, &problems, &e) != ERR_NONE)
         goto failed;
-    if (log_level_parse(config_text(config, "log.level"), &level))
-        log_set_level(level);
+    fprintf(stderr, "%.*s", STR(buf_str(&problems))); /* warnings */
+    buf_clear(&problems);
+    first = reload_current(p.reload);
+    config = generation_config(first);
     raise_descriptor_limit();
     p.n_nodes = loops_wanted(config);
-    p.stop_deadline_ms = (uint64_t)config_int(config, "limits.stop_deadline_ms");
     if (datadir_open(cli_data_dir(args), &p.lock_fd, &e) != ERR_NONE || stats_init(p.n_nodes) != ERR_NONE)
         goto failed;
-    p.shared.limits = limits_of(config);
-    if (server_shared_init(&p.shared, &e) != ERR_NONE)
+    reload_declare(p.reload);
+    if (serve_settings(&p, config, &a, &e) != ERR_NONE || server_shared_init(&p.shared, &e) != ERR_NONE)
         goto failed;
     has_shared = true;
-    if (page_new(&p.page, config_text(config, "listen.path_prefix"), &e) != ERR_NONE ||
-        listen_address(config, &p, &e) != ERR_NONE || open_tls(config, &a, &p.shared.tls, &e) != ERR_NONE ||
+    if (page_new(&p.page, config_text(config, "listen.path_prefix"), &e) != ERR_NONE || serve_bind(&p, config, &e) != ERR_NONE ||
         gateway_new(&p.gateway, &(struct gateway_setup){config, cli_data_dir(args), p.n_nodes}, &problems, &e) != ERR_NONE)
         goto failed;
     p.nodes = calloc(p.n_nodes, sizeof *p.nodes);
@@ -272,12 +213,14 @@ static int serve(const struct cli_app *app, const struct cli_args *args)
     for (unsigned i = 0; i < p.n_nodes; i++)
         if (node_start(&p, i, config, &e) != ERR_NONE)
             goto failed;
+    serve_follow(&p);
     uv_loop_init(&main_loop);
     run_until_stopped(&p, &main_loop, &n_started);
     gateway_free(p.gateway); /* before the loops: the journal's last sync still posts to them */
     p.gateway = NULL;
     for (unsigned i = 0; i < p.n_nodes; i++) {
         server_fini(&p.nodes[i].server);
+        generation_let_go(p.nodes[i].generation);
         loop_fini(&p.nodes[i].loop);
     }
     uv_loop_close(&main_loop);
@@ -292,6 +235,9 @@ failed:
     if (has_shared)
         server_shared_fini(&p.shared);
     SSL_CTX_free(p.shared.tls);
+    outbound_free(p.outbound);
+    generation_let_go(first);
+    reload_free(p.reload);
     if (p.lock_fd >= 0)
         close(p.lock_fd);
     buf_fini(&problems);

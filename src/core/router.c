@@ -9,7 +9,14 @@
 
 void router_init(struct router *r, size_t api_body_max, size_t gateway_body_max)
 {
-    *r = (struct router){.body_max = {[ROUTE_API_BODY] = api_body_max, [ROUTE_GATEWAY_BODY] = gateway_body_max}};
+    *r = (struct router){.n = 0};
+    router_change(r, api_body_max, gateway_body_max);
+}
+
+void router_change(struct router *r, size_t api_body_max, size_t gateway_body_max)
+{
+    r->body_max[ROUTE_API_BODY] = api_body_max;
+    r->body_max[ROUTE_GATEWAY_BODY] = gateway_body_max;
 }
 
 void router_mount(struct router *r, const struct route_table *table, void *service)

@@ -42,6 +42,8 @@ struct router {
 };
 
 void router_init(struct router *r, size_t api_body_max, size_t gateway_body_max);
+/* Other limits from now on, on the loop's thread. */
+void router_change(struct router *r, size_t api_body_max, size_t gateway_body_max);
 void router_mount(struct router *r, const struct route_table *table, void *service);
 /* The callbacks for server_start, with the router as their context. */
 struct http_handler router_handler(void);

@@ -7,7 +7,7 @@
 #include "base/crypto.h"
 #include "base/map.h"
 
-#define GENERATION_LIMIT (1u << 20)
+#define PLAN_LIMIT (1u << 20)
 #define BUDGETS 64    /* hosts share them by hash */
 #define RETRY_COST 10 /* in tenths of a retry */
 #define BUDGET_FULL 100
@@ -19,7 +19,7 @@ struct proxy {
 };
 
 /* Immutable. */
-struct generation {
+struct outbound_plan {
     struct arena arena;
     struct proxy https, http;
     str no_proxy;
@@ -29,7 +29,7 @@ struct generation {
 
 struct outbound {
     pthread_mutex_t lock; /* guards current */
-    struct generation *current;
+    struct outbound_plan *current;
     _Atomic int budgets[BUDGETS];
 };
 
@@ -120,14 +120,14 @@ static str next_entry(str *list)
     return entry;
 }
 
-static void generation_free(struct generation *g)
+void outbound_plan_free(struct outbound_plan *g)
 {
     if (!g) return;
     arena_fini(&g->arena);
     free(g);
 }
 
-static enum errc generation_fill(struct generation *g, const struct outbound_settings *s, err *e)
+static enum errc plan_fill(struct outbound_plan *g, const struct outbound_settings *s, err *e)
 {
     struct arena *a = &g->arena;
     str text = s->proxy.len ? s->proxy : s->https_proxy;
@@ -148,14 +148,14 @@ static enum errc generation_fill(struct generation *g, const struct outbound_set
     return rc;
 }
 
-static enum errc generation_new(struct generation **out, const struct outbound_settings *s, err *e)
+enum errc outbound_plan_new(struct outbound_plan **out, const struct outbound_settings *s, err *e)
 {
-    struct generation *g = calloc(1, sizeof *g);
+    struct outbound_plan *g = calloc(1, sizeof *g);
     if (!g) return err_code(e, ERR_NO_MEMORY);
-    arena_init(&g->arena, GENERATION_LIMIT, 0);
-    enum errc rc = generation_fill(g, s, e);
+    arena_init(&g->arena, PLAN_LIMIT, 0);
+    enum errc rc = plan_fill(g, s, e);
     if (rc)
-        generation_free(g);
+        outbound_plan_free(g);
     else
         *out = g;
     return rc;
@@ -165,7 +165,7 @@ enum errc outbound_new(struct outbound **out, const struct outbound_settings *se
 {
     struct outbound *o = calloc(1, sizeof *o);
     if (!o) return err_code(e, ERR_NO_MEMORY);
-    enum errc rc = generation_new(&o->current, settings, e);
+    enum errc rc = outbound_plan_new(&o->current, settings, e);
     if (rc) {
         free(o);
         return rc;
@@ -177,23 +177,27 @@ enum errc outbound_new(struct outbound **out, const struct outbound_settings *se
     return ERR_NONE;
 }
 
+void outbound_adopt(struct outbound *o, struct outbound_plan *plan)
+{
+    pthread_mutex_lock(&o->lock);
+    struct outbound_plan *old = o->current;
+    o->current = plan;
+    pthread_mutex_unlock(&o->lock);
+    outbound_plan_free(old); /* routes are copies: nobody holds a part of it */
+}
+
 enum errc outbound_change(struct outbound *o, const struct outbound_settings *settings, err *e)
 {
-    struct generation *fresh;
-    enum errc rc = generation_new(&fresh, settings, e);
-    if (rc) return rc;
-    pthread_mutex_lock(&o->lock);
-    struct generation *old = o->current;
-    o->current = fresh;
-    pthread_mutex_unlock(&o->lock);
-    generation_free(old); /* routes are copies: nobody holds a part of it */
-    return ERR_NONE;
+    struct outbound_plan *plan;
+    enum errc rc = outbound_plan_new(&plan, settings, e);
+    if (rc == ERR_NONE) outbound_adopt(o, plan);
+    return rc;
 }
 
 void outbound_free(struct outbound *o)
 {
     if (!o) return;
-    generation_free(o->current);
+    outbound_plan_free(o->current);
     pthread_mutex_destroy(&o->lock);
     free(o);
 }
@@ -224,7 +228,7 @@ static bool is_excepted(str list, str host, uint16_t port)
     return false;
 }
 
-static enum errc route_in(const struct generation *g, struct arena *a, const struct url *target,
+static enum errc route_in(const struct outbound_plan *g, struct arena *a, const struct url *target,
                           bool allows_local, struct outbound_route *out, err *e)
 {
     struct address address;

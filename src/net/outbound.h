@@ -36,6 +36,13 @@ WARN_UNUSED enum errc outbound_new(struct outbound **out, const struct outbound_
 /* On an error nothing changes. */
 WARN_UNUSED enum errc outbound_change(struct outbound *o, const struct outbound_settings *settings, err *e);
 void outbound_free(struct outbound *o);
+/* The same in two steps: a plan is checked settings. */
+struct outbound_plan;
+WARN_UNUSED enum errc outbound_plan_new(struct outbound_plan **out, const struct outbound_settings *settings,
+                                        err *e);
+void outbound_plan_free(struct outbound_plan *plan);
+/* Takes the plan over. */
+void outbound_adopt(struct outbound *o, struct outbound_plan *plan);
 
 struct outbound_route {
     bool allows_local;          /* as asked */

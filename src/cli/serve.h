@@ -1,0 +1,58 @@
+/* serve.h - what the files of `catalyst serve` share: the process, its loops, and how they take another configuration.
+ *
+ * Threads: a node belongs to its loop once that runs; the process to the main thread.
+ */
+#ifndef CLI_SERVE_H
+#define CLI_SERVE_H
+
+#include <stdatomic.h>
+
+#include "cli/cli.h"
+#include "core/ops.h"
+#include "core/page.h"
+#include "core/reload.h"
+#include "gateway/gateway.h"
+#include "net/outbound.h"
+
+/* Everything of one loop. */
+struct node {
+    struct loop loop;
+    struct server server;
+    struct router router;
+    struct ops ops;
+    struct generation *generation; /* that ops points into */
+    struct gateway_loop *gateway;
+    struct loop_task stop, abort;
+    struct process *process;
+};
+
+struct process {
+    struct server_shared shared;
+    struct reload *reload;
+    struct outbound *outbound;
+    struct gateway *gateway;
+    struct page *page;
+    struct node *nodes;
+    unsigned n_nodes, n_loops_made;
+    atomic_uint n_running;
+    _Atomic bool is_ready;
+    _Atomic uint64_t stop_deadline_ms;
+    uv_loop_t *main_loop;
+    uv_signal_t on_term, on_int, on_hup;
+    uv_timer_t deadline;
+    uv_async_t all_ended;
+    bool is_stopping;
+    int lock_fd;
+};
+
+/* Takes what holds from the start: log level, limits, certificate, the way out. */
+WARN_UNUSED enum errc serve_settings(struct process *p, const struct config *c, struct arena *a, err *e);
+/* Binds listen.address, unless it would send secrets in the clear. */
+WARN_UNUSED enum errc serve_bind(struct process *p, const struct config *c, err *e);
+/* Every room that takes another configuration while it runs, in the order of preparing. */
+void serve_follow(struct process *p);
+
+/* What `config check` looks at beyond the values: the listener's safety, the certificate and its key, the way out. One line per problem, ERR_CONFIG. */
+WARN_UNUSED enum errc serve_check(const struct config *c, struct arena *a, struct buf *problems, err *e);
+
+#endif
