@@ -17,13 +17,14 @@ static bool is_same(const struct client_target *a, const struct client_target *b
     return strcmp(a->host, b->host) == 0 && a->port == b->port && a->tls == b->tls && a->connect_timeout_ms == b->connect_timeout_ms &&
            a->first_byte_timeout_ms == b->first_byte_timeout_ms && a->stall_timeout_ms == b->stall_timeout_ms &&
            a->total_timeout_ms == b->total_timeout_ms && a->idle_timeout_ms == b->idle_timeout_ms &&
-           a->idle_connections == b->idle_connections;
+           a->idle_connections == b->idle_connections && outbound_route_is_same(a->route, b->route);
 }
 
 static void pool_free(struct pool *pool)
 {
     SSL_CTX_free(pool->target.tls);
     free((char *)(uintptr_t)pool->target.host);
+    free((struct outbound_route *)(uintptr_t)pool->target.route);
     free(pool);
 }
 
@@ -36,13 +37,16 @@ static struct pool *pool_of(struct pools *p, const struct client_target *target)
         }
     struct pool *pool = calloc(1, sizeof *pool);
     char *host = strdup(target->host);
-    if (!pool || !host) {
+    struct outbound_route *route = target->route ? outbound_route_copy(target->route) : NULL;
+    if (!pool || !host || (target->route && !route)) {
         free(pool);
         free(host);
+        free(route);
         return NULL;
     }
     pool->target = *target;
     pool->target.host = host;
+    pool->target.route = route;
     if (target->tls)
         SSL_CTX_up_ref(target->tls);
     client_pool_init(&pool->client, p->loop, &pool->target);

@@ -139,6 +139,14 @@ static void provider_models(struct builder *b, struct provider *p, const struct 
     }
 }
 
+/* "host", "host:port": without the port that the scheme says anyway. */
+static str host_field(struct builder *b, const struct url *url)
+{
+    bool is_default_port = url->port == (url->is_tls ? 443 : 80);
+    str host = url->is_ipv6 ? arena_printf(b->a, "[%.*s]", STR(url->host)) : url->host;
+    return is_default_port ? host : arena_printf(b->a, "%.*s:%u", STR(host), url->port);
+}
+
 static void provider_request_parts(struct builder *b, struct provider *p, const struct url *url, str key)
 {
     static const char *const suffix[DIALECTS] = {
@@ -151,33 +159,40 @@ static void provider_request_parts(struct builder *b, struct provider *p, const 
     str path = url->path;
     while (path.len && path.p[path.len - 1] == '/')
         path.len--;
+    /* A proxy is asked for plain targets in absolute form (RFC 9112 3.2.2), with its own credentials; TLS goes through a tunnel. */
+    bool is_asked_of_proxy = !url->is_tls && p->target.route->proxy_host;
+    str credentials = is_asked_of_proxy ? p->target.route->proxy_authorization : S(""), host = host_field(b, url);
     for (unsigned d = 0; d < DIALECTS; d++) {
         /* OpenAI's SDKs take a base URL that ends in /v1, Anthropic's one without: both forms are understood for both. */
         bool is_anthropic = d == DIALECT_MESSAGES || d == DIALECT_COUNT_TOKENS;
         const char *version = (is_anthropic && !str_ends(path, S("/v1"))) || (!is_anthropic && !path.len) ? "/v1" : "";
-        p->request_line[d] = arena_printf(b->a, "POST %.*s%s%s", STR(path), version, suffix[d]);
+        p->request_line[d] = arena_printf(b->a, "POST %s%.*s%.*s%s%s", is_asked_of_proxy ? "http://" : "",
+                                          STR(is_asked_of_proxy ? host : S("")), STR(path), version, suffix[d]);
     }
     p->base_query = keep(b, url->query);
     if (!url->query.len)
         p->base_query = S("");
-    bool is_default_port = url->port == (url->is_tls ? 443 : 80);
-    str host = url->is_ipv6 ? arena_printf(b->a, "[%.*s]", STR(url->host)) : url->host;
-    if (!is_default_port)
-        host = arena_printf(b->a, "%.*s:%u", STR(host), url->port);
-    p->fixed_fields = arena_printf(b->a, " HTTP/1.1\r\nHost: %.*s\r\nAccept-Encoding: identity\r\n%s%.*s%s", STR(host),
-                                   key.len ? auth_field[p->kind->auth] : "", STR(key), key.len ? "\r\n" : "");
+    p->fixed_fields = arena_printf(b->a, " HTTP/1.1\r\nHost: %.*s\r\nAccept-Encoding: identity\r\n%s%.*s%s%s%.*s%s", STR(host),
+                                   key.len ? auth_field[p->kind->auth] : "", STR(key), key.len ? "\r\n" : "",
+                                   credentials.len ? "Proxy-Authorization: " : "", STR(credentials), credentials.len ? "\r\n" : "");
     b->is_short |= !p->fixed_fields.p;
 }
 
 static uint64_t either(uint64_t own, uint64_t common) { return own ? own : common; }
 
-static void provider_target(struct builder *b, struct provider *p, const struct provider_spec *spec, const struct url *url)
+/* Providers are an administrator's own targets: they may stand on this machine or in its network. */
+static enum errc provider_target(struct builder *b, struct provider *p, const struct provider_spec *spec, const struct url *url, err *e)
 {
     const struct snapshot_base *base = b->source->base;
+    struct outbound_route *route = arena_new(b->a, struct outbound_route);
+    enum errc rc = route ? outbound_route(base->outbound, b->a, url, true, route, e) : err_code(e, ERR_NO_MEMORY);
+    if (rc != ERR_NONE)
+        return rc;
     p->target = (struct client_target){
         .host = str_to_c(b->a, url->host),
         .port = url->port,
         .tls = url->is_tls ? base->tls : NULL,
+        .route = route,
         .connect_timeout_ms = either(spec->times.connect_ms, base->times.connect_ms),
         .first_byte_timeout_ms = either(spec->times.first_byte_ms, base->times.first_byte_ms),
         .stall_timeout_ms = either(spec->times.stall_ms, base->times.stall_ms),
@@ -186,6 +201,7 @@ static void provider_target(struct builder *b, struct provider *p, const struct 
         .idle_connections = base->idle_connections,
     };
     b->is_short |= !p->target.host;
+    return ERR_NONE;
 }
 
 static void price_problem(void *ctx, const struct json *where, const char *problem)
@@ -227,7 +243,10 @@ static void add_provider(struct builder *b, const struct provider_spec *spec)
         price_book_add_tree(s->prices, p->price_name, spec->prices, price_problem, &p->name);
     }
     provider_models(b, p, spec);
-    provider_target(b, p, spec, &url);
+    if (provider_target(b, p, spec, &url, &e) != ERR_NONE) {
+        left_out("provider", spec->name, e.msg);
+        return;
+    }
     provider_request_parts(b, p, &url, spec->api_key);
     s->n_providers++;
     w->n_providers++;

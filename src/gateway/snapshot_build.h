@@ -69,6 +69,7 @@ struct snapshot_rows {
 struct snapshot_base {
     atomic_uint refs;
     struct arena arena;
+    struct outbound *outbound;         /* the way to providers */
     SSL_CTX *tls;                      /* for upstream connections */
     uint8_t tls_hash[SHA256_LEN];      /* of what it was made from */
     struct price_book *prices;

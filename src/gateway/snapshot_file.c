@@ -5,6 +5,7 @@
 
 #include "base/keytext.h"
 #include "base/log.h"
+#include "core/outbound_config.h"
 #include "gateway/snapshot_build.h"
 #include "net/url.h"
 
@@ -257,34 +258,50 @@ static void load_key(struct loader *l, const struct json *entry)
 
 /* --- the base --- */
 
-/* What decides which authorities are trusted: the same file, with the same content. */
-static void hash_of_ca_file(struct arena *a, const char *path, uint8_t out[SHA256_LEN])
+static void add_file(struct buf *bytes, const char *path)
 {
-    struct buf bytes;
     char piece[16384];
-    (void)a;
-    buf_init(&bytes, CA_FILE_MAX);
-    buf_add(&bytes, str_c(path ? path : ""));
-    buf_add_char(&bytes, '\0');
+    buf_add(bytes, str_c(path ? path : ""));
+    buf_add_char(bytes, '\0');
     FILE *f = path ? fopen(path, "re") : NULL;
     for (size_t n; f && (n = fread(piece, 1, sizeof piece, f)) > 0;)
-        buf_add(&bytes, str_of(piece, n));
+        buf_add(bytes, str_of(piece, n));
     if (f)
         fclose(f);
+}
+
+/* What decides which authorities are trusted: the same files, with the same content. */
+static void hash_of_ca_files(const char *common, const char *own, uint8_t out[SHA256_LEN])
+{
+    struct buf bytes;
+    buf_init(&bytes, CA_FILE_MAX);
+    add_file(&bytes, common);
+    add_file(&bytes, own);
     sha256(buf_str(&bytes), out);
     buf_fini(&bytes);
 }
 
 static enum errc make_tls(struct loader *l, const struct snapshot_base *before, err *e)
 {
-    const char *path = config_path(l->config, l->a, config_text(l->config, "upstream.ca_file"));
-    hash_of_ca_file(l->a, path, l->b->tls_hash);
+    const char *common = config_path(l->config, l->a, config_text(l->config, "outbound.ca_file"));
+    const char *own = config_path(l->config, l->a, config_text(l->config, "upstream.ca_file"));
+    hash_of_ca_files(common, own, l->b->tls_hash);
     if (before && memcmp(before->tls_hash, l->b->tls_hash, SHA256_LEN) == 0) {
         SSL_CTX_up_ref(before->tls);
         l->b->tls = before->tls;
         return ERR_NONE;
     }
-    return tls_client_new(&l->b->tls, path, e);
+    enum errc rc = tls_client_new(&l->b->tls, common, e);
+    if (rc == ERR_NONE && own)
+        rc = tls_trust(l->b->tls, own, e);
+    return rc;
+}
+
+static enum errc make_way(struct loader *l, err *e)
+{
+    struct outbound_settings settings;
+    enum errc rc = outbound_settings_of(l->config, l->a, &settings, e);
+    return rc == ERR_NONE ? outbound_new(&l->b->outbound, &settings, e) : rc;
 }
 
 static unsigned count(const struct json *list) { return list ? list->n : 0; }
@@ -337,6 +354,8 @@ enum errc snapshot_base_load(struct snapshot_base **out, const struct config *co
     b->idle_connections = (unsigned)config_int(config, "upstream.idle_connections");
     enum errc rc = make_tls(&l, before, e);
     if (rc == ERR_NONE)
+        rc = make_way(&l, e);
+    if (rc == ERR_NONE)
         rc = price_book_load(l.a, config_path(config, l.a, config_text(config, "prices_file")), &b->prices, e);
     if (rc != ERR_NONE)
         goto out;
@@ -380,6 +399,7 @@ void snapshot_base_put(struct snapshot_base *b)
     if (!b || atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) != 1)
         return;
     SSL_CTX_free(b->tls);
+    outbound_free(b->outbound);
     arena_fini(&b->arena);
     free(b);
 }

@@ -257,6 +257,36 @@ enum errc outbound_route(struct outbound *o, struct arena *a, const struct url *
     return rc;
 }
 
+bool outbound_route_is_same(const struct outbound_route *a, const struct outbound_route *b)
+{
+    if (!a || !b) return a == b;
+    bool is_same_proxy = str_eq(str_c(a->proxy_host), str_c(b->proxy_host)) && a->proxy_port == b->proxy_port &&
+                         str_eq(a->proxy_authorization, b->proxy_authorization);
+    if (!is_same_proxy || a->allows_local != b->allows_local || a->allowed.n != b->allowed.n) return false;
+    for (unsigned i = 0; i < a->allowed.n; i++)
+        if (a->allowed.ranges[i].bits != b->allowed.ranges[i].bits ||
+            memcmp(&a->allowed.ranges[i].base, &b->allowed.ranges[i].base, sizeof(struct address)) != 0)
+            return false;
+    return true;
+}
+
+struct outbound_route *outbound_route_copy(const struct outbound_route *from)
+{
+    str host = str_c(from->proxy_host), authorization = from->proxy_authorization;
+    struct outbound_route *out = malloc(sizeof *out + host.len + 1 + authorization.len);
+    if (!out) return NULL;
+    char *text = (char *)(out + 1);
+    *out = *from;
+    out->ca_file = NULL;
+    if (host.len) memcpy(text, host.p, host.len);
+    text[host.len] = '\0';
+    out->proxy_host = from->proxy_host ? text : NULL;
+    text += host.len + 1;
+    if (authorization.len) memcpy(text, authorization.p, authorization.len);
+    out->proxy_authorization = str_of(text, authorization.len);
+    return out;
+}
+
 /* --- the retry budget --- */
 
 static _Atomic int *budget_of(struct outbound *o, str host)

@@ -56,6 +56,11 @@ struct outbound_route {
 WARN_UNUSED enum errc outbound_route(struct outbound *o, struct arena *a, const struct url *target,
                                      bool allows_local, struct outbound_route *out, err *e);
 
+/* Whether two routes lead the same way. NULL is fine. */
+bool outbound_route_is_same(const struct outbound_route *a, const struct outbound_route *b);
+/* A copy on the heap in one piece (free), without its ca_file; NULL when out of memory. */
+struct outbound_route *outbound_route_copy(const struct outbound_route *from);
+
 /* One more try after a failure is wanted for this host: false when its budget is spent. Every first try earns a tenth
  * of a retry, ten can be saved up, so that a host that is down gets at most a tenth more calls. */
 bool outbound_may_retry(struct outbound *o, str host);
