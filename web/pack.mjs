@@ -59,7 +59,8 @@ for (const font of new Set(fonts))
     '</title>',
     `</title>\n    <link rel="preload" as="font" type="font/woff2" crossorigin href="@BASE@${font}" />`,
   );
-if (/="\.?\/(?!\/)/.test(html)) throw new Error(`index.html holds an address that is not below @BASE@:\n${html}`);
+if (/="\.?\/(?!\/)/.test(html))
+  throw new Error(`index.html holds an address that is not below @BASE@:\n${html}`);
 
 // --- budgets ---
 const entry = Object.values(manifest).find((chunk) => chunk.isEntry);
@@ -72,7 +73,8 @@ const closure = (key, found = new Set()) => {
 };
 const filesOf = (keys) => {
   const names = new Set();
-  for (const key of keys) for (const name of [manifest[key].file, ...(manifest[key].css ?? [])]) names.add(name);
+  for (const key of keys)
+    for (const name of [manifest[key].file, ...(manifest[key].css ?? [])]) names.add(name);
   return names;
 };
 const total = (names) => [...names].reduce((sum, name) => sum + size(name), 0);
@@ -81,7 +83,9 @@ const shell = filesOf(closure(entryKey));
 const sizes = {
   shell: total(shell) + gzip(Buffer.from(html)).length + gzip(boot).length,
   routes: {},
-  fonts: [...files].filter(([name]) => name.endsWith('.woff2')).reduce((sum, [, bytes]) => sum + bytes.length, 0),
+  fonts: [...files]
+    .filter(([name]) => name.endsWith('.woff2'))
+    .reduce((sum, [, bytes]) => sum + bytes.length, 0),
 };
 for (const [key, chunk] of Object.entries(manifest))
   if (chunk.isDynamicEntry) {
@@ -113,8 +117,18 @@ for (const [name, bytes] of files) {
   const type = TYPES[ending];
   if (!type) throw new Error(`${name}: no media type is known for ${ending}`);
   const coded = PACKED.has(ending) ? [] : [gzip(bytes), brotli(bytes)];
-  const smaller = [0, 1].map((i) => (coded[i] && coded[i].length < bytes.length ? coded[i] : Buffer.alloc(0)));
-  lines.push(['asset', name, type, hashOf(bytes), ...place(bytes), ...place(smaller[0]), ...place(smaller[1])]);
+  const smaller = [0, 1].map((i) =>
+    coded[i] && coded[i].length < bytes.length ? coded[i] : Buffer.alloc(0),
+  );
+  lines.push([
+    'asset',
+    name,
+    type,
+    hashOf(bytes),
+    ...place(bytes),
+    ...place(smaller[0]),
+    ...place(smaller[1]),
+  ]);
 }
 const head = `catalyst-page 1\n${lines.map((line) => line.join('\t')).join('\n')}\n\n`;
 writeFileSync(`${target}.sizes.json`, `${JSON.stringify(sizes, null, 2)}\n`);

@@ -13,7 +13,7 @@ export default defineConfig({
     outDir: process.env.PAGE_DIST ?? 'dist',
     emptyOutDir: true,
     manifest: true,
-    target: 'es2023',
+    target: 'es2024',
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
