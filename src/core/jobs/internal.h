@@ -116,6 +116,7 @@ void job_view_of_row(const struct val *row, struct job_view *out);
 const struct job_kind *job_kind_of(const struct jobs *j, str name);
 /* Tells the live stream. */
 void job_show(const struct jobs *j, const struct job_view *view);
+unsigned job_free_workers(struct jobs *j);
 /* A job that may run here is asked to stop. */
 void job_cancel_here(struct jobs *j, const uuid *id);
 

@@ -244,7 +244,7 @@ static void *worker_main(void *arg)
 
 /* --- the dispatcher --- */
 
-static unsigned n_free(struct jobs *j)
+unsigned job_free_workers(struct jobs *j)
 {
     pthread_mutex_lock(&j->lock);
     unsigned n = j->n_free;
@@ -283,7 +283,7 @@ static enum errc claim(struct jobs *j, err *e)
 {
     struct job_due due = {.jobs = j, .now_us = clock_now_us()};
     struct arena a;
-    struct job_claim c = {.jobs = j, .arena = &a, .most = n_free(j), .now_us = due.now_us};
+    struct job_claim c = {.jobs = j, .arena = &a, .most = job_free_workers(j), .now_us = due.now_us};
     if (c.most == 0)
         return ERR_NONE;
     enum errc rc = db_read(main_db(j), job_due_unit, &due, e);
