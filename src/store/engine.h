@@ -31,8 +31,23 @@ struct engine {
     unsigned (*n_waiting)(struct db *db);
     /* Only parses; for the test of the registry. */
     WARN_UNUSED enum errc (*prepare)(struct tx *tx, const struct sql *s, err *e);
+
+    /* Backups (backup.c). One file of this ending for each database, made beside writers and synced. */
+    const char *ending;
+    WARN_UNUSED enum errc (*backup)(struct db *db, const char *path, err *e);
+    /* Putting files in: begin, one for each file, end. Without an end that is_good what was there is there again.
+     * begin: ERR_CONFLICT when there are databases and replaces is false. */
+    WARN_UNUSED enum errc (*restore_begin)(const struct store_source *source, bool replaces, err *e);
+    WARN_UNUSED enum errc (*restore_one)(const struct store_source *source, enum db_id id, const char *path, err *e);
+    WARN_UNUSED enum errc (*restore_end)(const struct store_source *source, bool replaces, bool is_good, err *e);
 };
 extern const struct engine sqlite_engine, postgres_engine;
+
+/* The engine of a source. */
+static inline const struct engine *engine_of(const struct store_source *source)
+{
+    return source->url.len ? &postgres_engine : &sqlite_engine;
+}
 
 struct db {
     struct store *store;
@@ -68,6 +83,9 @@ static inline const char *sql_text(const struct db *db, const struct sql *s)
 /* The registered statement with another text and more parameters, as tx_query. */
 WARN_UNUSED enum errc tx_query_made(struct tx *tx, struct arena *a, const struct sql *made, const struct val *params,
                                     unsigned n, struct rows *out, err *e);
+
+/* Backs up into DIR/backups/TIME-WHY; the path in the arena. */
+WARN_UNUSED enum errc store_backup_here(struct store *s, const char *why, struct arena *a, const char **out, err *e);
 
 /* Deadlines are real even when a test has frozen base/clock: they guard against other processes and the disk. */
 usec store_mono_us(void);

@@ -233,21 +233,36 @@ static enum errc bring_up(struct store *s, struct arena *a, enum db_id id, const
     return ERR_NONE;
 }
 
+static enum errc back_up_before(struct store *s, struct arena *a, const struct migration *m, err *e)
+{
+    const char *path;
+    str why = arena_printf(a, "before-%s", m->name);
+    if (!why.p) return err_code(e, ERR_NO_MEMORY);
+    enum errc rc = store_backup_here(s, why.p, a, &path, e);
+    if (rc)
+        err_prefix(e, "the backup before the migration (`catalyst migrate up --no-backup` goes on without)");
+    else
+        log_event(LOG_INFO, "backed_up", LOG_S("before", str_c(m->name)), LOG_S("path", str_c(path)));
+    return rc;
+}
+
 static enum errc migrate_in(struct store *s, struct arena *a, const struct migration *list, unsigned n, err *e)
 {
     struct history all[DB_IDS];
     const struct migration *pending = NULL;
-    bool is_postgres = store_is_postgres(s);
+    bool is_postgres = store_is_postgres(s), has_data = false;
     enum errc rc = ERR_NONE;
     for (int id = 0; id < DB_IDS && !rc; id++) {
         all[id].a = a;
         rc = db_read(&s->dbs[id], history_unit, &all[id], e);
+        has_data = has_data || all[id].rows.n;
         if (!rc) rc = check_history(&all[id], is_postgres, (enum db_id)id, list, n, e);
         if (!rc) rc = bring_up(s, a, (enum db_id)id, &all[id], list, n, &pending, false, e);
     }
     if (rc || !pending) return rc;
     if (!s->source.migrates)
         return err_set(e, ERR_CONFIG, "the schema lacks migration %s: run `catalyst migrate up`", pending->name);
+    if (has_data && !s->source.skips_backup) rc = back_up_before(s, a, pending, e);
     for (int id = 0; id < DB_IDS && !rc; id++)
         rc = bring_up(s, a, (enum db_id)id, &all[id], list, n, &pending, true, e);
     return rc;

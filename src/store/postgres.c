@@ -446,4 +446,9 @@ const struct engine postgres_engine = {
     .script = script,
     .n_waiting = n_waiting,
     .prepare = prepare,
+    .ending = "dump",
+    .backup = pg_backup,
+    .restore_begin = pg_restore_begin,
+    .restore_one = pg_restore_one,
+    .restore_end = pg_restore_end,
 };

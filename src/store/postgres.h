@@ -53,4 +53,10 @@ WARN_UNUSED enum errc pg_flush(struct pg_conn *c, const char *what, err *e);
 /* The error of a result; sets is_broken and runs_again. */
 enum errc pg_error(struct pg_conn *c, const PGresult *r, const char *what, err *e);
 
+/* Backups (postgres_backup.c), by the programs pg_dump and pg_restore; ERR_CONFIG without them. */
+WARN_UNUSED enum errc pg_backup(struct db *db, const char *path, err *e);
+WARN_UNUSED enum errc pg_restore_begin(const struct store_source *source, bool replaces, err *e);
+WARN_UNUSED enum errc pg_restore_one(const struct store_source *source, enum db_id id, const char *path, err *e);
+WARN_UNUSED enum errc pg_restore_end(const struct store_source *source, bool replaces, bool is_good, err *e);
+
 #endif

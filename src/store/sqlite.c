@@ -512,4 +512,9 @@ const struct engine sqlite_engine = {
     .script = script,
     .n_waiting = n_waiting,
     .prepare = prepare,
+    .ending = "db",
+    .backup = sqlite_backup,
+    .restore_begin = sqlite_restore_begin,
+    .restore_one = sqlite_restore_one,
+    .restore_end = sqlite_restore_end,
 };

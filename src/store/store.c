@@ -69,7 +69,7 @@ enum errc store_open_with(struct store **out, const struct store_source *source,
     *out = NULL;
     struct store *s = calloc(1, sizeof *s);
     if (!s) return err_code(e, ERR_NO_MEMORY);
-    s->engine = source->url.len ? &postgres_engine : &sqlite_engine;
+    s->engine = engine_of(source);
     for (unsigned i = 0; i < DB_IDS; i++)
         s->dbs[i] = (struct db){.store = s, .id = (enum db_id)i};
     enum errc rc = copy_source(s, source, e);

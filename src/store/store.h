@@ -52,13 +52,26 @@ WARN_UNUSED enum errc store_migrations(struct store *s, struct arena *a, struct 
 
 /* --- backup --- */
 
-/* A consistent copy of every database into an empty or new folder, with manifest.json (sizes, SHA-256). Beside a
- * running server too. People's keys go into their own sub-folder. `more` copies what other rooms keep in the data folder
- * (the journal) and names it in the manifest. */
+/* A copy of every database, each in one snapshot, in a new or empty folder, also beside a running server:
+ *   manifest.json         release, time, engine, schema; path, size and SHA-256 of every file but those of people
+ *   db/main.db, usage.db  with PostgreSQL .dump (pg_dump's custom format)
+ *   people/people.db      persons' keys, with a manifest of their own: whoever deletes this folder keeps a backup that can be
+ *                         restored, in which what stood under those keys stays unreadable
+ * `more` (may be NULL) copies into the folder what other rooms keep in the data folder (the journal); it runs first, so that
+ * nothing that is drained into a database meanwhile is missed. The people come last: no row refers to a key that is not there.
+ * ERR_CONFLICT: the folder is not empty. When it fails the folder is left without a manifest. */
 WARN_UNUSED enum errc store_backup(struct store *s, const char *to, enum errc (*more)(void *ctx, const char *to, err *e), void *ctx,
                                    err *e);
-/* Checks the manifest's hashes, then puts the databases into data_dir, which must hold none and be locked by the caller. */
+/* Checks every size and hash of the manifests, then puts the databases, and what else was in the backup, into data_dir or
+ * PostgreSQL, which must hold none; the caller has locked data_dir. All or nothing. ERR_CORRUPT: a file is not what the manifest
+ * says. */
 WARN_UNUSED enum errc store_restore(const char *from, const struct store_source *source, err *e);
+
+/* The newest backup that a migration made (DIR/backups/TIME-before-NNNN_name); ERR_NOT_FOUND. In the arena. */
+WARN_UNUSED enum errc store_migration_backup(const char *data_dir, struct arena *a, const char **out, err *e);
+/* Undoes migrations: backs up what is there now (*saved, in the arena), then puts the databases of `from` in its place. No
+ * server may run; the caller has locked data_dir. */
+WARN_UNUSED enum errc store_rollback(const char *from, const struct store_source *source, struct arena *a, const char **saved, err *e);
 
 /* Asserts that are made on event loops: db_* must not be called there. */
 void store_this_is_a_loop(void);
