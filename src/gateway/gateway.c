@@ -141,6 +141,8 @@ enum errc gateway_new(struct gateway **out, const struct gateway_setup *setup, s
         rc = journal_open(&g->journal, setup->data_dir, &options, &found, e);
     if (rc == ERR_NONE)
         rc = build(g, g->base, e);
+    if (rc == ERR_NONE && !(g->conversations = conversations_new()))
+        rc = err_code(e, ERR_NO_MEMORY);
     if (rc == ERR_NONE && !(g->metrics = gateway_metrics_new()))
         rc = err_code(e, ERR_NO_MEMORY);
     if (rc != ERR_NONE) {
@@ -165,6 +167,7 @@ void gateway_free(struct gateway *g)
     snapshot_put(g->latest);
     snapshot_base_put(g->base);
     gateway_metrics_free(g->metrics);
+    conversations_free(g->conversations);
     pthread_mutex_destroy(&g->swap_lock);
     pthread_mutex_destroy(&g->build_lock);
     free(g->loops);

@@ -8,8 +8,10 @@
 #include "gateway/journal/journal.h"
 #include "gateway/call/observe.h"
 #include "gateway/call/request.h"
+#include "gateway/call/worst.h"
 #include "gateway/pools.h"
 #include "gateway/snapshot_build.h"
+#include "store/store.h"
 
 #define OUT_SLICES_MAX 56
 
@@ -21,6 +23,7 @@ struct gateway {
     struct snapshot_base *base;
     uint64_t next_version;
     struct journal *journal;
+    struct conversations *conversations;
     bool is_strict;
     size_t event_max;       /* limits.stream_event_bytes */
     size_t answer_max;      /* limits.answer_bytes */

@@ -28,7 +28,7 @@ static void refuse(void *service, struct http_conn *c, const struct route *route
                          e->msg);
         message = str_of(text, n > 0 && (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
     }
-    struct dialect_error x = {errc_http_status(e->code), errc_name(e->code), message, S(""), uuid_format(&id, id_text)};
+    struct dialect_error x = {.status = errc_http_status(e->code), .code = errc_name(e->code), .message = message, .request_id = uuid_format(&id, id_text)};
     gateway_refuse(c, dialect_of(route, h), &x);
 }
 

@@ -1,4 +1,4 @@
-/* The payload of a journal frame of type FRAME_CALL, in this order; new fields are only ever added at the end,
+/* The payload of a journal frame of type FRAME_CALL or FRAME_START, in this order; new fields are only ever added at the end,
  * and a decoder ignores what follows the fields that it knows:
  *
  *   request_id[16], key_id[16], n u64
@@ -7,6 +7,7 @@
  *            reasoning), cost
  *   texts, each a varint length and its bytes: key, project, user, task, session, tags, provider, model,
  *            model_asked, error, trace_id
+ *   since 0.2: workspace_id[16], project_id[16], user_id[16], varints: charged, snapshot
  *
  * Varints are LEB128; values that may be negative are zigzag-coded, so that -1 ("not reached") takes one byte.
  */
@@ -23,9 +24,9 @@ enum {
 };
 
 #define VARINT_MAX 10
-#define N_VARINTS 20
+#define N_VARINTS 22
 #define N_TEXTS 11
-_Static_assert(FRAME_HEADER_LEN + 16 + 16 + 8 + N_VARINTS * VARINT_MAX + N_TEXTS * (2 + USAGE_TEXT_MAX) <=
+_Static_assert(FRAME_HEADER_LEN + 5 * 16 + 8 + N_VARINTS * VARINT_MAX + N_TEXTS * (2 + USAGE_TEXT_MAX) <=
                    JOURNAL_RECORD_MAX,
                "the longest record must fit into the room that admission counts on");
 
@@ -88,12 +89,14 @@ static uint8_t *put_text(uint8_t *p, str s)
     return p + s.len;
 }
 
-void usage_record_encode(const struct usage_record *r, struct buf *out)
+void usage_record_encode(const struct usage_record *r, struct buf *out) { usage_frame_encode(FRAME_CALL, r, out); }
+
+void usage_frame_encode(enum frame_type type, const struct usage_record *r, struct buf *out)
 {
     uint8_t *frame = (uint8_t *)buf_reserve(out, JOURNAL_RECORD_MAX);
     if (!frame) return;
     uint8_t *p = frame + FRAME_HEADER_LEN - 1;
-    *p++ = FRAME_CALL;
+    *p++ = (uint8_t)type;
     memcpy(p, r->request_id.b, 16);
     memcpy(p + 16, r->key_id, 16);
     put_u64(p + 32, r->n);
@@ -133,6 +136,12 @@ void usage_record_encode(const struct usage_record *r, struct buf *out)
     p = put_text(p, r->model_asked);
     p = put_text(p, r->error);
     p = put_text(p, r->trace_id);
+
+    memcpy(p, r->workspace_id.b, 16);
+    memcpy(p + 16, r->project_id.b, 16);
+    memcpy(p + 32, r->user_id.b, 16);
+    p = put_signed(p + 48, r->charged_nanousd);
+    p = put_varint(p, r->snapshot);
 
     size_t len = (size_t)(p - frame);
     frame_finish(frame, len);
@@ -236,6 +245,15 @@ enum errc usage_record_decode(str payload, struct usage_record *out, err *e)
     out->model_asked = take_text(&c, "model_asked");
     out->error = take_text(&c, "error");
     out->trace_id = take_text(&c, "trace_id");
+    out->charged_nanousd = out->cost_nanousd == COST_UNKNOWN ? 0 : out->cost_nanousd;
+    if (c.end - c.p >= 48) {
+        memcpy(out->workspace_id.b, c.p, 16);
+        memcpy(out->project_id.b, c.p + 16, 16);
+        memcpy(out->user_id.b, c.p + 32, 16);
+        c.p += 48;
+        out->charged_nanousd = take_signed(&c, "charged");
+        out->snapshot = take_varint(&c, "snapshot", UINT64_MAX);
+    }
     if (c.bad)
         return err_set(e, ERR_CORRUPT, "a usage record is damaged or of a newer version: field %s", c.bad);
     return ERR_NONE;

@@ -61,7 +61,10 @@ struct usage_record {
     uint64_t bytes_in, bytes_out; /* body bytes from the client / to the client */
     struct token_usage tokens;
     int64_t cost_nanousd;      /* COST_UNKNOWN when the model has no price */
-    uint8_t key_id[16];        /* first 16 bytes of SHA-256 of the key's text */
+    uint8_t key_id[16];        /* first 16 bytes of SHA-256 of the key's (first) text */
+    uuid workspace_id, project_id, user_id; /* what the key belongs and is bound to; nil: none */
+    int64_t charged_nanousd;   /* what budgets are charged: the cost, or for an unknown one what their caps make of it */
+    uint64_t snapshot;         /* version of the snapshot that decided, in this boot */
     str key, project, user, task, session, tags; /* names and labels, empty when absent */
     str provider, model, model_asked; /* model: as sent to the provider; model_asked: as the client named it */
     str error;                 /* machine name when something failed, else empty */

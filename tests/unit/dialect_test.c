@@ -30,7 +30,7 @@ static json_t *body_of(enum dialect d, const struct dialect_error *x)
 
 static void assert_type(enum dialect d, int status, const char *want)
 {
-    const struct dialect_error x = {status, "code", S(MESSAGE), {NULL, 0}, S("req_1")};
+    const struct dialect_error x = {.status = status, .code = "code", .message = S(MESSAGE), .param = {NULL, 0}, .request_id = S("req_1")};
     json_t *root = body_of(d, &x);
     assert_string_equal(text_at(json_object_get(root, "error"), "type"), want);
     json_decref(root);
@@ -41,7 +41,7 @@ static void openai_bodies_have_message_type_param_and_code(void **state)
     (void)state;
     static const enum dialect dialects[] = {DIALECT_CHAT, DIALECT_RESPONSES, DIALECT_EMBEDDINGS};
     for (size_t i = 0; i < LENGTH_OF(dialects); i++) {
-        struct dialect_error x = {404, "model_not_found", S(MESSAGE), S("model"), S("req_1")};
+        struct dialect_error x = {.status = 404, .code = "model_not_found", .message = S(MESSAGE), .param = S("model"), .request_id = S("req_1")};
         json_t *root = body_of(dialects[i], &x), *error = json_object_get(root, "error");
         assert_int_equal(json_object_size(root), 1);
         assert_int_equal(json_object_size(error), 4);
@@ -62,7 +62,7 @@ static void anthropic_bodies_have_type_message_and_request_id(void **state)
     (void)state;
     static const enum dialect dialects[] = {DIALECT_MESSAGES, DIALECT_COUNT_TOKENS};
     for (size_t i = 0; i < LENGTH_OF(dialects); i++) {
-        struct dialect_error x = {404, "model_not_found", S(MESSAGE), S("model"), S("req_1")};
+        struct dialect_error x = {.status = 404, .code = "model_not_found", .message = S(MESSAGE), .param = S("model"), .request_id = S("req_1")};
         json_t *root = body_of(dialects[i], &x), *error = json_object_get(root, "error");
         assert_string_equal(text_at(root, "type"), "error");
         assert_string_equal(text_at(root, "request_id"), "req_1");
@@ -146,7 +146,7 @@ static struct seen event_of(enum dialect d, const struct dialect_error *x)
 static void events_are_what_the_sdks_raise(void **state)
 {
     (void)state;
-    const struct dialect_error x = {504, "upstream_timeout", S(MESSAGE), {NULL, 0}, S("req_1")};
+    const struct dialect_error x = {.status = 504, .code = "upstream_timeout", .message = S(MESSAGE), .param = {NULL, 0}, .request_id = S("req_1")};
 
     struct seen s = event_of(DIALECT_CHAT, &x);
     assert_string_equal(s.type, "");
@@ -179,7 +179,7 @@ static void events_are_what_the_sdks_raise(void **state)
 static void our_errors_are_errors_to_our_observers(void **state)
 {
     (void)state;
-    const struct dialect_error x = {502, "upstream_error", S(MESSAGE), {NULL, 0}, {NULL, 0}};
+    const struct dialect_error x = {.status = 502, .code = "upstream_error", .message = S(MESSAGE), .param = {NULL, 0}, .request_id = {NULL, 0}};
     for (enum dialect d = 0; d < DIALECTS; d++) {
         struct observer o;
         struct buf out;

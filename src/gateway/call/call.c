@@ -14,7 +14,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "gateway/internal.h"
+#include "gateway/call/call_internal.h"
 
 #define CALL_ARENA_MAX (1u << 20)
 #define CALL_ARENA_FIRST 1024
@@ -25,42 +25,6 @@
 #define LABEL_MAX 128
 #define TAGS_MAX 256
 #define HEAD_MAX (80u << 10)
-
-struct call {
-    struct gateway_loop *gl;
-    struct snapshot_use *use;   /* what it is decided by, to its end */
-    const struct key_secret *secret;
-    struct call *next_open, **open_link; /* of all calls that are not recorded */
-    struct http_conn *conn;     /* NULL when the client is gone */
-    struct client_call client;
-    struct arena arena;
-    struct usage_record r;
-    usec began_mono_us;
-    const struct provider *provider;
-    struct call_request request;
-    struct observer observer;
-    struct sse sse;
-    struct buf answer;          /* an unstreamed answer that comes in several reads, for its usage */
-    str piece;                  /* its bytes of the read in progress */
-    struct buf body;            /* request body, while another thread scans it */
-    struct buf fields;          /* request head, likewise */
-    str query;
-    uv_work_t *scan;
-    err scan_error;
-    enum http_coding answer_coding;
-    bool is_sse, is_chunked, has_head, has_answer_overflow;
-    bool is_recorded;           /* the record is in a batch, or written */
-    bool is_held;               /* in a list of answers that wait for their record to be written */
-    bool is_finished;           /* nothing more will be sent: finish when released */
-    bool aborts;                /* break off instead of finishing when released */
-    bool keeps_alive;
-    bool is_paused;
-    bool is_revoked;            /* its key went while another thread scanned the body */
-    uint64_t ticket;
-    bool is_replied;            /* the connection has been told that the answer is finished */
-    struct call_list *list;     /* the one it is in, or NULL */
-    struct call *next, **link;
-};
 
 /* --- lists --- */
 
@@ -149,21 +113,6 @@ static int64_t since_start(const struct call *k) { return clock_mono_us() - k->b
 
 /* --- the record --- */
 
-static void price(struct call *k)
-{
-    struct usage_record *r = &k->r;
-    const struct token_usage *t = &r->tokens;
-    struct price p;
-    bool has_tokens = t->input | t->cache_read | t->cache_write | t->cache_write_1h | t->output;
-    r->cost_nanousd = COST_UNKNOWN;
-    if (!k->provider || !has_tokens)
-        r->cost_nanousd = 0;
-    else if (price_find(k->use->snapshot->prices, k->provider->price_name, k->provider->kind->price_source, r->model, r->started_us, &p))
-        r->cost_nanousd = price_cost_nanousd(&p, t);
-    if (r->cost_nanousd == COST_UNKNOWN && k->provider->kind->is_local)
-        r->cost_nanousd = 0;
-}
-
 /* Completes the record and puts it into the turn's batch. */
 static void settle(struct call *k, enum call_outcome outcome, const char *error)
 {
@@ -182,8 +131,11 @@ static void settle(struct call *k, enum call_outcome outcome, const char *error)
         if (k->has_head || outcome == CALL_CANCELLED || ran_out_of_time)
             r->is_estimated = observer_usage(&k->observer, k->request.text_bytes, &r->tokens);
     }
-    price(k);
-    journal_append(k->gl->writer, r);
+    call_settle_money(k);
+    if (k->has_start)
+        journal_append_end(k->gl->writer, r);
+    else
+        journal_append(k->gl->writer, r);
     gateway_metrics_record(k->gl, r);
     k->is_recorded = true;
     open_del(k);
@@ -219,14 +171,13 @@ static void release(struct call *k, bool is_written)
         http_finish(c, keeps_alive);
 }
 
-static enum errc flush_journal(struct gateway_loop *gl, uint64_t *ticket)
+enum errc call_flush_journal(struct gateway_loop *gl, uint64_t *ticket, err *e)
 {
-    err e = {0};
-    enum errc rc = journal_flush(gl->writer, ticket, &e);
+    enum errc rc = journal_flush(gl->writer, ticket, e);
     if (rc != ERR_NONE) {
         gl->has_failed_flush = true;
         gateway_metrics_journal_failed(gl);
-        log_error(LOG_ERROR, "journal_write_failed", &e);
+        log_error(LOG_ERROR, "journal_write_failed", e);
     }
     return rc;
 }
@@ -235,9 +186,9 @@ void calls_end_turn(struct gateway_loop *gl)
 {
     /* Releasing an answer can start the next, pipelined request, which can be refused at once and end in this same turn. */
     while (gl->ending.first || journal_is_dirty(gl->writer)) {
-        uint64_t ticket = 0;
-        if (journal_is_dirty(gl->writer))
-            (void)!flush_journal(gl, &ticket);
+        uint64_t ticket = 0; /* of the last batch, when all was written before the turn's end */
+        err e;
+        (void)!call_flush_journal(gl, &ticket, &e);
         bool is_written = !gl->has_failed_flush;
         gl->has_failed_flush = false;
         while (gl->ending.first) {
@@ -280,13 +231,14 @@ static str request_id_text(const struct call *k, char out[UUID_TEXT_LEN + 1]) { 
 void gateway_refuse(struct http_conn *c, enum dialect d, const struct dialect_error *x)
 {
     struct buf body;
-    char fields[160];
+    char fields[1200];
     bool is_anthropic = d == DIALECT_MESSAGES || d == DIALECT_COUNT_TOKENS;
     const char *more = x->status == 401   ? "WWW-Authenticate: Bearer\r\n"
                        : x->status == 503 ? "Retry-After: 1\r\n"
                                           : "";
-    int n = snprintf(fields, sizeof fields, "%s: %.*s\r\nx-catalyst-request-id: %.*s\r\n%s", is_anthropic ? "request-id" : "x-request-id",
-                     STR(x->request_id), STR(x->request_id), more);
+    int n = snprintf(fields, sizeof fields, "%s: %.*s\r\nx-catalyst-request-id: %.*s\r\n%s%.*s",
+                     is_anthropic ? "request-id" : "x-request-id", STR(x->request_id), STR(x->request_id), more, STR(x->fields));
+    assert(n > 0 && (size_t)n < sizeof fields);
     buf_init(&body, 16384);
     dialect_error_body(d, x, &body);
     http_reply(c, x->status, S("application/json"), str_of(fields, (size_t)n), buf_str(&body));
@@ -297,7 +249,8 @@ void gateway_refuse(struct http_conn *c, enum dialect d, const struct dialect_er
 static void answer_error(struct call *k, enum call_outcome outcome, const err *e, str param)
 {
     char id[UUID_TEXT_LEN + 1];
-    struct dialect_error x = {errc_http_status(e->code), errc_name(e->code), str_c(e->msg), param, request_id_text(k, id)};
+    struct dialect_error x = {.status = errc_http_status(e->code), .code = errc_name(e->code), .message = str_c(e->msg), .param = param,
+                              .request_id = request_id_text(k, id), .details = k->error_details, .fields = k->error_fields};
     k->r.status = (uint16_t)x.status;
     settle(k, outcome, x.code);
     hold(k);
@@ -391,7 +344,8 @@ static void finish(struct call *k, str tail, bool keeps_alive)
     k->keeps_alive = keeps_alive;
     if (!k->is_held && !gl->gateway->is_strict && gl->body_len > COPY_END_MAX && !k->aborts) {
         /* Copying much would cost more than a write of its own. */
-        if (!journal_is_dirty(gl->writer) || flush_journal(gl, &ticket) == ERR_NONE) {
+        err e;
+        if (call_flush_journal(gl, &ticket, &e) == ERR_NONE) {
             c->user = NULL;
             c->on_gone = NULL;
             send_out(k, tail);
@@ -431,7 +385,8 @@ static void cut(struct call *k, const err *e)
     }
     buf_init(&event, 16384);
     if (!k->observer.has_error) {
-        struct dialect_error x = {errc_http_status(e->code), errc_name(e->code), str_c(e->msg), S(""), request_id_text(k, id)};
+        struct dialect_error x = {.status = errc_http_status(e->code), .code = errc_name(e->code), .message = str_c(e->msg),
+                                  .request_id = request_id_text(k, id)};
         dialect_error_event(k->r.dialect, &x, &event);
     }
     hold(k);
@@ -448,7 +403,7 @@ static bool is_dropped_from_answer(str n)
     case 14: return str_ieq(n, S("content-length"));
     case 17: return str_ieq(n, S("transfer-encoding"));
     case 18: return str_ieq(n, S("proxy-authenticate"));
-    case 21: return str_ieq(n, S("x-catalyst-request-id"));
+    case 21: return str_ieq(n, S("x-catalyst-request-id")) || str_ieq(n, S("x-catalyst-max-tokens"));
     case 25: return str_ieq(n, S("strict-transport-security"));
     default: return false;
     }
@@ -473,7 +428,8 @@ static void write_answer_head(struct call *k, const struct http_head *h)
     buf_add(out, S("\r\n"));
     for (unsigned i = 0; i < h->n_fields; i++) {
         const struct http_field *f = &h->fields[i];
-        if (is_dropped_from_answer(f->name) || (h->connection_at && http_field_is_hop(h, f->name)))
+        if (is_dropped_from_answer(f->name) || (h->connection_at && http_field_is_hop(h, f->name)) ||
+            (k->has_rates && rates_is_field(f->name)))
             continue;
         buf_add(out, f->name);
         buf_add(out, S(": "));
@@ -483,6 +439,8 @@ static void write_answer_head(struct call *k, const struct http_head *h)
     buf_add(out, S("x-catalyst-request-id: "));
     buf_add(out, request_id_text(k, id));
     buf_add(out, S("\r\n"));
+    if (k->has_rates || k->lowered_to)
+        call_write_limit_fields(k, out);
     if (has_length) {
         buf_add(out, S("Content-Length: "));
         buf_add_u64(out, h->content_length);
@@ -759,7 +717,7 @@ static void take_own_label(struct call *k, str name, str value)
         k->r.project = label(k, value, LABEL_MAX);
     else if (str_ieq(name, S("x-catalyst-task")))
         k->r.task = label(k, value, LABEL_MAX);
-    else if (str_ieq(name, S("x-catalyst-user")))
+    else if (str_ieq(name, S("x-catalyst-user")) && uuid_is_nil(&k->r.user_id)) /* the key's own binding wins */
         k->r.user = label(k, value, LABEL_MAX);
     else if (str_ieq(name, S("x-catalyst-session")))
         k->r.session = label(k, value, LABEL_MAX);
@@ -845,6 +803,11 @@ static void forward(struct call *k, str body, str fields)
     observer_init(&k->observer, k->r.dialect, asks_usage);
     k->provider = choice.provider;
     k->r.provider = choice.provider->name;
+    str param = S("");
+    if (call_admit(k, body, &choice, &edit, &param, &e) != ERR_NONE) {
+        answer_error(k, CALL_REFUSED, &e, param);
+        return;
+    }
     struct buf b = {.p = length, .cap = sizeof length, .max = sizeof length};
     buf_add_u64(&b, json_edit_len(&edit));
     bool has_query = k->query.p || choice.provider->base_query.len;
@@ -869,7 +832,11 @@ static void forward(struct call *k, str body, str fields)
 static void scan_run(uv_work_t *w)
 {
     struct call *k = w->data;
-    (void)!call_request_scan(&k->arena, k->r.dialect, buf_str(&k->body), &k->request, &k->scan_error);
+    str body = buf_str(&k->body);
+    if (call_request_scan(&k->arena, k->r.dialect, body, &k->request, &k->scan_error) == ERR_NONE && k->secret->key->has_hard_budget &&
+        (k->worst = arena_new(&k->arena, struct worst_case)) != NULL &&
+        worst_case_scan(&k->arena, k->r.dialect, body, k->worst, &k->scan_error) != ERR_NONE)
+        k->request.bad_member = k->worst->bad_member;
 }
 
 static void scanned(uv_work_t *w, int status)
@@ -921,10 +888,11 @@ void call_start(struct gateway_loop *gl, struct http_conn *c, const struct key_s
     uuid id = uuid7_make(r->arrived_us);
     if (!k || !journal_has_room(gl->writer, gl->n_open)) {
         char id_text[UUID_TEXT_LEN + 1];
-        struct dialect_error x = {503, errc_name(k ? ERR_DISK_FULL : ERR_NO_MEMORY),
-                                  k ? S("the usage journal has no room: the disk that holds the data folder is full; nothing was sent to the provider")
-                                    : S("out of memory"),
-                                  S(""), uuid_format(&id, id_text)};
+        struct dialect_error x = {.status = 503, .code = errc_name(k ? ERR_DISK_FULL : ERR_NO_MEMORY),
+                                  .message = k ? S("the usage journal has no room: the disk that holds the data folder is full; nothing was sent to "
+                                                   "the provider")
+                                               : S("out of memory"),
+                                  .request_id = uuid_format(&id, id_text)};
         if (k)
             call_free(k);
         gateway_refuse(c, d, &x);
@@ -937,7 +905,8 @@ void call_start(struct gateway_loop *gl, struct http_conn *c, const struct key_s
     k->began_mono_us = r->arrived_mono_us;
     k->r = (struct usage_record){
         .request_id = id, .started_us = r->arrived_us, .dialect = d, .sent_us = -1, .connect_us = -1, .head_us = -1, .first_us = -1,
-        .bytes_in = r->body.len, .key = key->name, .project = key->project,
+        .bytes_in = r->body.len, .key = key->name, .project = key->project, .workspace_id = key->workspace->id,
+        .project_id = key->project_id, .user_id = key->user_id, .snapshot = k->use->snapshot->version,
     };
     memcpy(k->r.key_id, key->id.b, sizeof k->r.key_id);
     k->request.dialect = d;

@@ -33,6 +33,13 @@ static str anthropic_type(int status)
     }
 }
 
+static void put_details(struct json_writer *w, str details)
+{
+    if (!details.len) return;
+    json_name(w, S("budget"));
+    json_raw(w, details);
+}
+
 static void put_or_null(struct json_writer *w, const char *name, str s)
 {
     if (s.len > 0)
@@ -50,6 +57,7 @@ static void openai_error(struct json_writer *w, const struct dialect_error *x)
     json_put_str(w, "type", openai_type(x->status));
     put_or_null(w, "param", x->param);
     put_or_null(w, "code", str_c(x->code));
+    put_details(w, x->details);
     json_end(w);
 }
 
@@ -64,6 +72,7 @@ void dialect_error_body(enum dialect d, const struct dialect_error *x, struct bu
         json_object(&w);
         json_put_str(&w, "type", anthropic_type(x->status));
         json_put_str(&w, "message", x->message);
+        put_details(&w, x->details);
         json_end(&w);
         put_or_null(&w, "request_id", x->request_id);
     } else {

@@ -62,6 +62,8 @@ struct dialect_error {
     str message;
     str param; /* the offending member, may be empty */
     str request_id;
+    str details; /* a member "budget" for the error object, as JSON; may be empty */
+    str fields;  /* further header fields, complete lines; may be empty */
 };
 void dialect_error_body(enum dialect d, const struct dialect_error *x, struct buf *out);
 void dialect_error_event(enum dialect d, const struct dialect_error *x, struct buf *out);

@@ -481,12 +481,10 @@ bool journal_has_room(struct journal_writer *w, unsigned n_open)
     return room >= need;
 }
 
-void journal_append(struct journal_writer *w, struct usage_record *r)
+static void append(struct journal_writer *w, enum frame_type type, struct usage_record *r)
 {
-    r->boot = w->j->boot;
-    r->n = (uint64_t)w->loop << 48 | ++w->sequence;
     size_t start = w->batch.len;
-    usage_record_encode(r, &w->batch);
+    usage_frame_encode(type, r, &w->batch);
     size_t len = w->batch.len - start;
 
     struct segment *s;
@@ -502,9 +500,29 @@ void journal_append(struct journal_writer *w, struct usage_record *r)
         w->parts[w->n_parts++] = (struct part){.segment = s, .start = start};
     struct part *part = &w->parts[w->n_parts - 1];
     part->len += len;
-    part->n_records++;
+    part->n_records += type == FRAME_CALL;
     s->at += len;
 }
+
+static void number(struct journal_writer *w, struct usage_record *r)
+{
+    r->boot = w->j->boot;
+    r->n = (uint64_t)w->loop << 48 | ++w->sequence;
+}
+
+void journal_append(struct journal_writer *w, struct usage_record *r)
+{
+    number(w, r);
+    append(w, FRAME_CALL, r);
+}
+
+void journal_append_start(struct journal_writer *w, struct usage_record *r)
+{
+    number(w, r);
+    append(w, FRAME_START, r);
+}
+
+void journal_append_end(struct journal_writer *w, struct usage_record *r) { append(w, FRAME_CALL, r); }
 
 bool journal_is_dirty(const struct journal_writer *w) { return w->batch.len > 0 || w->is_over; }
 

@@ -20,6 +20,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "gateway/journal/journal_segment.h"
 #include "gateway/usage.h"
 
 #define JOURNAL_RECORD_MAX 4096 /* encoded frame, header included */
@@ -58,6 +59,11 @@ struct journal_writer *journal_writer(struct journal *j, unsigned loop);
 /* Admission: whether n_open records of calls under way, and one more, are sure to fit into prepared
  * segments. False answers 503. */
 bool journal_has_room(struct journal_writer *w, unsigned n_open);
+/* Encodes r into the turn's batch as a START frame, which charges the reservation if the process dies before the call is recorded. Assigns r->boot and r->n,
+ * which the call's record keeps. Room for it is not among what admission promised: journal_flush may fail. */
+void journal_append_start(struct journal_writer *w, struct usage_record *r);
+/* The record of a call that has a START frame: keeps boot and n. */
+void journal_append_end(struct journal_writer *w, struct usage_record *r);
 /* Encodes r into the turn's batch (assigns r->boot and r->n). Never fails for an admitted call; what does
  * not fit makes journal_flush fail. */
 void journal_append(struct journal_writer *w, struct usage_record *r);
@@ -90,6 +96,7 @@ void journal_reader_free(struct journal_reader *rd);
 
 /* The codec, for tests and fuzzing: appends a frame / decodes a payload (what follows the frame's type). */
 void usage_record_encode(const struct usage_record *r, struct buf *out);
+void usage_frame_encode(enum frame_type type, const struct usage_record *r, struct buf *out);
 /* ERR_CORRUPT. The texts of *out are slices of the payload. */
 WARN_UNUSED enum errc usage_record_decode(str payload, struct usage_record *out, err *e);
 

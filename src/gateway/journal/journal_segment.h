@@ -32,6 +32,7 @@
 enum frame_type {
     FRAME_CALL = 1, /* a usage record */
     FRAME_SEAL = 2, /* records u64, offset of the seal u64 */
+    FRAME_START = 3, /* a call under a hard budget is about to go upstream: a usage record of what it would be if nothing more were heard of it */
 };
 
 struct segment_header {
