@@ -42,6 +42,7 @@ enum exit_code {
     X(ERR_TIMEOUT,                408, "request_timeout",        1, EXIT_TRY_AGAIN,   "the request took too long to arrive") \
     X(ERR_CONFLICT,               409, "conflict",               0, EXIT_FAILED,      "conflicts with the present state") \
     X(ERR_PRECONDITION,           412, "precondition_failed",    0, EXIT_FAILED,      "the resource has changed since it was read") \
+    X(ERR_KEY_REUSED,             422, "idempotency_key_reused", 0, EXIT_FAILED,      "the Idempotency-Key belongs to another request") \
     X(ERR_TOO_LARGE,              413, "too_large",              0, EXIT_LIMIT,       "larger than the limit")        \
     X(ERR_MEDIA_TYPE,             415, "unsupported_media_type", 0, EXIT_FAILED,      "the content type or coding is not supported") \
     X(ERR_EXPECTATION,            417, "expectation_failed",     0, EXIT_FAILED,      "the expectation cannot be met") \

@@ -62,8 +62,8 @@ static str allowed(enum http_method m)
  * A last resort takes only GET and HEAD of paths that are not below another table's prefix, and makes no other method a 405. */
 static const struct route *match(const struct router *r, const struct http_head *h, unsigned *mount, str *allow)
 {
-    const struct route *last_resort = NULL;
-    unsigned last_mount = r->n;
+    const struct route *last_resort = NULL, *found = NULL;
+    unsigned last_mount = r->n, found_mount = r->n;
     *allow = S("");
     *mount = r->n;
     for (unsigned m = 0; m < r->n; m++) {
@@ -72,6 +72,19 @@ static const struct route *match(const struct router *r, const struct http_head 
             continue;
         if (*mount == r->n || t->prefix.len > r->mounts[*mount].table->prefix.len)
             *mount = m;
+        if (t->find) {
+            str methods = S("");
+            const struct route *route = t->find(r->mounts[m].service, h, &methods);
+            if (route && !found) {
+                found = route;
+                found_mount = m;
+            }
+            if (methods.len && !allow->len) {
+                *allow = methods;
+                *mount = m;
+            }
+            continue;
+        }
         for (unsigned i = 0; i < t->n; i++) {
             const struct route *route = &t->routes[i];
             if (!path_matches(route, h->path))
@@ -87,18 +100,14 @@ static const struct route *match(const struct router *r, const struct http_head 
                 return route;
         }
     }
+    if (found) {
+        *mount = found_mount;
+        return found;
+    }
     if (!last_resort || allow->len || r->mounts[*mount].table->prefix.len || (h->method != HTTP_GET && h->method != HTTP_HEAD))
         return NULL;
     *mount = last_mount;
     return last_resort;
-}
-
-static unsigned mount_of(const struct router *r, const struct route *route)
-{
-    for (unsigned m = 0; m < r->n; m++)
-        if (route >= r->mounts[m].table->routes && route < r->mounts[m].table->routes + r->mounts[m].table->n)
-            return m;
-    return r->n;
 }
 
 static enum errc on_head(void *ctx, struct http_conn *c, const struct http_head *h, size_t *body_max, err *e)
@@ -107,12 +116,13 @@ static enum errc on_head(void *ctx, struct http_conn *c, const struct http_head 
     unsigned mount;
     const struct route *route = match(r, h, &mount, &c->allow);
     c->route = route;
+    c->mount = mount;
     c->principal = NULL;
     if (!route && c->allow.len)
         return err_set(e, ERR_METHOD, "%.*s is not allowed on %.*s", STR(str_take(h->method_text, 20)), STR(str_take(h->path, 80)));
     if (!route)
         return err_set(e, ERR_NOT_FOUND, "there is nothing at %.*s", STR(str_take(h->path, 120)));
-    *body_max = r->body_max[route->body];
+    *body_max = route->body_max ? route->body_max : r->body_max[route->body];
     return route->admit ? route->admit(r->mounts[mount].service, c, h, e) : ERR_NONE;
 }
 
@@ -120,14 +130,14 @@ static void on_request(void *ctx, struct http_conn *c, const struct http_request
 {
     const struct router *r = ctx;
     const struct route *route = c->route;
-    route->handle(r->mounts[mount_of(r, route)].service, c, route, request);
+    route->handle(r->mounts[c->mount].service, c, route, request);
 }
 
 static void on_error(void *ctx, struct http_conn *c, const struct http_head *h, const err *e)
 {
     const struct router *r = ctx;
     const struct route *route = c->route;
-    unsigned mount = route ? mount_of(r, route) : r->n;
+    unsigned mount = route ? c->mount : r->n;
     str ignored;
     if (!route && h)
         match(r, h, &mount, &ignored);

@@ -20,6 +20,7 @@ struct route {
     /* Decides on the head alone, before any body is read: authentication. NULL = open to all. */
     enum errc (*admit)(void *service, struct http_conn *c, const struct http_head *h, err *e);
     void (*handle)(void *service, struct http_conn *c, const struct route *route, const struct http_request *r);
+    size_t body_max; /* bytes; 0: what the configuration says for `body` */
 };
 
 struct route_table {
@@ -28,6 +29,9 @@ struct route_table {
     unsigned n;
     /* Answers a refusal (http_reply). h may be NULL when the body was at fault; route too when no route matched. NULL = problem+json. */
     void (*refuse)(void *service, struct http_conn *c, const struct route *route, const struct http_head *h, const err *e);
+    /* Instead of routes, for a service that has its own table (core/api): the route of a request, or NULL; then *allow are the methods of a path that is known
+     * ("GET, HEAD, POST"), else it is left alone. Exact paths of other tables come first. */
+    const struct route *(*find)(void *service, const struct http_head *h, str *allow);
 };
 
 #define ROUTER_TABLES_MAX 16

@@ -119,6 +119,7 @@ struct http_conn {
     str allow;              /* what a 405 says about the path */
     const void *route, *principal; /* of the request in progress: what on_head found out, for on_request */
     uint64_t principal_version;    /* of what principal points into: whoever set it looks whether it still holds */
+    unsigned mount;         /* the same: whose route it is */
     uint64_t n_requests;
     /* of the exchange in progress, set by the handler in on_request, cleared by http_finish */
     void *user;
