@@ -165,7 +165,7 @@ struct api_setup {
 /* Checks the tables against rbac.json; starts the pool. */
 WARN_UNUSED enum errc api_new(struct api **out, const struct api_setup *setup, err *e);
 void api_free(struct api *a); /* after the loops; finishes what runs */
-extern const struct route_table api_routes; /* mounted at /api with a struct api * */
+void api_mount_on(struct api *a, struct router *r); /* at /api, for each loop */
 
 /* --- for handlers --- */
 

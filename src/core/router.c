@@ -19,12 +19,15 @@ void router_change(struct router *r, size_t api_body_max, size_t gateway_body_ma
     r->body_max[ROUTE_GATEWAY_BODY] = gateway_body_max;
 }
 
-void router_mount(struct router *r, const struct route_table *table, void *service)
+void router_mount_finder(struct router *r, const struct route_table *table, route_finder find, void *service)
 {
     assert(r->n < ROUTER_TABLES_MAX);
     r->mounts[r->n].table = table;
+    r->mounts[r->n].find = find;
     r->mounts[r->n++].service = service;
 }
+
+void router_mount(struct router *r, const struct route_table *table, void *service) { router_mount_finder(r, table, NULL, service); }
 
 /* "/:rest": what no other route has. */
 static bool is_last_resort(const struct route *route) { return str_eq(route->path, S("/:rest")); }
@@ -60,10 +63,11 @@ static str allowed(enum http_method m)
 
 /* The route; else NULL, with *allow telling the methods of a known path (405) from an unknown one (404). *mount is the table that answers for the path.
  * A last resort takes only GET and HEAD of paths that are not below another table's prefix, and makes no other method a 405. */
-static const struct route *match(const struct router *r, const struct http_head *h, unsigned *mount, str *allow)
+static const struct route *match(const struct router *r, const struct http_head *h, unsigned *mount, str *allow, size_t *body_max)
 {
     const struct route *last_resort = NULL, *found = NULL;
     unsigned last_mount = r->n, found_mount = r->n;
+    size_t found_body_max = 0;
     *allow = S("");
     *mount = r->n;
     for (unsigned m = 0; m < r->n; m++) {
@@ -72,12 +76,14 @@ static const struct route *match(const struct router *r, const struct http_head 
             continue;
         if (*mount == r->n || t->prefix.len > r->mounts[*mount].table->prefix.len)
             *mount = m;
-        if (t->find) {
+        if (r->mounts[m].find) {
             str methods = S("");
-            const struct route *route = t->find(r->mounts[m].service, h, &methods);
+            size_t most = 0;
+            const struct route *route = r->mounts[m].find(r->mounts[m].service, h, &methods, &most);
             if (route && !found) {
                 found = route;
                 found_mount = m;
+                found_body_max = most;
             }
             if (methods.len && !allow->len) {
                 *allow = methods;
@@ -96,17 +102,21 @@ static const struct route *match(const struct router *r, const struct http_head 
             }
             *mount = m;
             *allow = allowed(route->method);
-            if (route->method == h->method || (route->method == HTTP_GET && h->method == HTTP_HEAD))
+            if (route->method == h->method || (route->method == HTTP_GET && h->method == HTTP_HEAD)) {
+                *body_max = r->body_max[route->body];
                 return route;
+            }
         }
     }
     if (found) {
         *mount = found_mount;
+        *body_max = found_body_max;
         return found;
     }
     if (!last_resort || allow->len || r->mounts[*mount].table->prefix.len || (h->method != HTTP_GET && h->method != HTTP_HEAD))
         return NULL;
     *mount = last_mount;
+    *body_max = r->body_max[last_resort->body];
     return last_resort;
 }
 
@@ -114,7 +124,7 @@ static enum errc on_head(void *ctx, struct http_conn *c, const struct http_head 
 {
     const struct router *r = ctx;
     unsigned mount;
-    const struct route *route = match(r, h, &mount, &c->allow);
+    const struct route *route = match(r, h, &mount, &c->allow, body_max);
     c->route = route;
     c->mount = mount;
     c->principal = NULL;
@@ -122,7 +132,6 @@ static enum errc on_head(void *ctx, struct http_conn *c, const struct http_head 
         return err_set(e, ERR_METHOD, "%.*s is not allowed on %.*s", STR(str_take(h->method_text, 20)), STR(str_take(h->path, 80)));
     if (!route)
         return err_set(e, ERR_NOT_FOUND, "there is nothing at %.*s", STR(str_take(h->path, 120)));
-    *body_max = route->body_max ? route->body_max : r->body_max[route->body];
     return route->admit ? route->admit(r->mounts[mount].service, c, h, e) : ERR_NONE;
 }
 
@@ -139,8 +148,9 @@ static void on_error(void *ctx, struct http_conn *c, const struct http_head *h, 
     const struct route *route = c->route;
     unsigned mount = route ? c->mount : r->n;
     str ignored;
+    size_t ignored_max;
     if (!route && h)
-        match(r, h, &mount, &ignored);
+        match(r, h, &mount, &ignored, &ignored_max);
     if (mount < r->n && r->mounts[mount].table->refuse)
         r->mounts[mount].table->refuse(r->mounts[mount].service, c, route, h, e);
     else

@@ -20,7 +20,6 @@ struct route {
     /* Decides on the head alone, before any body is read: authentication. NULL = open to all. */
     enum errc (*admit)(void *service, struct http_conn *c, const struct http_head *h, err *e);
     void (*handle)(void *service, struct http_conn *c, const struct route *route, const struct http_request *r);
-    size_t body_max; /* bytes; 0: what the configuration says for `body` */
 };
 
 struct route_table {
@@ -29,10 +28,11 @@ struct route_table {
     unsigned n;
     /* Answers a refusal (http_reply). h may be NULL when the body was at fault; route too when no route matched. NULL = problem+json. */
     void (*refuse)(void *service, struct http_conn *c, const struct route *route, const struct http_head *h, const err *e);
-    /* Instead of routes, for a service that has its own table (core/api): the route of a request, or NULL; then *allow are the methods of a path that is known
-     * ("GET, HEAD, POST"), else it is left alone. Exact paths of other tables come first. */
-    const struct route *(*find)(void *service, const struct http_head *h, str *allow);
 };
+
+/* For a service that has a table of its own (core/api): the route of a request and the most bytes of its body, or NULL; then *allow are the methods of a path that is
+ * known ("GET, HEAD, POST"), else it is left alone. */
+typedef const struct route *(*route_finder)(void *service, const struct http_head *h, str *allow, size_t *body_max);
 
 #define ROUTER_TABLES_MAX 16
 
@@ -40,6 +40,7 @@ struct router {
     struct {
         const struct route_table *table;
         void *service;
+        route_finder find; /* NULL: the table's routes */
     } mounts[ROUTER_TABLES_MAX];
     unsigned n;
     size_t body_max[ROUTE_BODIES]; /* bytes */
@@ -49,6 +50,8 @@ void router_init(struct router *r, size_t api_body_max, size_t gateway_body_max)
 /* Other limits from now on, on the loop's thread. */
 void router_change(struct router *r, size_t api_body_max, size_t gateway_body_max);
 void router_mount(struct router *r, const struct route_table *table, void *service);
+/* A table without routes of which find knows the routes; exact paths of other tables come first. */
+void router_mount_finder(struct router *r, const struct route_table *table, route_finder find, void *service);
 /* The callbacks for server_start, with the router as their context. */
 struct http_handler router_handler(void);
 /* The rest that a ":rest" path matched. */

@@ -90,7 +90,6 @@ static enum errc add_endpoints(struct api *a, const struct api_mount *mount, err
             .body = ROUTE_API_BODY,
             .admit = api_admit,
             .handle = api_handle,
-            .body_max = ep->body_max,
         };
     }
     return ERR_NONE;

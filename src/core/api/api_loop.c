@@ -9,10 +9,13 @@
 #define ARENA_FIRST (8u << 10)
 #define ADDRESS_MAX 64
 
-static const struct route *find(void *service, const struct http_head *h, str *allow)
+static const struct route *find(void *service, const struct http_head *h, str *allow, size_t *body_max)
 {
     const struct endpoint *ep = api_find(service, h->method, h->path, allow);
-    return ep ? &ep->route : NULL;
+    if (!ep)
+        return NULL;
+    *body_max = ep->body_max;
+    return &ep->route;
 }
 
 static const struct endpoint *endpoint_of(const struct route *route) { return (const struct endpoint *)(const void *)route; }
@@ -291,4 +294,8 @@ static void refuse(void *service, struct http_conn *c, const struct route *route
     buf_fini(&body);
 }
 
-const struct route_table api_routes = {.prefix = STR_LIT("/api"), .refuse = refuse, .find = find};
+void api_mount_on(struct api *a, struct router *r)
+{
+    static const struct route_table table = {.prefix = STR_LIT("/api"), .refuse = refuse};
+    router_mount_finder(r, &table, find, a);
+}

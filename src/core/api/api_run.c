@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "core/api/api_internal.h"
 #include "core/jobs.h"
+#include "net/url.h"
 
 #define KEY_MAX 255 /* bytes of an Idempotency-Key */
 
