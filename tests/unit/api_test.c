@@ -1,5 +1,7 @@
 /* The path of a request under /api, on a real server, pool and store, with endpoints and people of the test's own: what is refused where and how, what is
- * committed, what is told. On every engine that the machine has. */
+ * committed, what is told. On both engines. */
+#include "store_fixture.h"
+
 #include "loopback.h"
 
 #include <pthread.h>
@@ -10,13 +12,25 @@
 #include "core/api.h"
 #include "core/config.h"
 #include "core/events.h"
-#include "engines.h"
 #include "net/options.h"
 
 /* --- the service --- */
 
-SQL(test_create, DB_MAIN, SQL_INSTANCE, "",
-    "CREATE TABLE IF NOT EXISTS test_things (id BYTEA PRIMARY KEY, workspace_id BYTEA NOT NULL, name TEXT NOT NULL, note TEXT, version BIGINT NOT NULL)");
+static const char tables_text[] = "-- database: main\n"
+                                  "CREATE TABLE test_things (id {uuid} PRIMARY KEY, workspace_id {uuid} NOT NULL, name {text} NOT NULL,\n"
+                                  "    note {text}, version {int} NOT NULL);\n";
+static struct migration migrations[64];
+
+static void add_tables(void)
+{
+    unsigned n = migrations_embedded_n;
+    assert_true(n < LENGTH_OF(migrations));
+    memcpy(migrations, migrations_embedded, n * sizeof migrations[0]);
+    migrations[n] = (struct migration){"9000_tables", tables_text, tables_text + sizeof tables_text - 1, NULL, NULL};
+    fixture_list = migrations;
+    fixture_list_n = n + 1;
+}
+
 SQL(test_insert, DB_MAIN, 0, "uutti", "INSERT INTO test_things (id, workspace_id, name, note, version) VALUES ($1, $2, $3, $4, $5)");
 SQL(test_update, DB_MAIN, 0, "ttiuu", "UPDATE test_things SET name = $1, note = $2, version = $3 WHERE workspace_id = $4 AND id = $5");
 SQL(test_get, DB_MAIN, 0, "uu", "SELECT id, name, note, version FROM test_things WHERE workspace_id = $1 AND id = $2");
@@ -300,7 +314,7 @@ static enum errc only_workspace(void *ctx, struct api_request *r, struct tx *tx,
 /* --- the server --- */
 
 struct state {
-    struct engine_store es;
+    struct store_fixture *f;
     struct events *log;
     struct arena a;
     struct config *config;
@@ -316,12 +330,6 @@ struct state {
 };
 
 static uint8_t master[32] = {1, 2, 3};
-
-static enum errc create_table(struct tx *tx, void *ctx, err *e)
-{
-    (void)ctx;
-    return tx_exec(tx, &test_create, NULL, 0, NULL, e);
-}
 
 static void load_config(struct state *s, const struct config_setting *settings, unsigned n)
 {
@@ -340,20 +348,21 @@ static void on_idle(struct server *server)
     s->n_idle++;
 }
 
-static struct state *open_with(const char *engine, const struct config_setting *settings, unsigned n)
+static struct state *open_with(const struct config_setting *settings, unsigned n)
 {
     struct state *s = calloc(1, sizeof *s);
+    void *fixture = NULL;
     struct http_handler handler = router_handler();
     n_applied = n_after = 0;
     set_door(false);
-    engine_store_open(&s->es, engine);
+    assert_int_equal(fixture_set_up(&fixture), 0);
+    s->f = fixture;
     assert_int_equal(stats_init(1), ERR_NONE);
-    assert_int_equal(db_write(store_db(s->es.store, DB_MAIN), create_table, NULL, &s->e), ERR_NONE);
-    assert_int_equal(events_new(&s->log, s->es.store, master, &s->e), ERR_NONE);
+    assert_int_equal(events_new(&s->log, s->f->store, master, &s->e), ERR_NONE);
     arena_init(&s->a, 1 << 24, 0);
     load_config(s, settings, n);
     struct api_mount mount = {&table, NULL};
-    struct api_setup setup = {s->es.store, s->config, &mount, 1, authenticate, authorize, only_workspace, NULL};
+    struct api_setup setup = {s->f->store, s->config, &mount, 1, authenticate, authorize, only_workspace, NULL};
     if (api_new(&s->api, &setup, &s->e) != ERR_NONE)
         fail_msg("%s", s->e.msg);
     s->b = bench_new();
@@ -376,7 +385,7 @@ static struct state *open_with(const char *engine, const struct config_setting *
 
 static int set_up(void **state)
 {
-    *state = open_with(*state, NULL, 0);
+    *state = open_with(NULL, 0);
     return 0;
 }
 
@@ -394,7 +403,8 @@ static int tear_down(void **state)
     server_shared_fini(&s->shared);
     events_free(s->log);
     arena_fini(&s->a);
-    engine_store_close(&s->es);
+    void *fixture = s->f;
+    fixture_tear_down(&fixture);
     stats_fini();
     free(s);
     return 0;
@@ -406,7 +416,7 @@ static int tear_down(void **state)
         usec deadline = clock_mono_us() + BENCH_DEADLINE_MS * USEC_PER_MS;              \
         while (!(condition) && clock_mono_us() < deadline) {                            \
             bench_turn(b);                                                              \
-            engine_pause();                                                             \
+            usleep(1000);                                                             \
         }                                                                               \
         if (!(condition)) fail_msg("line %d: it never came that %s", __LINE__, #condition); \
     } while (0)
@@ -482,7 +492,7 @@ static enum errc count_unit(struct tx *tx, void *ctx, err *e)
 static int64_t count_things(struct state *s)
 {
     struct counting c = {s, -1};
-    assert_int_equal(db_read(store_db(s->es.store, DB_MAIN), count_unit, &c, &s->e), ERR_NONE);
+    assert_int_equal(db_read(store_db(s->f->store, DB_MAIN), count_unit, &c, &s->e), ERR_NONE);
     return c.n;
 }
 
@@ -500,7 +510,7 @@ static enum errc denied_unit(struct tx *tx, void *ctx, err *e)
 static struct rows denials(struct state *s)
 {
     struct denials d = {.s = s};
-    assert_int_equal(db_read(store_db(s->es.store, DB_MAIN), denied_unit, &d, &s->e), ERR_NONE);
+    assert_int_equal(db_read(store_db(s->f->store, DB_MAIN), denied_unit, &d, &s->e), ERR_NONE);
     return d.rows;
 }
 
@@ -768,9 +778,8 @@ static void rates_are_kept_for_a_principal_and_for_an_address(void **state)
     struct state *s = *state;
     static const struct config_setting settings[] = {{STR_LIT("api.rate_per_minute"), STR_LIT("3"), STR_LIT("")},
                                                      {STR_LIT("api.rate_per_address_per_minute"), STR_LIT("6"), STR_LIT("")}};
-    const char *engine = s->es.engine;
     tear_down(state);
-    *state = s = open_with(engine, settings, LENGTH_OF(settings));
+    *state = s = open_with(settings, LENGTH_OF(settings));
     for (unsigned i = 0; i < 3; i++) {
         ask(s, "alice", "GET /api/projects", "", NULL);
         assert_status(s->w, 200);
@@ -793,9 +802,8 @@ static void a_full_pool_answers_503(void **state)
 {
     struct state *s = *state;
     static const struct config_setting settings[] = {{STR_LIT("api.threads"), STR_LIT("1"), STR_LIT("")}, {STR_LIT("api.queue"), STR_LIT("1"), STR_LIT("")}};
-    const char *engine = s->es.engine;
     tear_down(state);
-    *state = s = open_with(engine, settings, LENGTH_OF(settings));
+    *state = s = open_with(settings, LENGTH_OF(settings));
     set_door(true);
     struct wire *first = begin(s, "alice", "GET /api/projects/templates", "", NULL);
     POLL(s->b, waiting_at_door() == 1);
@@ -847,7 +855,7 @@ static void refuses_to_start(struct state *s, const struct api_route *route, con
     struct api *a;
     struct api_table wrong = {"wrong", route, 1};
     struct api_mount mount = {&wrong, NULL};
-    struct api_setup setup = {s->es.store, s->config, &mount, 1, authenticate, authorize, only_workspace, NULL};
+    struct api_setup setup = {s->f->store, s->config, &mount, 1, authenticate, authorize, only_workspace, NULL};
     assert_int_equal(api_new(&a, &setup, &s->e), ERR_INTERNAL);
     if (!strstr(s->e.msg, why))
         fail_msg("not '%s': %s", why, s->e.msg);
@@ -924,5 +932,6 @@ int main(void)
         T(a_route_that_its_row_does_not_agree_with_does_not_start),
         T(the_document_is_json_and_every_reference_in_it_leads_somewhere),
     };
-    return engines_run(tests, LENGTH_OF(tests));
+    add_tables();
+    return RUN_ON_BOTH(tests);
 }

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "core/api/api_internal.h"
+#include "core/jobs.h"
 #include "net/url.h"
 
 #define KEY_MAX 255 /* bytes of an Idempotency-Key */
@@ -347,6 +348,17 @@ struct unit {
     struct arena_mark mark;
 };
 
+static enum errc load_job(struct api_call *k, struct tx *tx, err *e)
+{
+    struct api_request *r = &k->r;
+    struct job_view *view = arena_new(&k->arena, struct job_view);
+    if (!view)
+        return err_code(e, ERR_NO_MEMORY);
+    r->answer = view;
+    r->location = api_location(r, "/api/jobs/", &r->job_id);
+    return tx_job_view(tx, &k->arena, &r->job_id, view, e);
+}
+
 static enum errc unit_run(struct tx *tx, void *ctx, err *e)
 {
     struct unit *u = ctx;
@@ -367,6 +379,8 @@ static enum errc unit_run(struct tx *tx, void *ctx, err *e)
         return rc;
     if (r->route->effect == EFFECT_STATE && tx_changed(tx) > 0 && !tx_noted(tx))
         return err_set(e, ERR_INTERNAL, "%s changed %lld rows and added no event: nothing is committed", r->route->name, (long long)tx_changed(tx));
+    if (r->route->is_delayed && !uuid_is_nil(&r->job_id) && (rc = load_job(k, tx, e)) != ERR_NONE)
+        return rc;
     return k->idempotency_key.len ? api_idempotency_keep(k, tx, e) : ERR_NONE;
 }
 
