@@ -1,0 +1,49 @@
+/* flags.h - feature flags of a workspace, in flagd's JSON form.
+ *
+ * A flag has a state, variants (names with values), a default variant and a targeting rule (core/flags/rule.h) that
+ * names a variant, by workspace, user and role of who asks:
+ *
+ *   {"state": "ENABLED", "variants": {"on": true, "off": false}, "defaultVariant": "off",
+ *    "targeting": {"if": [{"in": [{"var": "role"}, ["owner", "admin"]]}, "on", null]}}
+ *
+ * Names in rules: targetingKey (the user's id, or the API key's), workspace, user, role, $flagd.flagKey,
+ * $flagd.timestamp (seconds). A flag can hide a feature, it never gives a permission.
+ * Threads: any; flag_bool does not wait (it reads a snapshot that other threads refresh).
+ * Source: flagd.dev, flag definitions; OpenFeature, resolution reasons.
+ */
+#ifndef CORE_FLAGS_H
+#define CORE_FLAGS_H
+
+#include "base/random.h"
+#include "json/tree.h"
+#include "json/write.h"
+
+struct flag {
+    str name;
+    bool is_enabled;
+    const struct json *variants;  /* an object */
+    str default_variant;          /* p == NULL: none */
+    const struct json *targeting; /* NULL: none */
+};
+
+/* Slices of the definition. ERR_INVALID says which member is wrong and why. */
+WARN_UNUSED enum errc flag_parse(str name, const struct json *definition, struct flag *out, err *e);
+
+struct flag_context {
+    uuid workspace_id;
+    str targeting_key, user, role; /* empty: none */
+    usec now_us;
+    const struct json *attributes; /* an object of more names, or NULL */
+};
+
+enum flag_reason { FLAG_STATIC, FLAG_DEFAULT, FLAG_TARGETING_MATCH, FLAG_DISABLED, FLAG_ERROR };
+const char *flag_reason_name(enum flag_reason r); /* "TARGETING_MATCH" */
+
+struct flag_result {
+    enum flag_reason reason;
+    str variant;
+    const struct json *value; /* NULL: whoever asks takes a value of its own */
+};
+struct flag_result flag_evaluate(struct arena *a, const struct flag *f, const struct flag_context *c);
+
+#endif
