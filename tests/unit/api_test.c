@@ -230,6 +230,15 @@ static enum errc no_content(struct api_request *r, err *e)
     return ERR_NONE;
 }
 
+static void stream(struct api_request *r, struct http_conn *c, str fields)
+{
+    char head[600];
+    int n = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n%.*sConnection: close\r\n\r\ndata: %.*s\n\n", STR(fields),
+                     STR(r->last_event_id));
+    http_send(c, (str[]){str_of(head, (size_t)n)}, 1);
+    http_finish(c, false);
+}
+
 static const struct api_resource thing_resource = {":id", &test_find, "thing"};
 
 static const struct api_route routes[] = {
@@ -255,6 +264,8 @@ static const struct api_route routes[] = {
      .prepare = no_content},
     {.method = HTTP_GET, .path = "/api/users", .name = "users", .access = ACCESS_INSTANCE_ADMIN, .scope = SCOPE_INSTANCE, .summary = "Users",
      .prepare = no_content},
+    {.method = HTTP_GET, .path = "/api/events", .name = "stream", .access = ACCESS_PERMISSION, .permission = PERMISSION_CHAT_READ, .scope = SCOPE_WORKSPACE,
+     .summary = "A stream", .stream = stream},
 };
 static const struct api_table table = {"things", routes, LENGTH_OF(routes)};
 
@@ -848,6 +859,18 @@ static void a_stop_beyond_its_deadline_tells_the_client(void **state)
     assert_has(w, "the server stops before this request could be answered");
 }
 
+static void a_stream_takes_the_connection_over(void **state)
+{
+    struct state *s = *state;
+    ask(s, NULL, "GET /api/events", "", NULL);
+    assert_status(s->w, 401);
+    ask(s, "alice", "GET /api/events", "Last-Event-ID: 41\r\n", NULL);
+    assert_status(s->w, 200);
+    assert_has(s->w, "Cache-Control: no-store\r\n");
+    assert_has(s->w, "X-Request-Id: ");
+    assert_has(s->w, "\r\n\r\ndata: 41\n\n");
+}
+
 /* --- tables that do not fit rbac.json --- */
 
 static void refuses_to_start(struct state *s, const struct api_route *route, const char *why)
@@ -929,6 +952,7 @@ int main(void)
         T(a_full_pool_answers_503),
         T(a_client_that_goes_away_harms_nobody),
         T(a_stop_beyond_its_deadline_tells_the_client),
+        T(a_stream_takes_the_connection_over),
         T(a_route_that_its_row_does_not_agree_with_does_not_start),
         T(the_document_is_json_and_every_reference_in_it_leads_somewhere),
     };

@@ -212,6 +212,13 @@ static bool is_not_modified(const struct api_call *k)
     return false;
 }
 
+void api_answer_stream(struct api_call *k)
+{
+    begin_fields(k);
+    k->status = 200;
+    k->is_stream = true;
+}
+
 void api_answer(struct api_call *k)
 {
     struct api_request *r = &k->r;

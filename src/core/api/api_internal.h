@@ -76,6 +76,7 @@ struct api_call {
     str query;                        /* without what the pipeline itself reads of it */
     str idempotency_key;
     bool is_replay;
+    bool is_stream;                   /* route->stream takes the connection over */
     struct rate_answer rate;
     bool has_rate;
     const char *permission;           /* the one that was missing, or NULL */
@@ -103,6 +104,7 @@ void api_run(struct api_call *k);
 /* --- api_answer.c --- */
 /* Fills k->status, media_type, fields and out. */
 void api_answer(struct api_call *k);
+void api_answer_stream(struct api_call *k);
 void api_answer_problem(struct api_call *k, const err *e);
 /* A problem that never was a call: k is NULL. */
 void api_problem(struct buf *out, int status, const char *code, str detail, str instance, str request_id, const char *permission,

@@ -161,13 +161,19 @@ static void measure(struct api_call *k)
     stats_observe(k->endpoint->seconds, k->loop->index, clock_mono_us() - k->arrived_mono_us);
 }
 
-static void reply(struct api_call *k)
+static struct http_conn *let_go_of_conn(struct api_call *k)
 {
     struct http_conn *c = k->conn;
     k->conn = NULL;
     c->user = NULL;
     c->on_gone = NULL;
     c->on_stop = NULL;
+    return c;
+}
+
+static void reply(struct api_call *k)
+{
+    struct http_conn *c = let_go_of_conn(k);
     if (buf_err(&k->fields) != ERR_NONE || buf_err(&k->out) != ERR_NONE) {
         err e;
         buf_clear(&k->fields);
@@ -181,7 +187,9 @@ static void on_answer(struct loop_task *task)
 {
     struct api_call *k = (struct api_call *)(void *)((char *)task - offsetof(struct api_call, answer));
     measure(k);
-    if (k->conn)
+    if (k->conn && k->is_stream)
+        k->r.route->stream(&k->r, let_go_of_conn(k), buf_str(&k->fields));
+    else if (k->conn)
         reply(k);
     call_free(k);
 }
@@ -193,11 +201,8 @@ static void on_gone(void *user) { ((struct api_call *)user)->conn = NULL; }
 static void on_stop(void *user)
 {
     struct api_call *k = user;
-    struct http_conn *c = k->conn;
     err e;
-    k->conn = NULL;
-    c->user = NULL;
-    c->on_gone = NULL;
+    struct http_conn *c = let_go_of_conn(k);
     err_set(&e, ERR_UNAVAILABLE, "the server stops before this request could be answered");
     problem_reply(c, &e, S("Retry-After: 5\r\n"));
 }

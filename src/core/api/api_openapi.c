@@ -209,6 +209,8 @@ int api_documented_status(const struct api_route *route)
         return route->status;
     if (route->is_delayed)
         return 202;
+    if (route->stream)
+        return 200;
     if (!route->answer)
         return 204;
     return route->method == HTTP_POST && route->effect == EFFECT_STATE ? 201 : 200;
@@ -254,6 +256,14 @@ static void put_success(struct json_writer *w, const struct api_route *route)
             json_end(w);
             json_end(w);
         }
+        json_end(w);
+    } else if (route->stream) {
+        open_member(w, "content");
+        open_member(w, "text/event-stream");
+        open_member(w, "schema");
+        json_put_str(w, "type", S("string"));
+        json_end(w);
+        json_end(w);
         json_end(w);
     }
     json_end(w);

@@ -105,6 +105,8 @@ static void put_route(struct buf *out, const struct api_route *route)
         if (route->is_csv)
             buf_add(out, S(", or as CSV"));
     }
+    if (route->stream)
+        buf_add(out, S(" with `text/event-stream`"));
     buf_add(out, S(".\n\n"));
     if (route->query && route->query->n)
         put_fields(out, route->query, SHAPE_INPUT, "Parameter");

@@ -405,6 +405,7 @@ static enum errc pipeline(struct api_call *k, err *e)
     const struct api_route *route = r->route;
     enum errc rc;
     r->if_match = if_match(k);
+    r->last_event_id = str_trim(field(k, S("last-event-id")));
     k->wants_csv = route->is_csv && wants_csv(k);
     if (!api_path_params(&k->arena, k->endpoint, k->head.path, r))
         return err_set(e, ERR_NOT_FOUND, "the path is not well-formed");
@@ -426,6 +427,10 @@ void api_run(struct api_call *k)
 {
     err e = {0};
     enum errc rc = pipeline(k, &e);
+    if (rc == ERR_NONE && k->r.route->stream) {
+        api_answer_stream(k);
+        return;
+    }
     if (rc == ERR_NONE) {
         api_answer(k);
         return;
