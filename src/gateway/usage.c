@@ -246,7 +246,8 @@ enum errc usage_record_decode(str payload, struct usage_record *out, err *e)
     out->error = take_text(&c, "error");
     out->trace_id = take_text(&c, "trace_id");
     out->charged_nanousd = out->cost_nanousd == COST_UNKNOWN ? 0 : out->cost_nanousd;
-    if (c.end - c.p >= 48) {
+    if (c.p < c.end && c.end - c.p < 48) cursor_fail(&c, "workspace");
+    if (c.p < c.end) {
         memcpy(out->workspace_id.b, c.p, 16);
         memcpy(out->project_id.b, c.p + 16, 16);
         memcpy(out->user_id.b, c.p + 32, 16);

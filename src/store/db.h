@@ -105,6 +105,9 @@ WARN_UNUSED enum errc db_read(struct db *db, tx_fn fn, void *ctx, err *e);
 /* The same statement for n rows of parameters (each strlen(params) values), in one unit of its own. */
 WARN_UNUSED enum errc db_bulk(struct db *db, const struct sql *s, const struct val *rows, size_t n, err *e);
 
+/* Makes what was committed so far survive a power cut too: DB_USAGE does not sync every commit. */
+WARN_UNUSED enum errc db_sync(struct db *db, err *e);
+
 /* *changed (may be NULL): rows inserted, changed or deleted. */
 WARN_UNUSED enum errc tx_exec(struct tx *tx, const struct sql *s, const struct val *params, unsigned n, int64_t *changed, err *e);
 WARN_UNUSED enum errc tx_query(struct tx *tx, struct arena *a, const struct sql *s, const struct val *params, unsigned n,

@@ -29,6 +29,8 @@ struct engine {
     /* Several statements without parameters, in the unit. */
     WARN_UNUSED enum errc (*script)(struct tx *tx, const char *text, err *e);
     unsigned (*n_waiting)(struct db *db);
+    /* NULL: every commit is synced. */
+    WARN_UNUSED enum errc (*sync)(struct db *db, err *e);
     /* Only parses; for the test of the registry. */
     WARN_UNUSED enum errc (*prepare)(struct tx *tx, const struct sql *s, err *e);
 

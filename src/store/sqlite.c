@@ -1,5 +1,6 @@
 /* sqlite.c - SQLite: connections, statements, and the pool of readers.
  */
+#include "store/files.h"
 #include "store/sqlite.h"
 
 #include <assert.h>
@@ -494,6 +495,16 @@ static enum errc write_schema(struct db *db, tx_fn fn, void *ctx, err *e)
     return sqlite_writer_run(st->writer, fn, ctx, true, e);
 }
 
+/* The write-ahead log holds what is not in the file yet. (The file itself must not be opened here: closing it would drop SQLite's locks on it, for POSIX gives
+ * them to the process.) */
+static enum errc sync_log(struct db *db, err *e)
+{
+    char path[FILE_PATH_MAX], log[FILE_PATH_MAX];
+    enum errc rc = sqlite_path(db->store->source.data_dir, db->id, path, e);
+    if (!rc) rc = file_path(log, e, "%s-wal", path);
+    return rc || !file_exists(log) ? rc : file_sync(log, e);
+}
+
 static unsigned n_waiting(struct db *db)
 {
     const struct sqlite_state *st = db->state;
@@ -511,6 +522,7 @@ const struct engine sqlite_engine = {
     .bulk = bulk,
     .script = script,
     .n_waiting = n_waiting,
+    .sync = sync_log,
     .prepare = prepare,
     .ending = "db",
     .backup = sqlite_backup,
