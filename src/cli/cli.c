@@ -11,8 +11,7 @@
 
 static const struct command *const commands[] = {
     &cmd_init,    &cmd_serve, &cmd_config_check, &cmd_config_show, &cmd_config_reference,
-    &cmd_key_new, &cmd_usage, &cmd_requests,     &cmd_migrate_status, &cmd_migrate_up, &cmd_migrate_rollback,
-    &cmd_backup,  &cmd_restore, &cmd_health,     &cmd_version,
+    &cmd_key_new, &cmd_usage, &cmd_requests,     &cmd_health,      &cmd_version,
 };
 
 struct given_flag {
@@ -143,7 +142,7 @@ static void help_program(struct buf *out)
     buf_add(out, S("Catalyst: a self-hosted gateway for model calls.\n\nUsage: catalyst COMMAND [FLAGS]\n\n"
                    "Commands:\n"));
     for (size_t i = 0; i < LENGTH_OF(commands); i++)
-        if (!commands[i]->is_hidden) buf_addf(out, "  %-16s %s\n", commands[i]->name, commands[i]->meaning);
+        if (!commands[i]->is_hidden) buf_addf(out, "  %-14s %s\n", commands[i]->name, commands[i]->meaning);
     buf_add(out,
             S("\n`catalyst COMMAND --help` tells more about one of them.\n"
               "Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 cannot reach a service, 4 refused,\n"

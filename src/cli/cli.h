@@ -76,7 +76,6 @@ int cli_fail(const err *e);
 int cli_print(const struct buf *text);
 
 extern const struct command cmd_init, cmd_serve, cmd_config_check, cmd_config_show, cmd_config_reference, cmd_key_new,
-    cmd_usage, cmd_requests, cmd_migrate_status, cmd_migrate_up, cmd_migrate_rollback, cmd_backup, cmd_restore,
-    cmd_health, cmd_version;
+    cmd_usage, cmd_requests, cmd_health, cmd_version;
 
 #endif

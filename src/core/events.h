@@ -93,6 +93,7 @@ struct listener {
     const char *types;        /* "budget.*|project.created"; NULL: all */
     bool from_the_start;      /* of the log, when it is new; else it begins with what comes next */
     enum errc (*hear)(void *ctx, struct tx *tx, const struct sealed_event *ev, err *e);
+    void (*heard)(void *ctx, const struct sealed_event *ev); /* it is committed now: wakes and live frames; at most once; may be NULL */
     void *ctx;
 };
 #define EVENT_LISTENERS_MAX 32

@@ -68,6 +68,8 @@ struct live;
 /* node: of the data folder. live may be NULL. */
 WARN_UNUSED enum errc jobs_new(struct jobs **out, struct store *s, struct live *live, const struct config *config, const uuid *node, err *e);
 void jobs_add_kind(struct jobs *j, const struct job_kind *kind); /* before jobs_start */
+/* A unit of DB_MAIN that is run now and then, about every hour, on every node: forgetting what is old. Before jobs_start. */
+void jobs_add_chore(struct jobs *j, tx_fn unit, void *ctx);
 WARN_UNUSED enum errc jobs_start(struct jobs *j, err *e);
 void jobs_wake(struct jobs *j);                    /* after a commit that added one; else it is found within a second */
 void jobs_stop(struct jobs *j);                    /* running jobs are asked to save and give up their lease */

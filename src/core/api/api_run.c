@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "core/api/api_internal.h"
+#include "core/events.h"
 #include "core/jobs.h"
 #include "net/url.h"
 
@@ -392,7 +393,10 @@ static enum errc apply(struct api_call *k, err *e)
     struct db *db = store_db(k->api->store, route->db);
     if (route->effect == EFFECT_NONE)
         return db_read(db, unit_run, &u, e);
-    enum errc rc = db_write(db, unit_run, &u, e);
+    enum errc rc = route->effect == EFFECT_STATE ? person_key_ensure(k->api->store, &r->who.user_id, r->now_us, e) : ERR_NONE;
+    if (rc != ERR_NONE)
+        return rc;
+    rc = db_write(db, unit_run, &u, e);
     /* Two requests with one key at the same time, on PostgreSQL: the later one finds the row that the first has written meanwhile. */
     if (rc == ERR_CONFLICT && k->idempotency_key.len)
         rc = db_write(db, unit_run, &u, e);

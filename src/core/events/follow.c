@@ -220,6 +220,8 @@ static enum errc hear(struct events *log, struct follower *f, struct sealed_even
     if (h.is_moved_by_another)
         return load(log, f, e);
     f->stored = f->scanned = to;
+    for (unsigned i = 0; i < n && f->listener.heard; i++)
+        f->listener.heard(f->listener.ctx, events[i]);
     return ERR_NONE;
 }
 

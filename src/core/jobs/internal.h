@@ -10,6 +10,7 @@
 #include "core/live.h"
 
 #define JOB_KINDS_MAX 64
+#define JOB_CHORES_MAX 16
 #define JOB_RESULT_MAX (64u << 10)
 #define JOB_PHASE_MAX 120
 #define JOB_ARENA_MAX (64u << 20)
@@ -35,7 +36,11 @@ struct jobs {
     struct live *live;
     uuid node, boot;
     const struct job_kind *kinds[JOB_KINDS_MAX];
-    unsigned n_kinds, n_threads, n_started;
+    struct {
+        tx_fn unit;
+        void *ctx;
+    } chores[JOB_CHORES_MAX];
+    unsigned n_kinds, n_chores, n_threads, n_started;
     struct buf names;          /* ",a,b,c," */
     usec lease_us, retry_us, keep_us;
     struct waker waker;        /* the dispatcher's */

@@ -348,6 +348,8 @@ static void *dispatcher_main(void *arg)
         }
         if (rc == ERR_NONE && now >= forget_at) {
             rc = db_write(main_db(j), job_forget_unit, &sweep, &e);
+            for (unsigned i = 0; i < j->n_chores && rc == ERR_NONE; i++)
+                rc = db_write(main_db(j), j->chores[i].unit, j->chores[i].ctx, &e);
             forget_at = now + FORGET_US;
         }
         if (rc == ERR_NONE)
@@ -409,6 +411,13 @@ void jobs_add_kind(struct jobs *j, const struct job_kind *kind)
     j->kinds[j->n_kinds++] = kind;
     buf_add(&j->names, str_c(kind->name));
     buf_add_char(&j->names, ',');
+}
+
+void jobs_add_chore(struct jobs *j, tx_fn unit, void *ctx)
+{
+    assert(j->n_chores < JOB_CHORES_MAX && !j->has_dispatcher);
+    j->chores[j->n_chores].unit = unit;
+    j->chores[j->n_chores++].ctx = ctx;
 }
 
 enum errc jobs_start(struct jobs *j, err *e)

@@ -75,6 +75,7 @@ CREATE TABLE notifications (
     id {uuid} NOT NULL PRIMARY KEY,
     user_id {uuid} NOT NULL,
     workspace_id {uuid},         -- NULL: of the instance
+    cause_id {uuid} NOT NULL,    -- the event that it is about
     kind {text} NOT NULL,
     title {text} NOT NULL,
     body {text} NOT NULL,
@@ -84,6 +85,7 @@ CREATE TABLE notifications (
 );
 CREATE INDEX notifications_of_user ON notifications (user_id, created_us, id);
 CREATE INDEX notifications_unread ON notifications (user_id) WHERE is_read = 0;
+CREATE INDEX notifications_by_cause ON notifications (cause_id);
 CREATE INDEX notifications_by_age ON notifications (created_us);
 
 CREATE TABLE notification_preferences (
