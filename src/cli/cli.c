@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 static const struct command *const commands[] = {
-    &cmd_init,    &cmd_serve, &cmd_config_check, &cmd_config_show, &cmd_config_reference,
+    &cmd_init,    &cmd_setup, &cmd_serve, &cmd_config_check, &cmd_config_show, &cmd_config_reference,
     &cmd_key_new, &cmd_usage, &cmd_requests,     &cmd_health,      &cmd_version,
 };
 

@@ -75,7 +75,7 @@ int cli_fail(const err *e);
  * EXIT_FAILED, with a message, when the text could not be made or written. */
 int cli_print(const struct buf *text);
 
-extern const struct command cmd_init, cmd_serve, cmd_config_check, cmd_config_show, cmd_config_reference, cmd_key_new,
+extern const struct command cmd_init, cmd_setup, cmd_serve, cmd_config_check, cmd_config_show, cmd_config_reference, cmd_key_new,
     cmd_usage, cmd_requests, cmd_health, cmd_version;
 
 #endif

@@ -82,6 +82,7 @@ struct api_request {
     str role;                 /* the caller's in that workspace ("owner"); empty without one */
     struct permission_set may; /* effective permissions in that workspace */
     str address, user_agent;  /* of the client */
+    str device;               /* the known-device cookie that came along: core/identity */
     struct field_errors errors;
     bool is_secure;           /* the client's connection is TLS, or a trusted proxy says so */
     unsigned retry_after_s;   /* of a refusal with 429 or 503; 0: the default */

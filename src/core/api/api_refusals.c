@@ -22,6 +22,7 @@ struct refusal {
     enum errc code;
     struct principal who;  /* without its texts */
     uuid workspace_id;
+    bool is_member;
     char address[ADDRESS_MAX];
     size_t address_len;
 };
@@ -59,6 +60,8 @@ static void write_event(struct store *s, const struct api_request *r, const stru
     struct json_writer w;
     err e = {0};
     struct event ev = event_of(r, S("access.denied"), EVENT_N);
+    if (!r->role.len) /* a stranger leaves no traces in the workspace that they named */
+        ev.workspace_id = (uuid){0};
     buf_init(&metadata, 1024);
     json_writer_init(&w, &metadata);
     json_object(&w);
@@ -83,6 +86,7 @@ static void write_counted(struct store *s, const struct refusal *x, usec now_us)
         .request_id = uuid7_make(now_us),
         .who = x->who,
         .workspace_id = x->workspace_id,
+        .role = x->is_member ? S("member") : S(""),
         .address = str_of(x->address, x->address_len),
     };
     write_event(s, &r, x->route, x->permission, x->code, x->n - SINGLY);
@@ -107,7 +111,7 @@ static uint64_t key_of(const struct api_request *r)
 static void begin(struct refusal *x, uint64_t key, int64_t minute, const struct api_request *r, const char *permission, enum errc code)
 {
     *x = (struct refusal){.key = key, .minute = minute, .route = r->route, .permission = permission, .code = code, .who = r->who,
-                          .workspace_id = r->workspace_id};
+                          .workspace_id = r->workspace_id, .is_member = r->role.len > 0};
     x->who.email = x->who.name = (str){NULL, 0};
     x->who.key_projects = NULL;
     x->who.n_key_projects = 0;

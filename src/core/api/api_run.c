@@ -69,12 +69,10 @@ static enum errc authenticate(struct api_call *k, err *e)
     enum api_access access = r->route->access;
     bool is_open = access == ACCESS_PUBLIC || access == ACCESS_SETUP_TOKEN;
     enum errc rc = s->authenticate(s->ctx, r, &k->head, e);
-    if (is_open && (rc == ERR_UNAUTHENTICATED || rc == ERR_FORBIDDEN)) { /* an old cookie is no reason to keep somebody from signing in */
+    if (is_open && rc == ERR_UNAUTHENTICATED) { /* an old cookie is no reason to keep somebody from signing in */
         r->who = (struct principal){.kind = PRINCIPAL_NONE};
         return ERR_NONE;
     }
-    if (rc == ERR_UNAUTHENTICATED && field(k, S("authorization")).len)
-        refusals_add(k->api->refusals, r, NULL, rc);
     if (rc != ERR_NONE || is_open || r->who.kind != PRINCIPAL_NONE)
         return rc;
     return err_set(e, ERR_UNAUTHENTICATED, "sign in, or send an API key as Authorization: Bearer");
@@ -187,13 +185,6 @@ static enum errc find_workspace(struct api_call *k, err *e)
     return rc;
 }
 
-static enum errc forbid(struct api_call *k, const char *permission, err *e)
-{
-    k->permission = permission;
-    refusals_add(k->api->refusals, &k->r, permission, ERR_FORBIDDEN);
-    return e->code;
-}
-
 static enum errc check_permission(struct api_call *k, err *e)
 {
     struct api_request *r = &k->r;
@@ -202,16 +193,14 @@ static enum errc check_permission(struct api_call *k, err *e)
         return ERR_NONE;
     const char *permission = route->access == ACCESS_PERMISSION ? permission_name(route->permission) : NULL;
     if (r->who.kind == PRINCIPAL_API_KEY && !k->endpoint->row->takes_keys) {
-        err_set(e, ERR_FORBIDDEN, "API keys may not do this; sign in");
-        return forbid(k, permission, e);
+        k->permission = permission;
+        return err_set(e, ERR_FORBIDDEN, "API keys may not do this; sign in");
     }
-    if (route->access == ACCESS_INSTANCE_ADMIN && !r->who.is_instance_admin) {
-        err_set(e, ERR_FORBIDDEN, "only an administrator of this instance may do this");
-        return forbid(k, NULL, e);
-    }
+    if (route->access == ACCESS_INSTANCE_ADMIN && !r->who.is_instance_admin)
+        return err_set(e, ERR_FORBIDDEN, "only an administrator of this instance may do this");
     if (route->access == ACCESS_PERMISSION && !permission_set_has(&r->may, route->permission) && !(route->is_own && route->is_own(r))) {
-        err_set(e, ERR_FORBIDDEN, "this needs the permission %s", permission);
-        return forbid(k, permission, e);
+        k->permission = permission;
+        return err_set(e, ERR_FORBIDDEN, "this needs the permission %s", permission);
     }
     return ERR_NONE;
 }
@@ -420,11 +409,20 @@ static enum errc pipeline(struct api_call *k, err *e)
         k->idempotency_key = (str){NULL, 0};
     if (route->prepare && (rc = route->prepare(r, e)) != ERR_NONE)
         return rc;
+    if (route->effect != EFFECT_NONE && r->who.kind != PRINCIPAL_NONE && (rc = person_key_ensure(r->store, &r->who.user_id, r->now_us, e)) != ERR_NONE)
+        return rc;
     if (route->apply && (rc = apply(k, e)) != ERR_NONE)
         return rc;
     if (route->after && !k->is_replay)
         route->after(r);
     return ERR_NONE;
+}
+
+/* Whether an auditor may ask about it: what somebody may not do or see, and credentials that are none. */
+static bool is_denial(const struct api_call *k, enum errc rc)
+{
+    return rc == ERR_FORBIDDEN || rc == ERR_NOT_FOUND || rc == ERR_REAUTHENTICATE ||
+           (rc == ERR_UNAUTHENTICATED && (field(k, S("authorization")).len || field(k, S("cookie")).len));
 }
 
 void api_run(struct api_call *k)
@@ -441,5 +439,7 @@ void api_run(struct api_call *k)
     }
     if (e.code != rc) /* a handler that named no reason */
         err_code(&e, rc);
+    if (is_denial(k, rc))
+        refusals_add(k->api->refusals, &k->r, k->permission, rc);
     api_answer_problem(k, &e);
 }

@@ -1,0 +1,335 @@
+#include "core/identity/identity.h"
+
+#include <stdlib.h>
+
+#include "base/keytext.h"
+#include "base/log.h"
+#include "core/identity/internal.h"
+#include "net/url.h"
+
+#define TOUCH_US (60LL * USEC_PER_S) /* last use is kept to the minute */
+#define ARENA_LIMIT (64u << 10)
+
+/* clang-format off */
+static const struct option options[] = {
+    {.key = "identity.session_idle_ms", .type = OPTION_MS, .fallback = "12h", .min = 60000, .max = 86400000,
+     .meaning = "A browser's session ends after this time without a request."},
+    {.key = "identity.session_max_ms", .type = OPTION_MS, .fallback = "720h", .min = 60000, .max = 2592000000,
+     .meaning = "A browser's session ends after this time whatever happens."},
+    {.key = "identity.argon2_memory", .type = OPTION_BYTES, .fallback = "19MiB", .min = 8192, .max = 1 << 30,
+     .meaning = "Memory that the hash of a password takes (Argon2id); existing ones are made anew at the next sign-in when it rises."},
+    {.key = "identity.argon2_passes", .type = OPTION_INT, .fallback = "2", .min = 1, .max = 100,
+     .meaning = "Passes over that memory."},
+};
+/* clang-format on */
+const struct option_table identity_options = {options, LENGTH_OF(options)};
+
+/* Those who wait hold a thread of the API's pool each; half of the pool stays for everybody else. */
+#define PASSWORDS_WAITING_MAX 16
+
+static void read_origin(struct identity *id)
+{
+    str url = id->public_url, rest = url;
+    id->scheme = str_cut(&rest, ':');
+    str host = str_skip(rest, 2);
+    ptrdiff_t slash = str_chr(host, '/');
+    if (slash >= 0)
+        host = str_take(host, (size_t)slash);
+    id->origin = str_of(url.p, (size_t)(host.p + host.len - url.p));
+    ptrdiff_t colon = -1;
+    for (size_t i = host.len; i-- > 0 && host.p[i] != ']';)
+        if (host.p[i] == ':') {
+            colon = (ptrdiff_t)i;
+            break;
+        }
+    id->port = colon < 0 ? (str){"", 0} : str_skip(host, (size_t)colon);
+    str name = colon < 0 ? host : str_take(host, (size_t)colon);
+    id->is_loopback = str_eq(name, S("localhost")) || str_eq(name, S("[::1]")) || str_starts(name, S("127."));
+}
+
+enum errc identity_new(struct identity **out, const struct identity_source *source, err *e)
+{
+    struct identity *id = calloc(1, sizeof *id);
+    if (!id)
+        return err_code(e, ERR_NO_MEMORY);
+    arena_init(&id->arena, ARENA_LIMIT, 0);
+    id->store = source->store;
+    id->db = store_db(source->store, DB_MAIN);
+    id->live = source->live;
+    id->find_project = source->find_project;
+    id->public_url = str_dup(&id->arena, source->public_url.len ? source->public_url : S("http://127.0.0.1"));
+    id->session_idle_us = config_int(source->config, "identity.session_idle_ms") * USEC_PER_MS;
+    id->session_max_us = config_int(source->config, "identity.session_max_ms") * USEC_PER_MS;
+    secrets_derive(source->secrets, "csrf", id->csrf_key);
+    secrets_derive(source->secrets, "device", id->device_key);
+    read_origin(id);
+    enum errc rc = password_gate_init(&id->gate, 0, PASSWORDS_WAITING_MAX, (size_t)config_int(source->config, "identity.argon2_memory"),
+                                      (unsigned)config_int(source->config, "identity.argon2_passes"), e);
+    if (rc != ERR_NONE) {
+        arena_fini(&id->arena);
+        free(id);
+        return rc;
+    }
+    *out = id;
+    return ERR_NONE;
+}
+
+void identity_free(struct identity *id)
+{
+    if (!id)
+        return;
+    password_gate_fini(&id->gate);
+    explicit_bzero(id->csrf_key, sizeof id->csrf_key);
+    explicit_bzero(id->device_key, sizeof id->device_key);
+    arena_fini(&id->arena);
+    free(id);
+}
+
+/* --- who asks --- */
+
+SQL(session_by_token, DB_MAIN, SQL_INSTANCE, "b",
+    "SELECT s.id, s.user_id, s.last_seen_us, s.expires_us, s.authenticated_us, u.email, u.name, u.is_instance_admin, u.is_disabled "
+    "FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.token_hash = $1");
+SQL(key_by_secret, DB_MAIN, SQL_INSTANCE, "b",
+    "SELECT k.id, k.user_id, k.workspace_id, k.scopes, k.project_ids, k.expires_us, k.secret_hash, k.previous_until_us, k.last_used_us, "
+    "k.last_used_address, u.email, u.name, u.is_disabled "
+    "FROM api_keys k JOIN users u ON u.id = k.user_id WHERE k.secret_hash = $1 OR k.previous_hash = $1");
+SQL(touch_session, DB_MAIN, SQL_INSTANCE, "itu", "UPDATE sessions SET last_seen_us = $1, address = $2 WHERE id = $3");
+SQL(touch_key, DB_MAIN, SQL_INSTANCE, "itu", "UPDATE api_keys SET last_used_us = $1, last_used_address = $2 WHERE id = $3");
+SQL(touch_user, DB_MAIN, SQL_INSTANCE, "iu", "UPDATE users SET last_active_us = $1 WHERE id = $2");
+
+struct look_up {
+    struct identity *id;
+    struct api_request *r;
+    uint8_t hash[SHA256_LEN];
+    usec last_used_us;
+    str last_address;
+    bool is_found, is_limited;
+};
+
+static enum errc find_session(struct tx *tx, void *ctx, err *e)
+{
+    struct look_up *l = ctx;
+    struct api_request *r = l->r;
+    struct rows rows;
+    enum errc rc = tx_query(tx, r->arena, &session_by_token, PARAMS(v_hash(l->hash)), &rows, e);
+    l->is_found = false;
+    if (rc != ERR_NONE || rows.n == 0)
+        return rc;
+    const struct val *row = row_at(&rows, 0);
+    l->last_used_us = val_int(&row[2]);
+    if (l->last_used_us + l->id->session_idle_us <= r->now_us || val_int(&row[3]) <= r->now_us || val_bool(&row[8]))
+        return ERR_NONE;
+    r->who = (struct principal){
+        .kind = PRINCIPAL_SESSION,
+        .user_id = val_uuid(&row[1]),
+        .credential_id = val_uuid(&row[0]),
+        .key_scopes = permission_set_all(),
+        .is_instance_admin = val_bool(&row[7]),
+        .authenticated_us = val_int(&row[4]),
+        .email = val_str(&row[5]),
+        .name = val_str(&row[6]),
+    };
+    l->is_found = true;
+    return ERR_NONE;
+}
+
+static void read_scopes(str names, struct permission_set *out)
+{
+    while (names.len) {
+        enum permission p;
+        if (permission_parse(str_cut(&names, ' '), &p))
+            permission_set_add(out, p);
+    }
+    *out = permission_set_and(out, permission_set_for_keys());
+}
+
+static enum errc read_projects(struct arena *a, str ids, struct principal *who, err *e)
+{
+    uuid *list = arena_news(a, uuid, ids.len / UUID_TEXT_LEN);
+    if (!list)
+        return err_code(e, ERR_TOO_LARGE);
+    while (ids.len)
+        if (uuid_parse(str_cut(&ids, ' '), &list[who->n_key_projects]))
+            who->n_key_projects++;
+    who->key_projects = list;
+    return ERR_NONE;
+}
+
+static enum errc find_key(struct tx *tx, void *ctx, err *e)
+{
+    struct look_up *l = ctx;
+    struct api_request *r = l->r;
+    struct rows rows;
+    l->is_found = l->is_limited = false;
+    enum errc rc = limit_key_check(tx, r->arena, r->address, r->now_us, &r->retry_after_s, e);
+    if (rc != ERR_NONE)
+        return rc;
+    rc = tx_query(tx, r->arena, &key_by_secret, PARAMS(v_hash(l->hash)), &rows, e);
+    if (rc != ERR_NONE || rows.n == 0)
+        return rc;
+    const struct val *row = row_at(&rows, 0);
+    bool is_current = secret_eq(val_str(&row[6]), str_of((const char *)l->hash, sizeof l->hash));
+    if (val_int(&row[5]) <= r->now_us || (!is_current && val_int(&row[7]) <= r->now_us) || val_bool(&row[12]))
+        return ERR_NONE;
+    r->who = (struct principal){
+        .kind = PRINCIPAL_API_KEY,
+        .user_id = val_uuid(&row[1]),
+        .credential_id = val_uuid(&row[0]),
+        .key_workspace_id = val_uuid(&row[2]),
+        .email = val_str(&row[10]),
+        .name = val_str(&row[11]),
+    };
+    read_scopes(val_str(&row[3]), &r->who.key_scopes);
+    l->last_used_us = val_int(&row[8]);
+    l->last_address = val_str(&row[9]);
+    l->is_found = true;
+    return read_projects(r->arena, val_str(&row[4]), &r->who, e);
+}
+
+static enum errc touch_unit(struct tx *tx, void *ctx, err *e)
+{
+    const struct api_request *r = ctx;
+    const struct sql *touch = r->who.kind == PRINCIPAL_SESSION ? &touch_session : &touch_key;
+    enum errc rc = tx_exec_unaudited(tx, touch, PARAMS(v_int(r->now_us), v_text(r->address), v_uuid(&r->who.credential_id)), NULL, e);
+    return rc != ERR_NONE
+               ? rc
+               : tx_exec_unaudited(tx, &touch_user, PARAMS(v_int(r->now_us), v_uuid(&r->who.user_id)), NULL, e);
+}
+
+/* That somebody was here is worth a line in the log when it cannot be kept, and no more. */
+static void touch(struct identity *id, struct api_request *r, usec last_us)
+{
+    err e = {0};
+    if (last_us != NO_VALUE && last_us + TOUCH_US > r->now_us)
+        return;
+    if (db_write(id->db, touch_unit, r, &e) != ERR_NONE)
+        log_error(LOG_WARN, "last_use_not_kept", &e);
+}
+
+static bool is_unsafe(enum http_method m) { return m != HTTP_GET && m != HTTP_HEAD && m != HTTP_OPTIONS; }
+
+static bool needs_nobody(const struct api_request *r)
+{
+    return r->route && (r->route->access == ACCESS_PUBLIC || r->route->access == ACCESS_SETUP_TOKEN);
+}
+
+static enum errc authenticate_key(struct identity *id, struct api_request *r, str text, err *e)
+{
+    struct look_up l = {.id = id, .r = r};
+    err ignored = {0};
+    bool is_sound;
+    if (keytext_kind(text, &is_sound) != KEYTEXT_MANAGEMENT)
+        return err_set(e, ERR_UNAUTHENTICATED, "Authorization must be \"Bearer cat_…\", an API key; a virtual key (cvk_…) works on /v1 only");
+    if (!is_sound)
+        return err_set(e, ERR_UNAUTHENTICATED, "this is no API key: its checksum is wrong, so it was mistyped or cut");
+    token_hash(text, l.hash);
+    enum errc rc = db_read(id->db, find_key, &l, e);
+    if (rc != ERR_NONE)
+        return rc;
+    if (!l.is_found) {
+        if (limit_key_failed(id->db, r->address, r->now_us, &ignored) != ERR_NONE)
+            log_error(LOG_WARN, "key_failure_not_counted", &ignored);
+        return err_set(e, ERR_UNAUTHENTICATED, "this API key does not exist, has expired or was revoked");
+    }
+    touch(id, r, str_eq(l.last_address, r->address) ? l.last_used_us : NO_VALUE);
+    return ERR_NONE;
+}
+
+static enum errc authenticate_session(struct identity *id, struct api_request *r, const struct http_head *h, str cookie, err *e)
+{
+    struct look_up l = {.id = id, .r = r};
+    token_hash(cookie, l.hash);
+    enum errc rc = db_read(id->db, find_session, &l, e);
+    if (rc != ERR_NONE)
+        return rc;
+    if (!l.is_found) /* an old cookie is no reason to refuse what everybody may have */
+        return needs_nobody(r) ? ERR_NONE : err_set(e, ERR_UNAUTHENTICATED, "the session has ended: sign in again");
+    if (is_unsafe(r->method)) {
+        str expected = csrf_token(id, r->arena, &r->who.credential_id);
+        bool is_cross = origin_check(id, h, true, e) != ERR_NONE;
+        if (!is_cross && !secret_eq(header_get(h, S("x-csrf-token")), expected)) {
+            (void)err_set(e, ERR_FORBIDDEN, "X-CSRF-Token is missing or not this session's; GET /api/auth/me tells it");
+            is_cross = true;
+        }
+        if (is_cross && !needs_nobody(r))
+            return ERR_FORBIDDEN;
+        if (is_cross) { /* signing in has its own check, and a stranger's cookie gives nothing here */
+            r->who = (struct principal){.kind = PRINCIPAL_NONE};
+            return ERR_NONE;
+        }
+    }
+    touch(id, r, l.last_used_us);
+    return ERR_NONE;
+}
+
+enum errc identity_authenticate(void *ctx, struct api_request *r, const struct http_head *h, err *e)
+{
+    struct identity *id = ctx;
+    str authorization = header_get(h, S("authorization")), cookie = cookie_get(h, session_cookie_name(r));
+    enum errc rc = ERR_NONE;
+    r->who = (struct principal){.kind = PRINCIPAL_NONE};
+    if (authorization.p) {
+        if (needs_nobody(r))
+            return ERR_NONE;
+        str scheme = str_cut(&authorization, ' ');
+        if (!str_ieq(scheme, S("bearer")))
+            return err_set(e, ERR_UNAUTHENTICATED, "Authorization must be \"Bearer cat_…\", an API key");
+        return authenticate_key(id, r, str_trim(authorization), e);
+    }
+    if (is_unsafe(r->method) && needs_nobody(r) && (rc = origin_check(id, h, false, e)) != ERR_NONE)
+        return rc;
+    r->device = cookie_get(h, device_cookie_name(r));
+    return cookie.len == TOKEN_LEN ? authenticate_session(id, r, h, cookie, e) : ERR_NONE;
+}
+
+/* --- what they may --- */
+
+SQL(role_of, DB_MAIN, 0, "uu", "SELECT role FROM memberships WHERE workspace_id = $1 AND user_id = $2");
+SQL(memberships_of, DB_MAIN, SQL_INSTANCE, "u", "SELECT workspace_id FROM memberships WHERE user_id = $1 LIMIT 2");
+
+enum errc member_role(struct tx *tx, struct arena *a, const uuid *workspace, const uuid *user, bool *is_member, enum role *out, err *e)
+{
+    struct rows rows;
+    enum errc rc = tx_query(tx, a, &role_of, PARAMS(v_uuid(workspace), v_uuid(user)), &rows, e);
+    *is_member = rc == ERR_NONE && rows.n > 0;
+    if (*is_member && !role_parse(val_str(&row_at(&rows, 0)[0]), out))
+        return err_set(e, ERR_CORRUPT, "a membership has the role '%.*s', which is none", STR(val_str(&row_at(&rows, 0)[0])));
+    return rc;
+}
+
+enum errc identity_authorize(void *ctx, struct api_request *r, struct tx *tx, err *e)
+{
+    (void)ctx;
+    enum role role;
+    bool is_member = false;
+    if (r->who.kind == PRINCIPAL_API_KEY && memcmp(&r->who.key_workspace_id, &r->workspace_id, sizeof r->workspace_id) != 0)
+        return err_code(e, ERR_NOT_FOUND);
+    enum errc rc = member_role(tx, r->arena, &r->workspace_id, &r->who.user_id, &is_member, &role, e);
+    if (rc != ERR_NONE)
+        return rc;
+    if (!is_member)
+        return err_code(e, ERR_NOT_FOUND);
+    r->role = str_c(role_name(role));
+    r->may = permission_set_and(role_permissions(role), &r->who.key_scopes);
+    return ERR_NONE;
+}
+
+enum errc identity_only_workspace(void *ctx, struct api_request *r, struct tx *tx, uuid *out, err *e)
+{
+    (void)ctx;
+    struct rows rows;
+    if (r->who.kind == PRINCIPAL_API_KEY) {
+        *out = r->who.key_workspace_id;
+        return ERR_NONE;
+    }
+    enum errc rc = tx_query(tx, r->arena, &memberships_of, PARAMS(v_uuid(&r->who.user_id)), &rows, e);
+    if (rc != ERR_NONE)
+        return rc;
+    if (rows.n == 0)
+        return err_set(e, ERR_NOT_FOUND, "you are not a member of any workspace");
+    if (rows.n > 1)
+        return err_set(e, ERR_INVALID, "you are a member of several workspaces: say which with X-Catalyst-Workspace");
+    *out = val_uuid(&row_at(&rows, 0)[0]);
+    return ERR_NONE;
+}
