@@ -3,6 +3,7 @@
 #include "core/identity/identity.h"
 #include "core/jobs.h"
 #include "core/live.h"
+#include "core/notify.h"
 #include "core/ops.h"
 #include "core/secrets.h"
 #include "gateway/gateway.h"
@@ -12,7 +13,7 @@
 int main(int argc, char **argv)
 {
     static const struct option_table *const tables[] = {&net_options, &store_options, &core_options, &secrets_options, &identity_options,
-                                                        &jobs_options, &live_options,
+                                                        &jobs_options, &live_options, &notify_options,
                                                         &gateway_options};
     static const struct cli_app app = {
         .tables = tables,
