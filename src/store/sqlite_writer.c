@@ -17,7 +17,10 @@
 
 #define GROUP_MAX 256u           /* units of one commit */
 #define GROUP_US (20 * USEC_PER_MS) /* a group that has run so long takes no more units: its first one waits */
-#define WAL_KEPT_BYTES "67108864"   /* a log that grew larger under a long read is cut to this again */
+#define WAL_PAGES 1000           /* a log of so many pages goes into the database when a group has been answered */
+#define WAL_PAGES_MOST 12800     /* 50 MiB: then readers are waited for, so that the log can begin anew */
+#define WAL_WAIT_MS 250
+#define WAL_KEPT_BYTES "67108864" /* a log that grew larger under a long read is cut to this again */
 
 struct unit {
     tx_fn fn;
@@ -47,6 +50,7 @@ struct sqlite_writer {
      * who are queued rather than for a unit that it has taken. */
     usec busy_until_us;
     bool is_for_queue;
+    int n_wal_pages, n_wal_tended; /* of the log now, and when it was last tended without beginning anew since */
 };
 
 /* --- running --- */
@@ -177,6 +181,36 @@ static void run_schema(struct sqlite_writer *w, struct unit *u)
     }
 }
 
+/* --- the log --- */
+
+static int on_commit(void *arg, sqlite3 *db, const char *name, int n_pages)
+{
+    struct sqlite_writer *w = arg;
+    (void)db;
+    (void)name;
+    if (n_pages < w->n_wal_pages) w->n_wal_tended = 0;
+    w->n_wal_pages = n_pages;
+    return SQLITE_OK;
+}
+
+/* SQLite would do this inside a commit, before its units are answered; and with one reader or another always at work
+ * its way never lets the log begin anew. */
+static void tend_log(struct sqlite_writer *w)
+{
+    if (w->n_wal_pages - w->n_wal_tended < WAL_PAGES) return;
+    w->n_wal_tended = w->n_wal_pages;
+    bool waits = w->n_wal_pages >= WAL_PAGES_MOST;
+    w->is_for_queue = false;
+    w->busy_until_us = store_mono_us() + (waits ? WAL_WAIT_MS * USEC_PER_MS : 0);
+    int n_left = 0, n_done = 0;
+    int rc = sqlite3_wal_checkpoint_v2(w->conn.db, NULL, waits ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, &n_left,
+                                       &n_done);
+    if (rc == SQLITE_OK || rc == SQLITE_BUSY) return; /* it is tried again a thousand pages later */
+    err e = {0};
+    sqlite_error(w->conn.db, rc, "checkpoint", &e);
+    log_error(LOG_WARN, "checkpoint_failed", &e);
+}
+
 /* --- the queue --- */
 
 /* The first unit, or NULL; one that changes the schema only when `alone` says that it is to run alone. */
@@ -268,10 +302,12 @@ static void *writer_main(void *arg)
             continue;
         }
         enum errc rc = begin(w, true, &e);
-        if (!rc)
+        if (!rc) {
             run_group(w);
-        else if (!is_queue_empty(w))
+            tend_log(w);
+        } else if (!is_queue_empty(w)) {
             fail_queue(w, rc, &e);
+        }
     }
     return NULL;
 }
@@ -405,6 +441,7 @@ enum errc sqlite_writer_new(struct sqlite_writer **out, struct db *db, err *e)
     if (!rc) rc = configure(w, e);
     if (!rc) {
         sqlite3_busy_handler(w->conn.db, on_busy, w);
+        sqlite3_wal_hook(w->conn.db, on_commit, w);
         int number = pthread_create(&w->thread, NULL, writer_main, w);
         if (number) rc = err_errno(e, ERR_INTERNAL, number, "starting the writer of the database %s", db_names[db->id]);
         w->has_thread = number == 0;

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sqlite3.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <time.h>
 
 SQL(add_thing, DB_MAIN, 0, "uutirb",
@@ -797,6 +798,72 @@ static void another_process_that_writes_is_waited_for_and_then_busy(void **state
     sqlite3_close(other);
 }
 
+struct overlap {
+    struct store_fixture *f;
+    atomic_bool is_over;
+    atomic_uint n_reads;
+};
+
+/* Holds its snapshot until another reader has begun one, so that there is always one. */
+static enum errc hold_snapshot(struct tx *tx, void *ctx, err *e)
+{
+    struct overlap *o = ctx;
+    struct arena a;
+    struct rows rows;
+    arena_init(&a, 64 << 10, 0);
+    enum errc rc = tx_query(tx, &a, &count_things, NULL, 0, &rows, e);
+    arena_fini(&a);
+    unsigned mine = ++o->n_reads;
+    while (!rc && o->n_reads == mine && !o->is_over)
+        sched_yield();
+    return rc;
+}
+
+static void *read_without_a_gap(void *arg)
+{
+    struct overlap *o = arg;
+    err e;
+    while (!o->is_over) {
+        enum errc rc = db_read(store_db(o->f->store, DB_MAIN), hold_snapshot, o, &e);
+        if (rc && rc != ERR_BUSY) abort();
+    }
+    return NULL;
+}
+
+static enum errc add_large(struct tx *tx, void *ctx, err *e)
+{
+    static char bytes[1 << 20];
+    unsigned *n = ctx;
+    char name[16];
+    uuid id = test_uuid(*n);
+    snprintf(name, sizeof name, "%u", *n);
+    return tx_exec(tx, &add_thing,
+                   PARAMS(v_uuid(&id), v_uuid(&workspace), v_text(str_c(name)), v_int(0), v_null(), v_blob(str_of(bytes, sizeof bytes))),
+                   NULL, e);
+}
+
+static void the_log_of_writes_stays_bounded_while_there_is_always_a_reader(void **state)
+{
+    struct store_fixture *f = *state;
+    struct overlap o = {.f = f};
+    pthread_t readers[3];
+    char path[128];
+    struct stat st;
+    off_t largest = 0;
+    snprintf(path, sizeof path, "%s/db/main.db-wal", f->dir);
+    for (unsigned i = 0; i < LENGTH_OF(readers); i++)
+        pthread_create(&readers[i], NULL, read_without_a_gap, &o);
+    for (unsigned n = 0; n < 200; n++) {
+        OK(write_main(f, add_large, &n));
+        assert_int_equal(stat(path, &st), 0);
+        if (st.st_size > largest) largest = st.st_size;
+    }
+    o.is_over = true;
+    for (unsigned i = 0; i < LENGTH_OF(readers); i++)
+        pthread_join(readers[i], NULL);
+    if (largest > 100 << 20) fail_msg("the log grew to %lld bytes", (long long)largest);
+}
+
 /* --- PostgreSQL: connections --- */
 
 static void connections_that_the_server_ended_are_replaced(void **state)
@@ -874,6 +941,7 @@ int main(void)
         ON_STORE(a_queue_is_bounded_in_length_and_in_time),
         ON_STORE(the_neighbours_of_an_interrupted_unit_are_written_all_the_same),
         ON_STORE(another_process_that_writes_is_waited_for_and_then_busy),
+        ON_STORE(the_log_of_writes_stays_bounded_while_there_is_always_a_reader),
     };
     const struct CMUnitTest of_postgres[] = {
         ON_STORE(connections_that_the_server_ended_are_replaced),
