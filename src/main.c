@@ -1,5 +1,6 @@
 /* Wires the rooms together and nothing else. */
 #include "cli/cli.h"
+#include "core/api.h"
 #include "core/identity/identity.h"
 #include "core/jobs.h"
 #include "core/live.h"
@@ -12,8 +13,8 @@
 
 int main(int argc, char **argv)
 {
-    static const struct option_table *const tables[] = {&net_options, &store_options, &core_options, &secrets_options, &identity_options,
-                                                        &jobs_options, &live_options, &notify_options,
+    static const struct option_table *const tables[] = {&net_options, &store_options, &core_options, &secrets_options, &api_options,
+                                                        &identity_options, &jobs_options, &live_options, &notify_options,
                                                         &gateway_options};
     static const struct cli_app app = {
         .tables = tables,

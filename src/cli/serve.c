@@ -59,6 +59,7 @@ static void on_signal(uv_signal_t *h, int number)
     }
     p->is_stopping = true;
     p->is_ready = false;
+    live_stop(p->services.live);
     reload_close(p->reload); /* what it posted to the loops comes before their end */
     log_event(LOG_INFO, "stopping", LOG_S("signal", number == SIGTERM ? S("SIGTERM") : S("SIGINT")));
     for (unsigned i = 0; i < p->n_nodes; i++)
@@ -89,6 +90,7 @@ static void on_all_ended(uv_async_t *h)
 static void *node_main(void *arg)
 {
     struct node *n = arg;
+    store_this_is_a_loop();
     loop_run(&n->loop);
     if (--n->process->n_running == 0)
         uv_async_send(&n->process->all_ended);
@@ -125,6 +127,7 @@ static enum errc node_start(struct process *p, unsigned i, const struct config *
     router_init(&n->router, (size_t)config_int(c, "limits.api_body_bytes"), (size_t)config_int(c, "limits.gateway_body_bytes"));
     router_mount(&n->router, &ops_routes, &n->ops);
     router_mount(&n->router, &gateway_routes, n->gateway);
+    api_mount_on(p->services.api, &n->router);
     router_mount(&n->router, &page_routes, p->page);
     return server_start(&n->server, &n->loop, &p->shared, &handler, &n->router, e);
 }
@@ -205,6 +208,8 @@ static int serve(const struct cli_app *app, const struct cli_args *args)
     if (page_new(&p.page, config_text(config, "listen.path_prefix"), &e) != ERR_NONE || serve_bind(&p, config, &e) != ERR_NONE ||
         gateway_new(&p.gateway, &(struct gateway_setup){config, cli_data_dir(args), p.n_nodes}, &problems, &e) != ERR_NONE)
         goto failed;
+    if (services_open(&p, config, cli_data_dir(args), &a, &e) != ERR_NONE)
+        goto failed;
     p.nodes = calloc(p.n_nodes, sizeof *p.nodes);
     if (!p.nodes) {
         err_code(&e, ERR_NO_MEMORY);
@@ -214,10 +219,13 @@ static int serve(const struct cli_app *app, const struct cli_args *args)
         if (node_start(&p, i, config, &e) != ERR_NONE)
             goto failed;
     serve_follow(&p);
+    if (services_start(&p, cli_data_dir(args), &a, &e) != ERR_NONE)
+        goto failed;
     uv_loop_init(&main_loop);
     run_until_stopped(&p, &main_loop, &n_started);
     gateway_free(p.gateway); /* before the loops: the journal's last sync still posts to them */
     p.gateway = NULL;
+    services_close(&p.services);
     for (unsigned i = 0; i < p.n_nodes; i++) {
         server_fini(&p.nodes[i].server);
         generation_let_go(p.nodes[i].generation);
@@ -230,6 +238,7 @@ failed:
         fprintf(stderr, "%.*s", STR(buf_str(&problems)));
     int code = e.code == ERR_NONE ? EXIT_OK : cli_fail(&e);
     gateway_free(p.gateway);
+    services_close(&p.services);
     page_free(p.page);
     free(p.nodes);
     if (has_shared)

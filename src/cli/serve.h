@@ -8,6 +8,11 @@
 #include <stdatomic.h>
 
 #include "cli/cli.h"
+#include "core/backend.h"
+#include "core/control.h"
+#include "core/identity/identity.h"
+#include "core/jobs.h"
+#include "core/live.h"
 #include "core/ops.h"
 #include "core/page.h"
 #include "core/reload.h"
@@ -26,11 +31,23 @@ struct node {
     struct process *process;
 };
 
+/* The control plane, common to all loops. */
+struct services {
+    struct backend backend;
+    struct live *live;
+    struct jobs *jobs;
+    struct identity *identity;
+    struct api *api;
+    struct control *control;
+    struct control_command commands[1];
+};
+
 struct process {
     struct server_shared shared;
     struct reload *reload;
     struct outbound *outbound;
     struct gateway *gateway;
+    struct services services;
     struct page *page;
     struct node *nodes;
     unsigned n_nodes, n_loops_made;
@@ -51,6 +68,13 @@ WARN_UNUSED enum errc serve_settings(struct process *p, const struct config *c, 
 WARN_UNUSED enum errc serve_bind(struct process *p, const struct config *c, err *e);
 /* Every room that takes another configuration while it runs, in the order of preparing. */
 void serve_follow(struct process *p);
+
+/* Opens what the endpoints stand on, when the address is bound and the gateway is there; on an error services_close takes back what was opened. */
+WARN_UNUSED enum errc services_open(struct process *p, const struct config *c, const char *data_dir, struct arena *a, err *e);
+/* Starts what works by itself, and prints the link of the first start. */
+WARN_UNUSED enum errc services_start(struct process *p, const char *data_dir, struct arena *a, err *e);
+/* When the loops have ended, and before they are freed. */
+void services_close(struct services *s);
 
 /* What `config check` looks at beyond the values: the listener's safety, the certificate and its key, the way out. One line per problem, ERR_CONFIG. */
 WARN_UNUSED enum errc serve_check(const struct config *c, struct arena *a, struct buf *problems, err *e);

@@ -239,6 +239,13 @@ bool gateway_can_serve(void *gateway_loop, const char **reason)
     return journal_has_room(gl->writer, gl->n_open);
 }
 
+uuid gateway_node(const struct gateway *g)
+{
+    uuid node;
+    memcpy(node.b, journal_node(g->journal), sizeof node.b);
+    return node;
+}
+
 unsigned gateway_n_providers(struct gateway *g)
 {
     struct snapshot *s = gateway_snapshot(g);

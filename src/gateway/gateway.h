@@ -9,6 +9,7 @@
 #ifndef GATEWAY_GATEWAY_H
 #define GATEWAY_GATEWAY_H
 
+#include "base/random.h"
 #include "core/config.h"
 #include "core/router.h"
 
@@ -42,6 +43,8 @@ void gateway_loop_free(struct gateway_loop *gl);
 /* Whether calls can be admitted on this loop; *reason is a word for /readyz when not. */
 bool gateway_can_serve(void *gateway_loop, const char **reason);
 
+/* The id of this node: of its data folder, made once. */
+uuid gateway_node(const struct gateway *g);
 /* For the ready line of the log. */
 unsigned gateway_n_providers(struct gateway *g);
 unsigned gateway_n_keys(struct gateway *g);

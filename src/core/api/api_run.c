@@ -409,8 +409,6 @@ static enum errc pipeline(struct api_call *k, err *e)
         k->idempotency_key = (str){NULL, 0};
     if (route->prepare && (rc = route->prepare(r, e)) != ERR_NONE)
         return rc;
-    if (route->effect != EFFECT_NONE && r->who.kind != PRINCIPAL_NONE && (rc = person_key_ensure(r->store, &r->who.user_id, r->now_us, e)) != ERR_NONE)
-        return rc;
     if (route->apply && (rc = apply(k, e)) != ERR_NONE)
         return rc;
     if (route->after && !k->is_replay)

@@ -333,3 +333,42 @@ enum errc identity_only_workspace(void *ctx, struct api_request *r, struct tx *t
     *out = val_uuid(&row_at(&rows, 0)[0]);
     return ERR_NONE;
 }
+
+/* --- what goes on without a request --- */
+
+SQL(session_is_live, DB_MAIN, SQL_INSTANCE, "uuiii",
+    "SELECT 1 FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = $1 AND s.user_id = $2 AND s.expires_us > $3 "
+    "AND s.last_seen_us > $4 AND u.is_disabled = $5");
+SQL(key_is_live, DB_MAIN, SQL_INSTANCE, "uuii",
+    "SELECT 1 FROM api_keys k JOIN users u ON u.id = k.user_id WHERE k.id = $1 AND k.user_id = $2 AND k.expires_us > $3 "
+    "AND u.is_disabled = $4");
+SQL(sessions_purge, DB_MAIN, SQL_INSTANCE, "ii", "DELETE FROM sessions WHERE expires_us <= $1 OR last_seen_us <= $2");
+SQL(invitations_purge, DB_MAIN, SQL_INSTANCE, "i", "DELETE FROM invitations WHERE expires_us <= $1");
+
+enum errc identity_recheck(void *ctx, struct api_request *r, struct tx *tx, err *e)
+{
+    const struct identity *id = ctx;
+    const struct principal *who = &r->who;
+    usec now = clock_now_us();
+    struct rows rows;
+    enum errc rc = who->kind == PRINCIPAL_SESSION
+                       ? tx_query(tx, r->arena, &session_is_live,
+                                  PARAMS(v_uuid(&who->credential_id), v_uuid(&who->user_id), v_int(now), v_int(now - id->session_idle_us),
+                                         v_int(0)),
+                                  &rows, e)
+                       : tx_query(tx, r->arena, &key_is_live,
+                                  PARAMS(v_uuid(&who->credential_id), v_uuid(&who->user_id), v_int(now), v_int(0)), &rows, e);
+    if (rc != ERR_NONE)
+        return rc;
+    return rows.n ? identity_authorize(ctx, r, tx, e) : err_set(e, ERR_UNAUTHENTICATED, "the session or API key has ended");
+}
+
+enum errc identity_tidy(struct tx *tx, void *ctx, err *e)
+{
+    const struct identity *id = ctx;
+    usec now = clock_now_us(); /* a unit that runs again forgets no less */
+    enum errc rc = limit_purge(tx, now, e);
+    if (rc == ERR_NONE)
+        rc = tx_exec_unaudited(tx, &sessions_purge, PARAMS(v_int(now), v_int(now - id->session_idle_us)), NULL, e);
+    return rc == ERR_NONE ? tx_exec_unaudited(tx, &invitations_purge, PARAMS(v_int(now)), NULL, e) : rc;
+}

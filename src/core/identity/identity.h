@@ -36,6 +36,11 @@ WARN_UNUSED enum errc identity_authenticate(void *ctx, struct api_request *r, co
 WARN_UNUSED enum errc identity_authorize(void *ctx, struct api_request *r, struct tx *tx, err *e);
 WARN_UNUSED enum errc identity_only_workspace(void *ctx, struct api_request *r, struct tx *tx, uuid *out, err *e);
 
+/* For struct live_setup: whether r->who is still who they were, and what they may; no use is noted. */
+WARN_UNUSED enum errc identity_recheck(void *ctx, struct api_request *r, struct tx *tx, err *e);
+/* A chore for jobs_add_chore: forgets sessions that have ended, invitations that nobody accepted, old counters. */
+WARN_UNUSED enum errc identity_tidy(struct tx *tx, void *ctx, err *e);
+
 /* Their service is the identity. */
 extern const struct api_table setup_api, auth_api, sessions_api, users_api, workspaces_api, members_api, invitations_api, api_keys_api;
 

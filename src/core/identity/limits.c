@@ -247,14 +247,7 @@ enum errc limit_key_failed(struct db *db, str address, usec now, err *e)
     return db_write(db, key_failed_unit, &f, e);
 }
 
-static enum errc purge_unit(struct tx *tx, void *ctx, err *e)
+enum errc limit_purge(struct tx *tx, usec now, err *e)
 {
-    const usec *before = ctx;
-    return tx_exec_unaudited(tx, &counter_purge, PARAMS(v_int(*before)), NULL, e);
-}
-
-enum errc limit_purge(struct db *db, usec now, err *e)
-{
-    usec before = now - 2 * USEC_PER_DAY;
-    return db_write(db, purge_unit, &before, e);
+    return tx_exec_unaudited(tx, &counter_purge, PARAMS(v_int(now - 2 * USEC_PER_DAY)), NULL, e);
 }

@@ -40,6 +40,6 @@ WARN_UNUSED enum errc limit_key_check(struct tx *tx, struct arena *a, str addres
 WARN_UNUSED enum errc limit_key_failed(struct db *db, str address, usec now, err *e);
 
 /* Forgets counters of more than two days ago. */
-WARN_UNUSED enum errc limit_purge(struct db *db, usec now, err *e);
+WARN_UNUSED enum errc limit_purge(struct tx *tx, usec now, err *e);
 
 #endif

@@ -449,6 +449,8 @@ void journal_close(struct journal *j)
     if (j) journal_stop(j);
 }
 
+const uint8_t *journal_node(const struct journal *j) { return j->node; }
+
 struct journal_writer *journal_writer(struct journal *j, unsigned loop)
 {
     return loop < j->n_writers ? &j->writers[loop] : NULL;

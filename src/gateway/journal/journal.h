@@ -55,6 +55,8 @@ WARN_UNUSED enum errc journal_open(struct journal **out, const char *data_dir,
  * writers must be flushed. NULL is fine. */
 void journal_close(struct journal *j);
 struct journal_writer *journal_writer(struct journal *j, unsigned loop);
+/* The id of this data folder, made once. */
+const uint8_t *journal_node(const struct journal *j);
 
 /* Admission: whether n_open records of calls under way, and one more, are sure to fit into prepared
  * segments. False answers 503. */

@@ -1,0 +1,109 @@
+/* The control plane of the server: databases, log, jobs, identity, every service's endpoints, and DIR/control.sock. */
+#include <stdio.h>
+
+#include "base/log.h"
+#include "cli/serve.h"
+#include "projects/projects.h"
+
+static enum errc recheck(void *ctx, struct api_request *r, struct tx *tx, err *e)
+{
+    const struct services *s = ctx;
+    return identity_recheck(s->identity, r, tx, e);
+}
+
+/* What browsers put before a path: as configured, else where the server listens. */
+static str public_url(struct process *p, const struct config *c, struct arena *a)
+{
+    char text[64];
+    str configured = config_text(c, "listen.public_url"), address = server_address(&p->shared, text);
+    while (configured.len && configured.p[configured.len - 1] == '/')
+        configured.len--;
+    if (configured.len)
+        return configured;
+    bool is_anywhere = str_starts(address, S("0.0.0.0:")) || str_starts(address, S("[::]:"));
+    str port = str_skip(address, str_starts(address, S("[::]:")) ? 4 : 7);
+    return arena_printf(a, "%s://%s%.*s%.*s", p->shared.tls ? "https" : "http", is_anywhere ? "localhost" : "",
+                        STR(is_anywhere ? port : address), STR(config_text(c, "listen.path_prefix")));
+}
+
+static enum errc open_api(struct services *s, const struct config *c, err *e)
+{
+    const struct api_mount mounts[] = {
+        {&setup_api, s->identity},   {&auth_api, s->identity},        {&sessions_api, s->identity}, {&users_api, s->identity},
+        {&workspaces_api, s->identity}, {&members_api, s->identity},  {&invitations_api, s->identity}, {&api_keys_api, s->identity},
+        {&projects_api, NULL},       {&jobs_api, s->jobs},            {&live_api, s->live},
+    };
+    struct api_setup setup = {
+        .store = s->backend.store,
+        .config = c,
+        .mounts = mounts,
+        .n_mounts = LENGTH_OF(mounts),
+        .authenticate = identity_authenticate,
+        .authorize = identity_authorize,
+        .only_workspace = identity_only_workspace,
+        .ctx = s->identity,
+    };
+    return api_new(&s->api, &setup, e);
+}
+
+enum errc services_open(struct process *p, const struct config *c, const char *data_dir, struct arena *a, err *e)
+{
+    struct services *s = &p->services;
+    struct live_setup live = {.config = c, .recheck = recheck, .ctx = s};
+    enum errc rc = backend_open(&s->backend, c, data_dir, e);
+    if (rc != ERR_NONE)
+        return rc;
+    live.store = s->backend.store;
+    uuid node = gateway_node(p->gateway);
+    if ((rc = live_new(&s->live, &live, e)) != ERR_NONE || (rc = jobs_new(&s->jobs, s->backend.store, s->live, c, &node, e)) != ERR_NONE)
+        return rc;
+    struct identity_source source = {
+        .store = s->backend.store,
+        .secrets = s->backend.secrets,
+        .config = c,
+        .public_url = public_url(p, c, a),
+        .live = s->live,
+        .find_project = project_resource.find,
+    };
+    if (!source.public_url.p)
+        return err_code(e, ERR_NO_MEMORY);
+    if ((rc = identity_new(&s->identity, &source, e)) != ERR_NONE || (rc = open_api(s, c, e)) != ERR_NONE)
+        return rc;
+    events_on_sealed(s->backend.events, live_sealed, s->live);
+    jobs_add_chore(s->jobs, identity_tidy, s->identity);
+    return ERR_NONE;
+}
+
+enum errc services_start(struct process *p, const char *data_dir, struct arena *a, err *e)
+{
+    struct services *s = &p->services;
+    str link;
+    enum errc rc = events_start(s->backend.events, e);
+    if (rc == ERR_NONE)
+        rc = jobs_start(s->jobs, e);
+    s->commands[0] = (struct control_command){"setup", identity_setup_command, s->identity};
+    if (rc == ERR_NONE)
+        rc = control_start(&s->control, data_dir, s->commands, LENGTH_OF(s->commands), e);
+    if (rc == ERR_NONE)
+        rc = identity_setup_link(s->identity, a, &link, e);
+    if (rc == ERR_NONE && link.p) { /* on standard output: it is a secret, and no line of the log */
+        printf("Nobody owns this Catalyst yet. Open this link in a browser to set it up; it works once, for an hour:\n  %.*s\n", STR(link));
+        fflush(stdout);
+    }
+    return rc;
+}
+
+void services_close(struct services *s)
+{
+    control_stop(s->control);
+    api_free(s->api);
+    if (s->jobs)
+        jobs_stop(s->jobs);
+    jobs_free(s->jobs);
+    if (s->backend.events)
+        events_stop(s->backend.events);
+    live_free(s->live);
+    identity_free(s->identity);
+    backend_close(&s->backend);
+    *s = (struct services){0};
+}
