@@ -175,6 +175,8 @@ enum errc secrets_open(struct secrets **out, const struct config *config, const 
     secrets_derive(s, "key id", id);
     memcpy(s->key_id, id, sizeof s->key_id);
     *out = s;
+    if (e) /* that there was no key yet is no error any more */
+        e->code = ERR_NONE;
     return ERR_NONE;
 }
 
