@@ -1,6 +1,6 @@
 /* cli.c - the table of commands: parsing, help, errors, and loading the configuration for those that need it.
  */
-#include "cli/cli.h"
+#include "cli/client/client.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -12,6 +12,12 @@
 static const struct command *const commands[] = {
     &cmd_init,    &cmd_setup, &cmd_serve, &cmd_config_check, &cmd_config_show, &cmd_config_reference,
     &cmd_key_new, &cmd_usage, &cmd_requests,     &cmd_health,      &cmd_version,
+    &cmd_provider_add, &cmd_provider_list, &cmd_provider_remove, &cmd_provider_test,
+    &cmd_key_create, &cmd_key_list, &cmd_key_revoke, &cmd_key_rotate, &cmd_apikey_list, &cmd_apikey_revoke,
+    &cmd_budget_list, &cmd_budget_set, &cmd_budget_remove,
+    &cmd_project_create, &cmd_project_list, &cmd_project_show, &cmd_project_remove,
+    &cmd_user_list, &cmd_user_invite,
+    &cmd_jobs_list, &cmd_jobs_show, &cmd_jobs_cancel,
 };
 
 struct given_flag {
@@ -35,6 +41,8 @@ const char *cli_flag(const struct cli_args *args, const char *name)
         if (strcmp(args->flags[i].flag->name, name) == 0) return args->flags[i].value;
     return NULL;
 }
+
+const struct command *cli_command(const struct cli_args *args) { return args->command; }
 
 unsigned cli_n_positional(const struct cli_args *args) { return args->n_positional; }
 
@@ -139,10 +147,10 @@ static int print(struct buf *text)
 
 static void help_program(struct buf *out)
 {
-    buf_add(out, S("Catalyst: a self-hosted gateway for model calls.\n\nUsage: catalyst COMMAND [FLAGS]\n\n"
+    buf_add(out, S("Catalyst: the self-hosted control plane for teams who build software with AI agents.\n\nUsage: catalyst COMMAND [FLAGS]\n\n"
                    "Commands:\n"));
     for (size_t i = 0; i < LENGTH_OF(commands); i++)
-        if (!commands[i]->is_hidden) buf_addf(out, "  %-14s %s\n", commands[i]->name, commands[i]->meaning);
+        if (!commands[i]->is_hidden) buf_addf(out, "  %-16s %s\n", commands[i]->name, commands[i]->meaning);
     buf_add(out,
             S("\n`catalyst COMMAND --help` tells more about one of them.\n"
               "Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 cannot reach a service, 4 refused,\n"
@@ -340,7 +348,7 @@ static int run(const struct cli_app *app, const struct command *command, int arg
         help_command(app, command, &out);
         exit_code = print(&out);
     } else {
-        exit_code = command->run(app, &args);
+        exit_code = command->ask ? client_run(&args, command->ask) : command->run(app, &args);
     }
     free(args.flags);
     free(args.positional);

@@ -31,6 +31,7 @@ struct flag {
     }
 
 struct cli_args;
+struct client;
 struct cli_app { /* what main.c wires */
     const struct option_table *const *tables;
     unsigned n_tables;
@@ -47,12 +48,15 @@ struct command {
     const struct flag *flags;
     unsigned n_flags;
     int (*run)(const struct cli_app *app, const struct cli_args *args);
+    int (*ask)(struct client *c); /* instead: a command that asks a server (client/client.h) */
     bool is_hidden;        /* left out of the short help */
 };
 
 /* Parses and runs; returns the exit code. */
 int cli_main(const struct cli_app *app, int argc, char **argv);
 
+/* The command that runs. */
+const struct command *cli_command(const struct cli_args *args);
 /* Value of a flag (the last one given), NULL when absent; "" for a switch that was given. */
 const char *cli_flag(const struct cli_args *args, const char *name);
 unsigned cli_n_positional(const struct cli_args *args);
@@ -77,5 +81,12 @@ int cli_print(const struct buf *text);
 
 extern const struct command cmd_init, cmd_setup, cmd_serve, cmd_config_check, cmd_config_show, cmd_config_reference, cmd_key_new,
     cmd_usage, cmd_requests, cmd_health, cmd_version;
+/* of cli/client: they ask a server */
+extern const struct command cmd_provider_add, cmd_provider_list, cmd_provider_remove, cmd_provider_test;
+extern const struct command cmd_key_create, cmd_key_list, cmd_key_revoke, cmd_key_rotate, cmd_apikey_list, cmd_apikey_revoke;
+extern const struct command cmd_budget_list, cmd_budget_set, cmd_budget_remove;
+extern const struct command cmd_project_create, cmd_project_list, cmd_project_show, cmd_project_remove, cmd_user_list,
+    cmd_user_invite;
+extern const struct command cmd_jobs_list, cmd_jobs_show, cmd_jobs_cancel;
 
 #endif

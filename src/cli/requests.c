@@ -13,6 +13,7 @@
 
 #include "base/crypto.h"
 #include "base/money.h"
+#include "cli/client/client.h"
 #include "cli/filter.h"
 #include "json/write.h"
 
@@ -401,6 +402,7 @@ static void release_interrupt(struct listing *l, const sigset_t *before)
 static int run(const struct cli_app *app, const struct cli_args *args)
 {
     (void)app;
+    if (client_is_meant(args)) return client_run(args, client_requests);
     err e = {0};
     struct listing l = {.as_json = cli_flag(args, "--json") != NULL, .signals = -1};
     struct journal_reader *reader = NULL;
@@ -431,6 +433,7 @@ static int run(const struct cli_app *app, const struct cli_args *args)
 
 static const struct flag flags[] = {
     CLI_DATA_FLAG,
+    CLI_SERVER_FLAGS,
     {"--json", NULL, NULL, "prints one JSON object a line"},
     {"--limit", "N", NULL, "how many of the last calls (default 50)"},
     {"--follow", NULL, NULL, "goes on with calls as they end, until interrupted"},
@@ -440,7 +443,7 @@ static const struct flag flags[] = {
 const struct command cmd_requests = {
     .name = "requests",
     .arguments = "",
-    .meaning = "lists the last calls from the journal, newest last",
+    .meaning = "lists the last calls, newest last; of a data folder or a server",
     .flags = flags,
     .n_flags = LENGTH_OF(flags),
     .run = run,

@@ -5,6 +5,7 @@
 #include "base/crypto.h"
 #include "base/map.h"
 #include "base/money.h"
+#include "cli/client/client.h"
 #include "cli/filter.h"
 #include "json/write.h"
 
@@ -356,6 +357,7 @@ static enum errc parse_by(const struct cli_args *args, enum group_by *by, err *e
 static int run(const struct cli_app *app, const struct cli_args *args)
 {
     (void)app;
+    if (client_is_meant(args)) return client_run(args, client_usage);
     err e = {0};
     struct report report = {0};
     struct journal_reader *reader = NULL;
@@ -397,6 +399,7 @@ static int run(const struct cli_app *app, const struct cli_args *args)
 
 static const struct flag flags[] = {
     CLI_DATA_FLAG,
+    CLI_SERVER_FLAGS,
     {"--json", NULL, NULL, "prints one JSON object"},
     {"--by", "PROPERTY", NULL,
      "adds sums by model, provider, key, project, user, task, session, day, dialect, status or tags"},
