@@ -54,9 +54,6 @@ function Item(props: {
   );
 }
 
-const GROUP =
-  '[&_[cmdk-group-heading]]:eyebrow [&_[cmdk-group-heading]]:px-2 [&_[cmdk-group-heading]]:pt-2.5 [&_[cmdk-group-heading]]:pb-1';
-
 /** Go to, do, find: everything by its name. */
 export default function Palette() {
   const [text, setText] = useState('');
@@ -93,7 +90,7 @@ export default function Palette() {
                 {t('search.nothing')}
               </Command.Empty>
               {text.trim() && (
-                <Command.Group heading={t('search.find')} className={GROUP} forceMount>
+                <Command.Group heading={t('search.find')} forceMount>
                   <Item
                     icon={<Search {...icon} />}
                     value={`find ${text}`}
@@ -103,7 +100,7 @@ export default function Palette() {
                   </Item>
                 </Command.Group>
               )}
-              <Command.Group heading={t('search.go')} className={GROUP}>
+              <Command.Group heading={t('search.go')}>
                 {NAV.flatMap((group) => group.places).map((place) => (
                   <Item
                     key={place.to}
@@ -124,7 +121,7 @@ export default function Palette() {
                   {t('nav.profile')}
                 </Item>
               </Command.Group>
-              <Command.Group heading={t('search.do')} className={GROUP}>
+              <Command.Group heading={t('search.do')}>
                 {(
                   [
                     ['search.new_key', KeyRound, '/settings/keys'],
@@ -162,7 +159,7 @@ export default function Palette() {
                 </Item>
               </Command.Group>
               {(projects?.items.length ?? 0) > 0 && (
-                <Command.Group heading={t('search.projects')} className={GROUP}>
+                <Command.Group heading={t('search.projects')}>
                   {projects?.items.map((project) => (
                     <Item
                       key={project.id}
@@ -176,7 +173,7 @@ export default function Palette() {
                 </Command.Group>
               )}
               {(members?.items.length ?? 0) > 0 && (
-                <Command.Group heading={t('search.people')} className={GROUP}>
+                <Command.Group heading={t('search.people')}>
                   {members?.items.map((member) => (
                     <Item
                       key={member.user_id}

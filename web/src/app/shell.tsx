@@ -477,10 +477,7 @@ export function Shell() {
   if (!session) return <NoWorkspace />;
   return (
     <SessionContext.Provider value={session}>
-      <a
-        href="#main"
-        className="btn btn-primary fixed top-2 left-2 z-60 -translate-y-20 focus:translate-y-0"
-      >
+      <a href="#main" className="btn btn-primary fixed top-2 left-2 z-60 -translate-y-20 focus:translate-y-0">
         {t('nav.skip')}
       </a>
       <div className="flex min-h-dvh">

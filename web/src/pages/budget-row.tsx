@@ -34,7 +34,7 @@ export function BudgetRow({
           <Kind aria-hidden className="size-3" />
           {t(budget.is_hard ? 'budget.hard' : 'budget.soft')}
         </span>
-        <span className="nums ml-auto text-sm">
+        <span className={clsx('nums text-sm', isShort ? 'w-full' : 'ml-auto')}>
           <span className={clsx('font-semibold', part >= 1 && 'text-bad')}>
             <Money nanousd={budget.spent_nanousd} />
           </span>
@@ -57,7 +57,7 @@ export function BudgetRow({
           {t('budget.left', { left: money(Math.max(0, budget.left_nanousd)) })} (
           {percent(Math.max(0, 1 - part))})
         </span>
-        {budget.reserved_nanousd > 0 && (
+        {!isShort && budget.reserved_nanousd > 0 && (
           <span>{t('budget.reserved', { reserved: money(budget.reserved_nanousd) })}</span>
         )}
         <span className="ml-auto">

@@ -19,7 +19,7 @@ export default function Home() {
     return (
       <Page title={t('nav.home')}>
         <div
-          className="grid gap-4 sm:grid-cols-2 xl:grid-cols-4"
+          className="grid grid-cols-1 gap-4 sm:grid-cols-2 xl:grid-cols-4"
           role="status"
           aria-label={t('state.loading')}
         >

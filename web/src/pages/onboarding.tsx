@@ -124,7 +124,12 @@ export function Onboarding() {
           ? 'budget'
           : 'end');
   const isAllDone = Boolean(provider && key && call && (budget || isBudgetSkipped));
-  const steps = [true, Boolean(provider), Boolean(key && call), Boolean(budget) || isBudgetSkipped];
+  const steps = [
+    true,
+    Boolean(provider) && open !== 'provider',
+    Boolean(key && call),
+    Boolean(budget) || isBudgetSkipped,
+  ];
   const n = steps.filter(Boolean).length;
   const leave = () => setPref('onboarding', 'skipped');
   if (providers.isPending || keys.isPending || budgets.isPending)
@@ -158,11 +163,11 @@ export function Onboarding() {
         <Step
           n={2}
           title={t('start.provider')}
-          done={provider ? provider.name : null}
+          done={provider && open !== 'provider' ? provider.name : null}
           isOpen={open === 'provider'}
           onOpen={() => setAsked(open === 'provider' ? null : 'provider')}
         >
-          <ProviderStep onDone={() => setAsked(null)} />
+          <ProviderStep onStart={() => setAsked('provider')} onDone={() => setAsked(null)} />
         </Step>
         <Step
           n={3}
@@ -171,7 +176,13 @@ export function Onboarding() {
           isOpen={open === 'key'}
           onOpen={() => setAsked(open === 'key' ? null : 'key')}
         >
-          <KeyStep hasKey={key !== undefined} secret={secret} call={call} />
+          <KeyStep
+            hasKey={key !== undefined}
+            secret={secret}
+            call={call}
+            onMade={() => setAsked('key')}
+            onNext={() => setAsked(null)}
+          />
         </Step>
         <Step
           n={4}
@@ -211,8 +222,8 @@ export function Onboarding() {
   );
 }
 
-function ProviderStep({ onDone }: { onDone: () => void }) {
-  const { form, test, made, kinds, kind } = useProviderForm({ onSaved: onDone });
+function ProviderStep({ onStart, onDone }: { onStart: () => void; onDone: () => void }) {
+  const { form, test, made, kinds, kind } = useProviderForm({ onStart, onSaved: onDone });
   return (
     <Form form={form}>
       <p className="text-sm text-ink-2">{t('start.provider_text')}</p>
@@ -231,10 +242,14 @@ function KeyStep({
   hasKey,
   secret,
   call,
+  onMade,
+  onNext,
 }: {
   hasKey: boolean;
   secret: string | null;
   call: Call | undefined;
+  onMade: () => void;
+  onNext: () => void;
 }) {
   const client = useQueryClient();
   const [isAnother, setIsAnother] = useState(false);
@@ -244,6 +259,7 @@ function KeyStep({
     submit: async ({ name }) => {
       const answer = await createGatewayKey({ name: name.trim() });
       firstSecret.set(answer.key);
+      onMade();
       setIsAnother(false);
       await client.invalidateQueries({ queryKey: ['gateway_key'] });
     },
@@ -277,12 +293,12 @@ function KeyStep({
         </Note>
       )}
       <Snippets secret={secret} />
-      <Waiting call={call} />
+      <Waiting call={call} onNext={onNext} />
     </div>
   );
 }
 
-function Waiting({ call }: { call: Call | undefined }) {
+function Waiting({ call, onNext }: { call: Call | undefined; onNext: () => void }) {
   const state = useLiveState();
   const seen = useRef(call?.id);
   return (
@@ -309,6 +325,9 @@ function Waiting({ call }: { call: Call | undefined }) {
           <Link to="/requests/$id" params={{ id: call.id }} className={buttonClass('plain', 'sm')}>
             {t('start.look')}
           </Link>
+          <Button size="sm" variant="primary" onClick={onNext}>
+            {t('start.next')}
+          </Button>
         </>
       ) : (
         <>

@@ -9,7 +9,6 @@ import { useMay, useSession } from '@/app/session';
 import { compact, dayMonth, money, moneyExact, number, percent } from '@/lib/format';
 import { t } from '@/lib/i18n';
 import { setPref } from '@/lib/prefs';
-import { Badge } from '@/ui/badge';
 import { Button } from '@/ui/button';
 import { Chart } from '@/ui/chart';
 import { Page, Section } from '@/ui/page';
@@ -17,7 +16,7 @@ import { Empty, NoPermission, QueryView, Skeleton, SkeletonRows } from '@/ui/sta
 import { Table } from '@/ui/table';
 import { Duration, Money, Time } from '@/ui/values';
 import { BudgetRow } from './budget-row';
-import { outcomeText, outcomeTone } from './requests';
+import { Outcome } from './requests';
 
 const DAY = 86_400_000;
 const DAYS = 30;
@@ -126,7 +125,7 @@ function Figures({ calls }: { calls: Call[] }) {
         query={days}
         isCompact
         loading={
-          <div className="grid gap-4 sm:grid-cols-2 xl:grid-cols-4">
+          <div className="grid grid-cols-1 gap-4 sm:grid-cols-2 xl:grid-cols-4">
             {[1, 2, 3, 4].map((n) => (
               <Skeleton key={n} className="h-28 rounded-lg" />
             ))}
@@ -134,7 +133,7 @@ function Figures({ calls }: { calls: Call[] }) {
         }
       >
         {(data) => (
-          <div className="grid gap-4 sm:grid-cols-2 xl:grid-cols-4">
+          <div className="grid grid-cols-1 gap-4 sm:grid-cols-2 xl:grid-cols-4">
             <Tile
               label={t('home.cost')}
               value={
@@ -175,7 +174,7 @@ function Figures({ calls }: { calls: Call[] }) {
           </div>
         )}
       </QueryView>
-      <div className="mt-4 grid gap-4 xl:grid-cols-[1fr_22rem]">
+      <div className="mt-4 grid grid-cols-1 gap-4 xl:grid-cols-[minmax(0,1fr)_22rem]">
         <div className="card min-w-0 p-4 sm:p-5">
           <QueryView query={days} isCompact loading={<Skeleton className="h-64" />}>
             {() => (
@@ -218,7 +217,7 @@ function Figures({ calls }: { calls: Call[] }) {
           </QueryView>
         </Section>
       </div>
-      <div className="mt-4 grid gap-4 xl:grid-cols-[1fr_22rem]">
+      <div className="mt-4 grid grid-cols-1 gap-4 xl:grid-cols-[minmax(0,1fr)_22rem]">
         <Section
           title={t('home.last')}
           className="min-w-0 overflow-hidden"
@@ -255,7 +254,7 @@ function Figures({ calls }: { calls: Call[] }) {
                 {
                   id: 'outcome',
                   header: t('call.outcome'),
-                  cell: (call) => <Badge tone={outcomeTone(call)}>{outcomeText(call)}</Badge>,
+                  cell: (call) => <Outcome call={call} />,
                 },
                 { id: 'key', header: t('call.key'), cell: (call) => call.key_name ?? '–' },
                 { id: 'when', header: t('call.time'), cell: (call) => <Time iso={call.started_at} /> },

@@ -37,6 +37,9 @@ export function splitList(text: string): string[] {
 /** Saves, then asks the provider itself whether the key is good. */
 export function useProviderForm(options: {
   provider?: Provider | undefined;
+  /** Before anything is saved. */
+  onStart?: () => void;
+  /** The key is good. */
   onSaved: (provider: Provider, test: ProviderTest) => void;
 }) {
   const client = useQueryClient();
@@ -58,6 +61,7 @@ export function useProviderForm(options: {
     }),
     submit: async (values) => {
       setTest(null);
+      options.onStart?.();
       const models = splitList(values.models);
       const body: ProviderBody = {
         name: values.name.trim() || values.kind,

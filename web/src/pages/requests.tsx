@@ -32,6 +32,17 @@ export function outcomeText(call: Pick<Call, 'outcome' | 'status'>): string {
   return call.outcome === 'completed' || call.status === 0 ? text : `${text} ${call.status}`;
 }
 
+/** How a call ended. What went well is quiet, so that the rest stands out. */
+export function Outcome({ call }: { call: Pick<Call, 'outcome' | 'status'> }) {
+  if (call.outcome !== 'completed') return <Badge tone={outcomeTone(call)}>{outcomeText(call)}</Badge>;
+  return (
+    <span className="inline-flex items-center gap-2 px-2 text-xs text-ink-2">
+      <span aria-hidden className="size-1.5 rounded-full bg-good" />
+      {outcomeText(call)}
+    </span>
+  );
+}
+
 const OUTCOMES = ['completed', 'cancelled', 'failed', 'refused'];
 const RANGES = ['1h', '24h', '7d', '30d'] as const;
 const HOURS: Record<string, number> = { '1h': 1, '24h': 24, '7d': 168, '30d': 720 };
@@ -68,7 +79,7 @@ const columns: () => Column<Call>[] = () => [
   {
     id: 'outcome',
     header: t('call.outcome'),
-    cell: (call) => <Badge tone={outcomeTone(call)}>{outcomeText(call)}</Badge>,
+    cell: (call) => <Outcome call={call} />,
   },
   {
     id: 'model',
@@ -123,7 +134,7 @@ const columns: () => Column<Call>[] = () => [
 
 const PULSE = 96;
 
-/** The last calls as a pulse: height is how long they took (logarithmic), colour and shape how they ended. */
+/** The last calls as a pulse: height is how long they took (its root), colour and shape how they ended. */
 function Pulse({ calls }: { calls: Call[] }) {
   const last = calls.slice(0, PULSE).reverse();
   const failed = last.filter((call) => call.outcome !== 'completed').length;
@@ -133,21 +144,21 @@ function Pulse({ calls }: { calls: Call[] }) {
       <div
         role="img"
         aria-label={t('call.pulse', { n: last.length, failed, slowest: duration(slowest) })}
-        className="flex h-11 min-w-0 flex-1 items-end justify-end gap-[3px] overflow-hidden"
+        className="flex h-11 min-w-0 flex-1 items-end justify-end gap-[2px] overflow-hidden"
       >
         {last.map((call) => (
           <span
             key={call.id}
             title={`${call.model ?? ''} ${duration(call.duration_ms)}`}
             className={clsx(
-              'w-[5px] flex-none rounded-t-[2px]',
+              'max-w-3 min-w-[3px] flex-1 rounded-t-[2px]',
               call.outcome === 'completed'
                 ? 'bg-[var(--series-1)]'
                 : call.outcome === 'cancelled'
                   ? 'bg-warn'
                   : 'bg-bad',
             )}
-            style={{ height: `${Math.max(8, (Math.log1p(call.duration_ms) / Math.log1p(slowest)) * 100)}%` }}
+            style={{ height: `${Math.max(8, Math.sqrt(call.duration_ms / slowest) * 100)}%` }}
           />
         ))}
       </div>

@@ -3,7 +3,6 @@ import { ChartNoAxesColumn, Table2 } from 'lucide-react';
 import { lazy, type ReactNode, Suspense, useState } from 'react';
 import { t } from '@/lib/i18n';
 import { Button } from './button';
-import { Skeleton } from './states';
 
 export interface ChartSeries {
   label: string;
@@ -106,7 +105,7 @@ export function Chart(props: ChartProps) {
             n: props.x.length,
           })}
         >
-          <Suspense fallback={<Skeleton className="w-full" />}>
+          <Suspense fallback={<div style={{ height }} aria-hidden />}>
             <Plot {...props} height={height} />
           </Suspense>
         </div>

@@ -12,7 +12,7 @@ export function Meter(props: {
   isThin?: boolean;
 }) {
   const part = props.max > 0 ? Math.min(1, props.value / props.max) : 0;
-  const tone = part >= 1 ? 'bg-bad' : part >= 0.8 ? 'bg-warn' : 'bg-accent';
+  const tone = part >= 1 ? 'bg-bad' : part >= 0.8 ? 'bg-warn-fill' : 'bg-accent';
   return (
     <div
       role="meter"

@@ -22,18 +22,23 @@ export function Page(props: {
     <div
       className={clsx(
         'mx-auto flex w-full flex-col px-4 pt-6 pb-10 sm:px-8 sm:pt-8',
-        { narrow: 'max-w-[52rem]', wide: 'max-w-[80rem]', full: 'max-w-[110rem]' }[props.width ?? 'wide'],
+        props.width === 'full' ? 'max-w-[110rem]' : 'max-w-[80rem]',
         props.isTall && 'md:h-[calc(100dvh-3.625rem)] md:min-h-[30rem] md:pb-6',
       )}
     >
-      <header className="mb-5 flex flex-wrap items-end gap-x-6 gap-y-3">
+      <header
+        className={clsx(
+          'mb-5 flex flex-wrap items-end gap-x-6 gap-y-3',
+          props.width === 'narrow' && 'max-w-[54rem]',
+        )}
+      >
         <div className="min-w-0 flex-1 basis-64">
           <h1 className="text-xl font-semibold tracking-[-0.015em] text-ink sm:text-2xl">{props.title}</h1>
           {props.intro && <p className="mt-1 max-w-2xl text-sm text-ink-2">{props.intro}</p>}
         </div>
         {props.actions && <div className="flex flex-wrap items-center gap-2">{props.actions}</div>}
       </header>
-      {props.children}
+      {props.width === 'narrow' ? <div className="max-w-[54rem]">{props.children}</div> : props.children}
     </div>
   );
 }

@@ -33,7 +33,7 @@ export default function Plot(props: ChartProps & { height: number }) {
       {
         width: root.clientWidth,
         height,
-        padding: [8, 0, 0, 0],
+        padding: [8, 18, 0, 0],
         legend: { show: false },
         cursor: {
           points: { show: false },

@@ -26,6 +26,7 @@ export default {
   'start.call_was': 'Calls arrive: {model}',
   'start.first_call': '{model} answered',
   'start.look': 'Look at it',
+  'start.next': 'Go on',
   'start.budget': 'A budget',
   'start.budget_text':
     'What may all calls of this workspace cost in a month? Over it, calls are refused before they cost anything.',
