@@ -184,7 +184,7 @@ static void help_lists_the_commands(void **state)
 {
     struct state *s = *state;
     assert_int_equal(RUN(s, "--help"), EXIT_OK);
-    assert_has(s->out, "  config check   reports");
+    assert_has(s->out, "  config check     reports");
     assert_has(s->out, "  usage ");
     assert_has_not(s->out, "config reference");
     assert_string_equal(s->err, "");
