@@ -11,6 +11,7 @@
 #define PROJECTS_PROJECTS_H
 
 #include "core/api.h"
+#include "core/export.h"
 
 struct project {
     uuid id;
@@ -23,6 +24,7 @@ struct project {
 
 extern const struct shape project_shape;
 extern const struct api_table projects_api; /* needs no service context */
+extern const struct export_table projects_export;
 
 /* The project that ":id" or ":project_id" of a path names, in the caller's workspace; project_resource.find also serves checks of ids in
  * bodies ("uu": workspace, project; one row, its id, when it exists there). */

@@ -112,3 +112,16 @@ enum errc project_delete(struct tx *tx, const uuid *workspace, const uuid *id, e
 {
     return tx_exec(tx, &delete, PARAMS(v_uuid(workspace), v_uuid(id)), NULL, e);
 }
+
+/* --- the export of a workspace --- */
+
+SQL(export_page, DB_MAIN, 0, "uui",
+    "SELECT id, name, description, repository, settings, created_by, created_us, updated_us FROM projects "
+    "WHERE workspace_id = $1 AND id > $2 ORDER BY id LIMIT $3");
+SQL(export_count, DB_MAIN, 0, "u", "SELECT COUNT(*) FROM projects WHERE workspace_id = $1");
+
+static const struct export_source export_sources[] = {
+    {"project", &export_page, &export_count,
+     "id:u name:t description:t repository:t settings:j created_by:u created_at:T updated_at:T"},
+};
+const struct export_table projects_export = {export_sources, LENGTH_OF(export_sources)};
