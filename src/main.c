@@ -1,6 +1,7 @@
 /* Wires the rooms together and nothing else. */
 #include "cli/cli.h"
 #include "core/api.h"
+#include "core/export.h"
 #include "core/identity/identity.h"
 #include "core/jobs.h"
 #include "core/live.h"
@@ -14,7 +15,7 @@
 int main(int argc, char **argv)
 {
     static const struct option_table *const tables[] = {&net_options, &store_options, &core_options, &secrets_options, &api_options,
-                                                        &identity_options, &jobs_options, &live_options, &notify_options,
+                                                        &identity_options, &jobs_options, &live_options, &notify_options, &export_options,
                                                         &gateway_options};
     static const struct cli_app app = {
         .tables = tables,
