@@ -69,6 +69,9 @@ WARN_UNUSED enum errc serve_bind(struct process *p, const struct config *c, err 
 /* Every room that takes another configuration while it runs, in the order of preparing. */
 void serve_follow(struct process *p);
 
+/* The one list of tables of endpoints, in the order of the documentation: what the server mounts and `catalyst openapi` describes. s may be NULL when
+ * nothing is served. Returns their number. */
+unsigned services_mounts(const struct services *s, struct api_mount out[API_TABLES_MAX]);
 /* Opens what the endpoints stand on, when the address is bound and the gateway is there; on an error services_close takes back what was opened. */
 WARN_UNUSED enum errc services_open(struct process *p, const struct config *c, const char *data_dir, struct arena *a, err *e);
 /* Starts what works by itself, and prints the link of the first start. */

@@ -26,18 +26,27 @@ static str public_url(struct process *p, const struct config *c, struct arena *a
                         STR(is_anywhere ? port : address), STR(config_text(c, "listen.path_prefix")));
 }
 
+unsigned services_mounts(const struct services *s, struct api_mount out[API_TABLES_MAX])
+{
+    struct identity *identity = s ? s->identity : NULL;
+    const struct api_mount mounts[] = {
+        {&setup_api, identity},      {&auth_api, identity},    {&sessions_api, identity},    {&users_api, identity},
+        {&workspaces_api, identity}, {&members_api, identity}, {&invitations_api, identity}, {&api_keys_api, identity},
+        {&projects_api, NULL},       {&jobs_api, s ? s->jobs : NULL}, {&live_api, s ? s->live : NULL},
+    };
+    memcpy(out, mounts, sizeof mounts);
+    return LENGTH_OF(mounts);
+}
+
 static enum errc open_api(struct services *s, const struct config *c, err *e)
 {
-    const struct api_mount mounts[] = {
-        {&setup_api, s->identity},   {&auth_api, s->identity},        {&sessions_api, s->identity}, {&users_api, s->identity},
-        {&workspaces_api, s->identity}, {&members_api, s->identity},  {&invitations_api, s->identity}, {&api_keys_api, s->identity},
-        {&projects_api, NULL},       {&jobs_api, s->jobs},            {&live_api, s->live},
-    };
+    struct api_mount mounts[API_TABLES_MAX];
     struct api_setup setup = {
         .store = s->backend.store,
         .config = c,
         .mounts = mounts,
-        .n_mounts = LENGTH_OF(mounts),
+        .n_mounts = services_mounts(s, mounts),
+        .jobs = s->jobs,
         .authenticate = identity_authenticate,
         .authorize = identity_authorize,
         .only_workspace = identity_only_workspace,

@@ -149,13 +149,15 @@ struct api_mount {
 };
 
 struct api;
+struct jobs;
 struct api_setup {
     struct store *store;
     const struct config *config;
     const struct api_mount *mounts;
     unsigned n_mounts;
-    /* Who a request comes from, by its head: core/identity. Leaves who->kind PRINCIPAL_NONE without credentials; ERR_UNAUTHENTICATED for bad ones,
-     * ERR_FORBIDDEN when the CSRF token is missing. Runs on the pool. */
+    struct jobs *jobs;        /* woken when a request has added one; may be NULL */
+    /* Who a request comes from, by its head: core/identity. Leaves who->kind PRINCIPAL_NONE without credentials; ERR_UNAUTHENTICATED for bad ones where
+     * the route needs any, ERR_FORBIDDEN when the CSRF token is missing or the request comes from another site. Runs on the pool. */
     enum errc (*authenticate)(void *ctx, struct api_request *r, const struct http_head *h, err *e);
     /* Role and permissions of r->who in r->workspace_id; ERR_NOT_FOUND when not a member. tx is on DB_MAIN. */
     enum errc (*authorize)(void *ctx, struct api_request *r, struct tx *tx, err *e);

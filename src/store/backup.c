@@ -216,7 +216,7 @@ static enum errc read_manifest(struct backup *b, const char *dir, const char *pr
     if (b->n) memcpy(all, b->files, b->n * sizeof *all);
     b->files = all;
     for (const struct json *file = files->child; file && !rc; file = file->next) {
-        const char *inside = NULL;
+        const char *inside;
         rc = check_file(dir, file, &b->a, &inside, e);
         str full = rc ? (str){0} : arena_printf(&b->a, "%s%s", prefix, inside);
         if (!rc && !full.p) rc = err_code(e, ERR_TOO_LARGE);
@@ -298,11 +298,14 @@ static enum errc put_all(const struct backup *b, const struct store_source *sour
 static enum errc restore(const char *from, const struct store_source *source, bool replaces, err *e)
 {
     struct backup b = {0};
+    struct store_source own = *source;
     arena_init(&b.a, ARENA_MAX, 0);
-    enum errc rc = read_backup(&b, from, source->url.len > 0, e);
+    own.url = str_c(source->url.len ? str_to_c(&b.a, source->url) : NULL); /* libpq wants its NUL */
+    enum errc rc = own.url.len == source->url.len ? read_backup(&b, from, own.url.len > 0, e) : err_code(e, ERR_NO_MEMORY);
     if (!rc && !b.has_people)
         log_event(LOG_WARN, "backup_without_people", LOG_S("path", str_c(from)));
-    if (!rc) rc = put_all(&b, source, replaces, e);
+    if (!rc) rc = put_all(&b, &own, replaces, e);
+    if (own.url.len) explicit_bzero((char *)own.url.p, own.url.len);
     arena_fini(&b.a);
     return rc;
 }

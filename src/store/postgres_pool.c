@@ -168,7 +168,8 @@ static void conn_free(struct pg_conn *c)
 
 static enum errc connect_finish(struct pg_conn *c, err *e)
 {
-    for (PostgresPollingStatusType want = PGRES_POLLING_WRITING; want != PGRES_POLLING_OK;) {
+    PostgresPollingStatusType first = PQstatus(c->pg) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING;
+    for (PostgresPollingStatusType want = first; want != PGRES_POLLING_OK;) {
         enum errc rc = ERR_NONE;
         if (want == PGRES_POLLING_FAILED) {
             str text = str_trim(str_c(PQerrorMessage(c->pg)));

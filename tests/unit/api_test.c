@@ -275,7 +275,7 @@ static enum errc authenticate(void *ctx, struct api_request *r, const struct htt
 {
     const str *v = http_field(h, S("authorization"));
     (void)ctx;
-    if (!v)
+    if (!v || r->route->access == ACCESS_PUBLIC)
         return ERR_NONE;
     str name = str_skip(*v, sizeof "Bearer " - 1);
     r->who.kind = PRINCIPAL_SESSION;
@@ -373,7 +373,13 @@ static struct state *open_with(const struct config_setting *settings, unsigned n
     arena_init(&s->a, 1 << 24, 0);
     load_config(s, settings, n);
     struct api_mount mount = {&table, NULL};
-    struct api_setup setup = {s->f->store, s->config, &mount, 1, authenticate, authorize, only_workspace, NULL};
+    struct api_setup setup = {.store = s->f->store,
+                              .config = s->config,
+                              .mounts = &mount,
+                              .n_mounts = 1,
+                              .authenticate = authenticate,
+                              .authorize = authorize,
+                              .only_workspace = only_workspace};
     if (api_new(&s->api, &setup, &s->e) != ERR_NONE)
         fail_msg("%s", s->e.msg);
     s->b = bench_new();
@@ -878,7 +884,13 @@ static void refuses_to_start(struct state *s, const struct api_route *route, con
     struct api *a;
     struct api_table wrong = {"wrong", route, 1};
     struct api_mount mount = {&wrong, NULL};
-    struct api_setup setup = {s->f->store, s->config, &mount, 1, authenticate, authorize, only_workspace, NULL};
+    struct api_setup setup = {.store = s->f->store,
+                              .config = s->config,
+                              .mounts = &mount,
+                              .n_mounts = 1,
+                              .authenticate = authenticate,
+                              .authorize = authorize,
+                              .only_workspace = only_workspace};
     assert_int_equal(api_new(&a, &setup, &s->e), ERR_INTERNAL);
     if (!strstr(s->e.msg, why))
         fail_msg("not '%s': %s", why, s->e.msg);

@@ -96,6 +96,8 @@ WARN_UNUSED bool api_path_params(struct arena *a, const struct endpoint *ep, str
 /* --- api_loop.c --- */
 enum errc api_admit(void *service, struct http_conn *c, const struct http_head *h, err *e);
 void api_handle(void *service, struct http_conn *c, const struct route *route, const struct http_request *request);
+struct api_call *api_call_new(struct api *a, const struct endpoint *ep); /* NULL when out of memory */
+void api_call_free(struct api_call *k);
 void api_calls_free(struct api *a); /* after the loops */
 
 /* --- api_run.c: on the pool --- */

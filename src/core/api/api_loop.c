@@ -37,7 +37,7 @@ enum errc api_admit(void *service, struct http_conn *c, const struct http_head *
 
 /* --- calls --- */
 
-static void call_free(struct api_call *k)
+void api_call_free(struct api_call *k)
 {
     struct api *a = k->api;
     pthread_mutex_lock(&a->lock);
@@ -55,10 +55,10 @@ static void call_free(struct api_call *k)
 void api_calls_free(struct api *a)
 {
     while (a->calls)
-        call_free(a->calls);
+        api_call_free(a->calls);
 }
 
-static struct api_call *call_new(struct api *a, const struct endpoint *ep)
+struct api_call *api_call_new(struct api *a, const struct endpoint *ep)
 {
     struct api_call *k = malloc(sizeof *k);
     if (!k)
@@ -191,7 +191,7 @@ static void on_answer(struct loop_task *task)
         k->r.route->stream(&k->r, let_go_of_conn(k), buf_str(&k->fields));
     else if (k->conn)
         reply(k);
-    call_free(k);
+    api_call_free(k);
 }
 
 /* The client went away: the pool goes on, its answer has no reader. */
@@ -228,14 +228,14 @@ static void refuse_now(struct api_call *k, const err *e)
     api_answer_problem(k, e);
     measure(k);
     reply(k);
-    call_free(k);
+    api_call_free(k);
 }
 
 void api_handle(void *service, struct http_conn *c, const struct route *route, const struct http_request *request)
 {
     struct api *a = service;
     const struct endpoint *ep = endpoint_of(route);
-    struct api_call *k = call_new(a, ep);
+    struct api_call *k = api_call_new(a, ep);
     char address[ADDRESS_MAX];
     uint8_t key[16];
     err e;

@@ -382,10 +382,9 @@ static enum errc apply(struct api_call *k, err *e)
     struct db *db = store_db(k->api->store, route->db);
     if (route->effect == EFFECT_NONE)
         return db_read(db, unit_run, &u, e);
-    enum errc rc = route->effect == EFFECT_STATE ? person_key_ensure(k->api->store, &r->who.user_id, r->now_us, e) : ERR_NONE;
-    if (rc != ERR_NONE)
-        return rc;
-    rc = db_write(db, unit_run, &u, e);
+    enum errc rc = person_key_ensure(k->api->store, &r->who.user_id, r->now_us, e); /* the unit's event may be the first about them */
+    if (rc == ERR_NONE)
+        rc = db_write(db, unit_run, &u, e);
     /* Two requests with one key at the same time, on PostgreSQL: the later one finds the row that the first has written meanwhile. */
     if (rc == ERR_CONFLICT && k->idempotency_key.len)
         rc = db_write(db, unit_run, &u, e);
@@ -411,7 +410,11 @@ static enum errc pipeline(struct api_call *k, err *e)
         return rc;
     if (route->apply && (rc = apply(k, e)) != ERR_NONE)
         return rc;
-    if (route->after && !k->is_replay)
+    if (k->is_replay)
+        return ERR_NONE;
+    if (k->api->setup.jobs && !uuid_is_nil(&r->job_id))
+        jobs_wake(k->api->setup.jobs);
+    if (route->after)
         route->after(r);
     return ERR_NONE;
 }

@@ -1,0 +1,55 @@
+#include "cli/store.h"
+
+#include "store/files.h"
+
+struct store_source cli_store_source(const struct config *c, const struct cli_args *args)
+{
+    return (struct store_source){
+        .data_dir = cli_data_dir(args),
+        .url = config_text(c, "database.url"),
+        .connections = (unsigned)config_int(c, "store.connections"),
+        .read_deadline_ms = (unsigned)config_int(c, "store.read_deadline_ms"),
+        .write_deadline_ms = (unsigned)config_int(c, "store.write_deadline_ms"),
+        .queue = (unsigned)config_int(c, "store.queue"),
+    };
+}
+
+enum errc cli_store_exists(const struct store_source *source, err *e)
+{
+    char path[FILE_PATH_MAX];
+    if (source->url.len) return ERR_NONE;
+    enum errc rc = file_path(path, e, "%s/db/main.db", source->data_dir);
+    if (rc || file_exists(path)) return rc;
+    return err_set(e, ERR_NOT_FOUND, "there are no databases in %s yet: the server makes them when it first starts",
+                   source->data_dir);
+}
+
+struct copying {
+    const char *from, *to;
+};
+
+/* Segments in use are copied as they are: whatever opens them cuts a torn end, as after a crash. One that has been
+ * drained and removed meanwhile is in the database, which is copied after this. */
+static enum errc copy_segment(void *ctx, const char *inside, err *e)
+{
+    const struct copying *c = ctx;
+    char from[FILE_PATH_MAX], to[FILE_PATH_MAX];
+    bool is_gone;
+    if (str_ends(str_c(inside), S(".new"))) return ERR_NONE;
+    enum errc rc = file_path(from, e, "%s/%s", c->from, inside);
+    if (!rc) rc = file_path(to, e, "%s/%s", c->to, inside);
+    if (!rc) rc = file_make_parents(c->to, inside, e);
+    return rc ? rc : file_copy(from, to, &is_gone, e);
+}
+
+enum errc cli_backup_journal(void *ctx, const char *to, err *e)
+{
+    char from[FILE_PATH_MAX], folder[FILE_PATH_MAX];
+    enum errc rc = file_path(from, e, "%s/journal", (const char *)ctx);
+    if (!rc) rc = file_path(folder, e, "%s/journal", to);
+    if (rc || !file_exists(from)) return rc;
+    struct copying c = {from, folder};
+    rc = file_make_folder(folder, e);
+    if (!rc) rc = file_walk(from, copy_segment, &c, e);
+    return rc ? rc : file_sync(folder, e);
+}

@@ -1,0 +1,15 @@
+/* store.h - the store of the data folder, for commands that need no server. Threads: main thread. */
+#ifndef CLI_STORE_H
+#define CLI_STORE_H
+
+#include "cli/cli.h"
+#include "store/store.h"
+
+/* What the configuration says of the databases; neither migrates nor takes any schema. */
+struct store_source cli_store_source(const struct config *c, const struct cli_args *args);
+/* ERR_NOT_FOUND when there are no SQLite databases in the folder yet; PostgreSQL tells itself. */
+WARN_UNUSED enum errc cli_store_exists(const struct store_source *source, err *e);
+/* `more` of store_backup: the usage journal, ctx is the data folder's path. */
+WARN_UNUSED enum errc cli_backup_journal(void *ctx, const char *to, err *e);
+
+#endif

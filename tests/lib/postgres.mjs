@@ -1,0 +1,55 @@
+// postgres.mjs - a private PostgreSQL (tests/lib/postgres.sh) that ends with the test, however that ends.
+
+import { execFile, spawn } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { defer } from './defer.mjs';
+import { within } from './wait.mjs';
+
+const SCRIPT = fileURLToPath(new URL('postgres.sh', import.meta.url));
+const DEBIAN = '/usr/lib/postgresql';
+
+const folders = [
+  ...(process.env.PATH ?? '').split(':'),
+  ...(existsSync(DEBIAN) ? readdirSync(DEBIAN).map((version) => path.join(DEBIAN, version, 'bin')) : []),
+];
+
+/** For node:test's `skip` option. */
+export const NO_POSTGRES = folders.some((folder) => existsSync(path.join(folder, 'initdb')))
+  ? false
+  : 'no PostgreSQL server programs on this machine';
+
+/** Runs statements; their output as text, columns separated by |. */
+export function sql(url, statements) {
+  return new Promise((resolve, reject) => {
+    const args = ['--no-psqlrc', '-qAt', '-v', 'ON_ERROR_STOP=1', '-d', url, '-c', statements];
+    execFile('psql', args, { timeout: 20_000 }, (error, stdout, stderr) =>
+      error ? reject(new Error(`psql: ${stderr}`)) : resolve(stdout.trim()),
+    );
+  });
+}
+
+/** Starts a server; database() makes a fresh database of it and gives its URL. */
+export async function startPostgres(t) {
+  // The server lives until its standard input ends, so it ends with this process, too.
+  const child = spawn(SCRIPT, [], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const ended = new Promise((resolve) => child.on('close', resolve));
+  defer(t, async () => {
+    child.stdin.end();
+    await within('PostgreSQL to stop', ended, 20_000);
+  });
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const { value: url } = await within('PostgreSQL to start', lines.next(), 30_000);
+  if (!url) throw new Error(`${SCRIPT} ended with ${await ended}`);
+  let n = 0;
+  return {
+    url,
+    async database() {
+      const name = `test${++n}`;
+      await sql(url, `CREATE DATABASE ${name} TEMPLATE template0`);
+      return url.replace('/postgres?', `/${name}?`);
+    },
+  };
+}
