@@ -40,9 +40,9 @@ process.on('exit', () => {
 for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => process.exit(1));
 
 /** Runs a subcommand to its end: {code, stdout, stderr}. */
-export function runCatalyst(args, { env = {}, deadline_ms = 20_000 } = {}) {
+export function runCatalyst(args, { env = {}, deadline_ms = 20_000, input } = {}) {
   return new Promise((resolve) => {
-    execFile(
+    const child = execFile(
       BINARY,
       args,
       { env: { ...process.env, ...env }, timeout: deadline_ms, killSignal: 'SIGKILL', maxBuffer: 256 << 20 },
@@ -55,6 +55,7 @@ export function runCatalyst(args, { env = {}, deadline_ms = 20_000 } = {}) {
         });
       },
     );
+    if (input !== undefined) child.stdin.end(input);
   });
 }
 
