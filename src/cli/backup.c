@@ -11,7 +11,8 @@
 static enum errc folder_given(const struct cli_args *args, const char **out, err *e)
 {
     *out = cli_positional(args, 0);
-    return *out ? ERR_NONE : err_set(e, ERR_USAGE, "name the folder: catalyst backup DIR, catalyst restore DIR");
+    return *out ? ERR_NONE
+                : err_set(e, ERR_USAGE, "name the folder: catalyst backup DIR, catalyst restore DIR");
 }
 
 static enum errc make_backup(const struct store_source *source, const char *to, err *e)
@@ -45,7 +46,8 @@ static int run_backup(const struct cli_app *app, const struct cli_args *args)
     if (!rc)
         buf_addf(&out,
                  "Backed up to %s; `catalyst restore %s` checks it and puts it back.\n"
-                 "Not in it: the configuration, and the master key, without which nobody can read what was sealed with it. "
+                 "Not in it: the configuration, and the master key, without which nobody can read what was "
+                 "sealed with it. "
                  "Keep both elsewhere.\n",
                  to, to);
     int exit_code = rc ? cli_fail(&e) : cli_print(&out);
@@ -72,7 +74,9 @@ static int run_restore(const struct cli_app *app, const struct cli_args *args)
         struct store_source source = cli_store_source(config, args);
         rc = store_restore(from, &source, &e);
     }
-    if (!rc) buf_addf(&out, "Restored %s into %s. The next start brings its schema up if need be.\n", from, cli_data_dir(args));
+    if (!rc)
+        buf_addf(&out, "Restored %s into %s. The next start brings its schema up if need be.\n", from,
+                 cli_data_dir(args));
     int exit_code = rc ? cli_fail(&e) : cli_print(&out);
     if (lock >= 0) close(lock);
     buf_fini(&out);

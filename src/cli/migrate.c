@@ -47,10 +47,12 @@ static void print_states(struct run *r, const struct migration_state *states, un
     for (unsigned i = 0; i < n; i++) {
         char time[TIME_TEXT_LEN + 1] = "pending";
         if (states[i].applied_us) time_format(states[i].applied_us, time);
-        buf_addf(&r->out, "%-32s %s%s\n", states[i].name, time, states[i].is_changed ? " (applied in another form)" : "");
+        buf_addf(&r->out, "%-32s %s%s\n", states[i].name, time,
+                 states[i].is_changed ? " (applied in another form)" : "");
         n_pending += !states[i].applied_us;
     }
-    buf_addf(&r->out, "%s: %u of %u applied\n", r->source.url.len ? "PostgreSQL" : "SQLite", n - n_pending, n);
+    buf_addf(&r->out, "%s: %u of %u applied\n", r->source.url.len ? "PostgreSQL" : "SQLite", n - n_pending,
+             n);
 }
 
 static void print_states_json(struct run *r, const struct migration_state *states, unsigned n)
@@ -108,7 +110,9 @@ static int run_up(const struct cli_app *app, const struct cli_args *args)
     r.source.migrates = true;
     r.source.skips_backup = cli_flag(args, "--no-backup") != NULL;
     /* Nodes of two releases share a PostgreSQL while they are replaced; a SQLite file has one server. */
-    if (!rc) rc = r.source.url.len ? datadir_make(r.source.data_dir, &r.e) : datadir_open(r.source.data_dir, &r.lock, &r.e);
+    if (!rc)
+        rc = r.source.url.len ? datadir_make(r.source.data_dir, &r.e)
+                              : datadir_open(r.source.data_dir, &r.lock, &r.e);
     if (!rc) rc = store_open(&s, &r.source, &r.e);
     if (!rc) rc = store_migrations(s, &r.a, &states, &n, &r.e);
     if (!rc) print_states(&r, states, n);
@@ -127,19 +131,22 @@ static int run_rollback(const struct cli_app *app, const struct cli_args *args)
     if (!rc) rc = store_migration_backup(r.source.data_dir, &r.a, &from, &r.e);
     if (!rc && !cli_flag(args, "--yes"))
         rc = err_set(&r.e, ERR_FORBIDDEN,
-                     "what was written since %s was made would leave the databases (a backup of it is made first). Stop every "
+                     "what was written since %s was made would leave the databases (a backup of it is made "
+                     "first). Stop every "
                      "server, then say --yes",
                      from);
     if (!rc) rc = store_rollback(from, &r.source, &r.a, &saved, &r.e);
     if (!rc)
         buf_addf(&r.out,
                  "The databases are those of %s again.\nWhat was there before is in %s.\n"
-                 "This release would migrate them again when it starts: start the release that was there before.\n",
+                 "This release would migrate them again when it starts: start the release that was there "
+                 "before.\n",
                  from, saved);
     return run_end(&r, rc);
 }
 
-static const struct flag status_flags[] = {CLI_CONFIG_FLAGS, {"--json", NULL, NULL, "prints one JSON object"}};
+static const struct flag status_flags[] = {CLI_CONFIG_FLAGS,
+                                           {"--json", NULL, NULL, "prints one JSON object"}};
 static const struct flag up_flags[] = {
     CLI_CONFIG_FLAGS,
     {"--no-backup", NULL, NULL, "does not make a backup in DIR/backups first"},

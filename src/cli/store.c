@@ -20,7 +20,8 @@ enum errc cli_store_exists(const struct store_source *source, err *e)
     if (source->url.len) return ERR_NONE;
     enum errc rc = file_path(path, e, "%s/db/main.db", source->data_dir);
     if (rc || file_exists(path)) return rc;
-    return err_set(e, ERR_NOT_FOUND, "there are no databases in %s yet: the server makes them when it first starts",
+    return err_set(e, ERR_NOT_FOUND,
+                   "there are no databases in %s yet: the server makes them when it first starts",
                    source->data_dir);
 }
 

@@ -97,7 +97,7 @@ void field_encode(const struct field *f, const void *base, unsigned without, str
     case FIELD_OBJECTS: encode_objects(f, AT_CONST(struct objects, base, f), without, w); return;
     case FIELD_MONEY: break;
     }
-    assert(!"money has two members");
+    assert(false && "money has two members");
 }
 
 static void name_with(struct json_writer *w, const char *name, const char *suffix)

@@ -6,9 +6,9 @@
 
 #include "base/log.h"
 #include "base/version.h"
-#include "json/tree.h"
 #include "store/engine.h"
 #include "store/files.h"
+#include "json/tree.h"
 
 #define FORMAT 1
 #define MANIFEST "manifest.json"
@@ -113,7 +113,8 @@ static enum errc back_up_one(struct store *s, const char *to, enum db_id id, err
     return rc ? rc : file_sync(path, e);
 }
 
-enum errc store_backup(struct store *s, const char *to, enum errc (*more)(void *ctx, const char *to, err *e), void *ctx, err *e)
+enum errc store_backup(struct store *s, const char *to, enum errc (*more)(void *ctx, const char *to, err *e),
+                       void *ctx, err *e)
 {
     static const enum db_id order[] = {DB_USAGE, DB_MAIN, DB_PEOPLE};
     _Static_assert(LENGTH_OF(order) == DB_IDS, "every database is backed up");
@@ -143,7 +144,8 @@ enum errc store_backup_here(struct store *s, const char *why, struct arena *a, c
         rc = file_path(path, e, "%s/backups/%sZ-%s%s", s->source.data_dir, compact, why, suffix);
         if (!file_exists(path)) break;
     }
-    if (!rc && (rc = store_backup(s, path, NULL, NULL, e)) != ERR_NONE && file_remove_tree(path, NULL) != ERR_NONE)
+    if (!rc && (rc = store_backup(s, path, NULL, NULL, e)) != ERR_NONE &&
+        file_remove_tree(path, NULL) != ERR_NONE)
         log_event(LOG_WARN, "half_backup_left", LOG_S("path", str_c(path)));
     *out = rc ? NULL : str_to_c(a, str_c(path));
     return rc || *out ? rc : err_code(e, ERR_NO_MEMORY);
@@ -162,9 +164,11 @@ static bool is_safe(str path)
     return true;
 }
 
-static enum errc check_file(const char *dir, const struct json *file, struct arena *a, const char **inside, err *e)
+static enum errc check_file(const char *dir, const struct json *file, struct arena *a, const char **inside,
+                            err *e)
 {
-    const struct json *path = json_get(file, S("path")), *size = json_get(file, S("size")), *hash = json_get(file, S("sha256"));
+    const struct json *path = json_get(file, S("path")), *size = json_get(file, S("size")),
+                      *hash = json_get(file, S("sha256"));
     uint8_t want[SHA256_LEN], have[SHA256_LEN];
     int64_t want_size;
     uint64_t have_size;
@@ -175,11 +179,13 @@ static enum errc check_file(const char *dir, const struct json *file, struct are
     *inside = str_to_c(a, path->text);
     if (!*inside) return err_code(e, ERR_NO_MEMORY);
     enum errc rc = file_path(full, e, "%s/%s", dir, *inside);
-    if (!rc && !file_exists(full)) return err_set(e, ERR_CORRUPT, "%s is missing, which the manifest names", full);
+    if (!rc && !file_exists(full))
+        return err_set(e, ERR_CORRUPT, "%s is missing, which the manifest names", full);
     if (!rc) rc = file_hash(full, have, &have_size, e);
     if (rc) return rc;
     if (have_size != (uint64_t)want_size || memcmp(want, have, sizeof want) != 0)
-        return err_set(e, ERR_CORRUPT, "%s is not the file that the manifest names: its size or SHA-256 differs", full);
+        return err_set(e, ERR_CORRUPT,
+                       "%s is not the file that the manifest names: its size or SHA-256 differs", full);
     return ERR_NONE;
 }
 
@@ -192,7 +198,8 @@ struct backup {
 };
 
 /* Reads a manifest and checks its files; their paths are appended with `prefix`. */
-static enum errc read_manifest(struct backup *b, const char *dir, const char *prefix, bool is_postgres, err *e)
+static enum errc read_manifest(struct backup *b, const char *dir, const char *prefix, bool is_postgres,
+                               err *e)
 {
     char path[FILE_PATH_MAX];
     str text;
@@ -201,13 +208,16 @@ static enum errc read_manifest(struct backup *b, const char *dir, const char *pr
     enum errc rc = file_path(path, e, "%s/" MANIFEST, dir);
     if (!rc) rc = file_read(path, MANIFEST_MAX, &b->a, &text, e);
     if (rc == ERR_NOT_FOUND) return err_set(e, ERR_NOT_FOUND, "%s is not a backup: it has no " MANIFEST, dir);
-    if (!rc && json_parse(&b->a, text, &root, NULL) != ERR_NONE) rc = err_set(e, ERR_CORRUPT, "%s is not JSON", path);
+    if (!rc && json_parse(&b->a, text, &root, NULL) != ERR_NONE)
+        rc = err_set(e, ERR_CORRUPT, "%s is not JSON", path);
     if (rc) return rc;
     const struct json *engine = json_get(root, S("engine")), *files = json_get(root, S("files"));
     if (!json_i64(json_get(root, S("format")), &format) || !engine || !files || files->type != JSON_ARRAY)
         return err_set(e, ERR_CORRUPT, "%s is not a manifest", path);
     if (format > FORMAT)
-        return err_set(e, ERR_CONFIG, "the backup was made by a newer release (format %lld): upgrade Catalyst", (long long)format);
+        return err_set(e, ERR_CONFIG,
+                       "the backup was made by a newer release (format %lld): upgrade Catalyst",
+                       (long long)format);
     if (str_eq(engine->text, S("postgresql")) != is_postgres)
         return err_set(e, ERR_CONFIG, "the backup is of %.*s, the configuration names %s", STR(engine->text),
                        is_postgres ? "PostgreSQL" : "SQLite");
@@ -291,7 +301,8 @@ static enum errc put_all(const struct backup *b, const struct store_source *sour
     if (!rc) return ERR_NONE;
     err undo = {0};
     take_others_away(b, source, n_others);
-    if (engine->restore_end(source, replaces, false, &undo) != ERR_NONE) log_error(LOG_ERROR, "restore_not_undone", &undo);
+    if (engine->restore_end(source, replaces, false, &undo) != ERR_NONE)
+        log_error(LOG_ERROR, "restore_not_undone", &undo);
     return rc;
 }
 
@@ -301,16 +312,19 @@ static enum errc restore(const char *from, const struct store_source *source, bo
     struct store_source own = *source;
     arena_init(&b.a, ARENA_MAX, 0);
     own.url = str_c(source->url.len ? str_to_c(&b.a, source->url) : NULL); /* libpq wants its NUL */
-    enum errc rc = own.url.len == source->url.len ? read_backup(&b, from, own.url.len > 0, e) : err_code(e, ERR_NO_MEMORY);
-    if (!rc && !b.has_people)
-        log_event(LOG_WARN, "backup_without_people", LOG_S("path", str_c(from)));
+    enum errc rc = own.url.len == source->url.len ? read_backup(&b, from, own.url.len > 0, e)
+                                                  : err_code(e, ERR_NO_MEMORY);
+    if (!rc && !b.has_people) log_event(LOG_WARN, "backup_without_people", LOG_S("path", str_c(from)));
     if (!rc) rc = put_all(&b, &own, replaces, e);
     if (own.url.len) explicit_bzero((char *)own.url.p, own.url.len);
     arena_fini(&b.a);
     return rc;
 }
 
-enum errc store_restore(const char *from, const struct store_source *source, err *e) { return restore(from, source, false, e); }
+enum errc store_restore(const char *from, const struct store_source *source, err *e)
+{
+    return restore(from, source, false, e);
+}
 
 /* --- undoing migrations --- */
 
@@ -332,7 +346,8 @@ enum errc store_migration_backup(const char *data_dir, struct arena *a, const ch
     for (struct dirent *entry; d && (entry = readdir(d));) {
         char manifest[FILE_PATH_MAX];
         if (is_migration_backup(str_c(entry->d_name)) && strcmp(entry->d_name, last) > 0 &&
-            file_path(manifest, NULL, "%s/%s/" MANIFEST, path, entry->d_name) == ERR_NONE && file_exists(manifest))
+            file_path(manifest, NULL, "%s/%s/" MANIFEST, path, entry->d_name) == ERR_NONE &&
+            file_exists(manifest))
             snprintf(last, sizeof last, "%s", entry->d_name);
     }
     if (d) closedir(d);
@@ -341,7 +356,8 @@ enum errc store_migration_backup(const char *data_dir, struct arena *a, const ch
     return *out ? ERR_NONE : err_code(e, ERR_NO_MEMORY);
 }
 
-enum errc store_rollback(const char *from, const struct store_source *source, struct arena *a, const char **saved, err *e)
+enum errc store_rollback(const char *from, const struct store_source *source, struct arena *a,
+                         const char **saved, err *e)
 {
     struct store_source as_it_is = *source;
     struct store *s;

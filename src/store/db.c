@@ -101,10 +101,12 @@ static enum errc check_params(const struct sql *s, const struct val *params, uns
     for (unsigned i = 0; i < n; i++) {
         const struct val *v = &params[i];
         if (!is_fit(s->params[i], v))
-            return err_set(e, ERR_INTERNAL, "statement %s: the value of $%u is not of its type '%c'", s->name, i + 1, s->params[i]);
+            return err_set(e, ERR_INTERNAL, "statement %s: the value of $%u is not of its type '%c'", s->name,
+                           i + 1, s->params[i]);
         /* PostgreSQL refuses both, so SQLite must not take them. */
         if (v->type == VAL_TEXT && v->s.len && (memchr(v->s.p, 0, v->s.len) || !utf8_is_valid(v->s)))
-            return err_set(e, ERR_INVALID, "a text holds a NUL character or is not UTF-8 (statement %s, $%u)", s->name, i + 1);
+            return err_set(e, ERR_INVALID, "a text holds a NUL character or is not UTF-8 (statement %s, $%u)",
+                           s->name, i + 1);
     }
     return ERR_NONE;
 }
@@ -117,8 +119,8 @@ static enum errc check(struct tx *tx, const struct sql *s, const struct val *par
     }
     size_t wanted = strlen(s->params);
     if (s->db != tx->db->id && !(s->flags & SQL_ANYWHERE))
-        return err_set(e, ERR_INTERNAL, "statement %s is of the database %s, not %s", s->name, db_names[s->db],
-                       db_names[tx->db->id]);
+        return err_set(e, ERR_INTERNAL, "statement %s is of the database %s, not %s", s->name,
+                       db_names[s->db], db_names[tx->db->id]);
     if (n != wanted)
         return err_set(e, ERR_INTERNAL, "statement %s takes %zu values, not %u", s->name, wanted, n);
     return check_params(s, params, n, e);
@@ -133,7 +135,8 @@ static enum errc failed(struct tx *tx, enum errc rc, const err *own, err *e)
     return rc;
 }
 
-static enum errc exec(struct tx *tx, const struct sql *s, const struct val *params, unsigned n, int64_t *changed, err *e)
+static enum errc exec(struct tx *tx, const struct sql *s, const struct val *params, unsigned n,
+                      int64_t *changed, err *e)
 {
     err own = {0};
     int64_t rows = 0;
@@ -144,7 +147,8 @@ static enum errc exec(struct tx *tx, const struct sql *s, const struct val *para
     return failed(tx, rc, &own, e);
 }
 
-enum errc tx_exec(struct tx *tx, const struct sql *s, const struct val *params, unsigned n, int64_t *changed, err *e)
+enum errc tx_exec(struct tx *tx, const struct sql *s, const struct val *params, unsigned n, int64_t *changed,
+                  err *e)
 {
     int64_t rows = 0;
     enum errc rc = exec(tx, s, params, n, &rows, e);
@@ -153,13 +157,14 @@ enum errc tx_exec(struct tx *tx, const struct sql *s, const struct val *params, 
     return rc;
 }
 
-enum errc tx_exec_unaudited(struct tx *tx, const struct sql *s, const struct val *params, unsigned n, int64_t *changed, err *e)
+enum errc tx_exec_unaudited(struct tx *tx, const struct sql *s, const struct val *params, unsigned n,
+                            int64_t *changed, err *e)
 {
     return exec(tx, s, params, n, changed, e);
 }
 
-static enum errc query(struct tx *tx, struct arena *a, enum sql_kind kind, const struct sql *s, const struct val *params,
-                       unsigned n, struct rows *out, err *e)
+static enum errc query(struct tx *tx, struct arena *a, enum sql_kind kind, const struct sql *s,
+                       const struct val *params, unsigned n, struct rows *out, err *e)
 {
     err own = {0};
     int64_t rows = 0;
@@ -171,20 +176,20 @@ static enum errc query(struct tx *tx, struct arena *a, enum sql_kind kind, const
     return failed(tx, rc, &own, e);
 }
 
-enum errc tx_query(struct tx *tx, struct arena *a, const struct sql *s, const struct val *params, unsigned n, struct rows *out,
-                   err *e)
+enum errc tx_query(struct tx *tx, struct arena *a, const struct sql *s, const struct val *params, unsigned n,
+                   struct rows *out, err *e)
 {
     return query(tx, a, SQL_REGISTERED, s, params, n, out, e);
 }
 
-enum errc tx_query_made(struct tx *tx, struct arena *a, const struct sql *made, const struct val *params, unsigned n,
-                        struct rows *out, err *e)
+enum errc tx_query_made(struct tx *tx, struct arena *a, const struct sql *made, const struct val *params,
+                        unsigned n, struct rows *out, err *e)
 {
     return query(tx, a, SQL_MADE, made, params, n, out, e);
 }
 
-enum errc tx_query_row(struct tx *tx, struct arena *a, const struct sql *s, const struct val *params, unsigned n,
-                       const struct val **row, err *e)
+enum errc tx_query_row(struct tx *tx, struct arena *a, const struct sql *s, const struct val *params,
+                       unsigned n, const struct val **row, err *e)
 {
     struct rows rows;
     *row = NULL;

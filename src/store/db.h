@@ -4,9 +4,13 @@
  * no begin or commit and no asynchronous form. SQLite runs the writing units of a database on one writer thread,
  * each in a SAVEPOINT of a group commit; PostgreSQL runs each on a connection of its own, SERIALIZABLE, again on
  * 40001 and 40P01.
+ * A statement that fails ends its unit on both engines: what follows fails with the same error, and the unit is undone
+ * whatever it returns. Only refused parameters and ERR_NOT_FOUND leave it as it was.
  * Statements are compile-time constants made with SQL(): they register themselves, so that a test prepares every
  * one on both engines. Parameters are $1, $2, … in order of first use; a statement names workspace_id unless it is
- * tagged SQL_INSTANCE. Columns come back as integers, reals, texts or blobs; uuids are blobs of 16 bytes.
+ * tagged SQL_INSTANCE. Texts are UTF-8 without NUL (ERR_INVALID) and compare by their bytes. Columns come back as
+ * integers, reals, texts or blobs; uuids are blobs of 16 bytes. PostgreSQL makes sums of integers numeric, which is an
+ * error here: CAST(SUM(x) AS BIGINT).
  * Databases: no transaction and no join crosses two of them. With SQLite each is a file of DIR/db/, with
  * PostgreSQL a schema of one database.
  * Threads: any but an event loop (asserted). A tx belongs to its unit.
@@ -62,20 +66,20 @@ enum sql_flags {
 };
 
 struct sql {
-    const char *name;     /* the constant's own, for messages */
+    const char *name; /* the constant's own, for messages */
     enum db_id db;
     unsigned flags;
-    const char *params;   /* one letter each: u uuid, i int, r real, t text, b blob */
+    const char *params; /* one letter each: u uuid, i int, r real, t text, b blob */
     const char *text;
-    const char *postgres; /* what PostgreSQL needs said otherwise (SKIP LOCKED, for example); NULL: the same text */
+    const char
+        *postgres; /* what PostgreSQL needs said otherwise (SKIP LOCKED, for example); NULL: the same text */
 };
 
 /* At file scope:  SQL(find_project, DB_MAIN, 0, "uu", "SELECT name FROM projects WHERE workspace_id = $1 AND id = $2"); */
-#define SQL(name_, db_, flags_, params_, text_)                                                            \
-    SQL_PER_ENGINE(name_, db_, flags_, params_, text_, NULL)
+#define SQL(name_, db_, flags_, params_, text_) SQL_PER_ENGINE(name_, db_, flags_, params_, text_, NULL)
 /* With another text, of the same parameters and columns, for PostgreSQL. */
-#define SQL_PER_ENGINE(name_, db_, flags_, params_, text_, postgres_)                                      \
-    static const struct sql name_ = {#name_, (db_), (flags_), (params_), (text_), (postgres_)};            \
+#define SQL_PER_ENGINE(name_, db_, flags_, params_, text_, postgres_)                                        \
+    static const struct sql name_ = {#name_, (db_), (flags_), (params_), (text_), (postgres_)};              \
     static const struct sql *const name_##_registered __attribute__((used, section("catalyst_sql"))) = &name_
 /* Every registered statement of the program. */
 const struct sql *const *sql_registry(size_t *n);
@@ -84,7 +88,10 @@ struct rows {
     unsigned n, n_cols;
     const struct val *vals; /* n * n_cols, row by row */
 };
-static inline const struct val *row_at(const struct rows *r, unsigned i) { return r->vals + (size_t)i * r->n_cols; }
+static inline const struct val *row_at(const struct rows *r, unsigned i)
+{
+    return r->vals + (size_t)i * r->n_cols;
+}
 /* Readers of one value; a NULL gives NO_VALUE, an empty slice without pointer, false, a nil uuid. */
 int64_t val_int(const struct val *v);
 double val_real(const struct val *v);
@@ -109,23 +116,27 @@ WARN_UNUSED enum errc db_bulk(struct db *db, const struct sql *s, const struct v
 WARN_UNUSED enum errc db_sync(struct db *db, err *e);
 
 /* *changed (may be NULL): rows inserted, changed or deleted. */
-WARN_UNUSED enum errc tx_exec(struct tx *tx, const struct sql *s, const struct val *params, unsigned n, int64_t *changed, err *e);
-WARN_UNUSED enum errc tx_query(struct tx *tx, struct arena *a, const struct sql *s, const struct val *params, unsigned n,
-                               struct rows *out, err *e);
+WARN_UNUSED enum errc tx_exec(struct tx *tx, const struct sql *s, const struct val *params, unsigned n,
+                              int64_t *changed, err *e);
+WARN_UNUSED enum errc tx_query(struct tx *tx, struct arena *a, const struct sql *s, const struct val *params,
+                               unsigned n, struct rows *out, err *e);
 /* The only row; ERR_NOT_FOUND (with the plain sentence) when there is none. *row has the statement's columns. */
-WARN_UNUSED enum errc tx_query_row(struct tx *tx, struct arena *a, const struct sql *s, const struct val *params, unsigned n,
-                                   const struct val **row, err *e);
+WARN_UNUSED enum errc tx_query_row(struct tx *tx, struct arena *a, const struct sql *s,
+                                   const struct val *params, unsigned n, const struct val **row, err *e);
 /* As tx_exec for n_rows rows of parameters. */
-WARN_UNUSED enum errc tx_bulk(struct tx *tx, const struct sql *s, const struct val *rows, size_t n_rows, err *e);
-#define PARAMS(...) (const struct val[]){__VA_ARGS__}, (unsigned)(sizeof((const struct val[]){__VA_ARGS__}) / sizeof(struct val))
+WARN_UNUSED enum errc tx_bulk(struct tx *tx, const struct sql *s, const struct val *rows, size_t n_rows,
+                              err *e);
+#define PARAMS(...)                                                                                          \
+    (const struct val[]){__VA_ARGS__},                                                                       \
+        (unsigned)(sizeof((const struct val[]){__VA_ARGS__}) / sizeof(struct val))
 
 /* Rows changed so far by this unit, and what the layers above noted with tx_note (events added): the router lets no
  * unit commit that changed state without an event. Statements that keep the log itself use tx_exec_unaudited, which does not count. */
 int64_t tx_changed(const struct tx *tx);
 void tx_note(struct tx *tx);
 unsigned tx_noted(const struct tx *tx);
-WARN_UNUSED enum errc tx_exec_unaudited(struct tx *tx, const struct sql *s, const struct val *params, unsigned n, int64_t *changed,
-                                        err *e);
+WARN_UNUSED enum errc tx_exec_unaudited(struct tx *tx, const struct sql *s, const struct val *params,
+                                        unsigned n, int64_t *changed, err *e);
 struct db *tx_db(struct tx *tx);
 
 /* --- lists --- */
@@ -136,22 +147,23 @@ enum filter_op { FILTER_EQ, FILTER_GE, FILTER_LT, FILTER_LIKE /* contains, witho
 struct filter {
     const char *column;
     enum filter_op op;
-    char param;         /* type letter */
-    struct val value;   /* VAL_NULL: the filter is not set and left out */
+    char param;       /* type letter */
+    struct val value; /* VAL_NULL: the filter is not set and left out */
 };
 struct keyset {
-    const char *column; /* sorted by; unique together with id_column */
-    char param;         /* its type letter */
+    const char *column;    /* sorted by; unique together with id_column */
+    char param;            /* its type letter */
     const char *id_column; /* NULL: column is unique itself */
     char id_param;
     bool is_descending;
-    str cursor;         /* opaque, empty at first */
-    unsigned limit;     /* rows wanted; one more is read to see whether there is more */
+    str cursor;     /* opaque, empty at first */
+    unsigned limit; /* rows wanted; one more is read to see whether there is more */
 };
 /* base selects the keyset's columns first (column, then id_column), $1… of base come first. *next_cursor: in the
  * arena, empty when the list has ended. ERR_INVALID for a cursor that is not of this list. */
-WARN_UNUSED enum errc tx_list(struct tx *tx, struct arena *a, const struct sql *base, const struct val *params, unsigned n,
-                              const struct filter *filters, unsigned n_filters, const struct keyset *key, struct rows *out,
+WARN_UNUSED enum errc tx_list(struct tx *tx, struct arena *a, const struct sql *base,
+                              const struct val *params, unsigned n, const struct filter *filters,
+                              unsigned n_filters, const struct keyset *key, struct rows *out,
                               str *next_cursor, err *e);
 
 #endif

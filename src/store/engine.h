@@ -20,12 +20,13 @@ struct engine {
     /* A unit that changes the schema: alone, without a deadline, and with foreign keys checked at its end. */
     WARN_UNUSED enum errc (*write_schema)(struct db *db, tx_fn fn, void *ctx, err *e);
     /* *changed: rows inserted, changed or deleted; 0 for what only reads. */
-    WARN_UNUSED enum errc (*exec)(struct tx *tx, const struct sql *s, const struct val *params, unsigned n, int64_t *changed,
-                                  err *e);
-    WARN_UNUSED enum errc (*query)(struct tx *tx, struct arena *a, enum sql_kind kind, const struct sql *s,
-                                   const struct val *params, unsigned n, struct rows *out, int64_t *changed, err *e);
-    WARN_UNUSED enum errc (*bulk)(struct tx *tx, const struct sql *s, const struct val *rows, unsigned n, size_t n_rows,
+    WARN_UNUSED enum errc (*exec)(struct tx *tx, const struct sql *s, const struct val *params, unsigned n,
                                   int64_t *changed, err *e);
+    WARN_UNUSED enum errc (*query)(struct tx *tx, struct arena *a, enum sql_kind kind, const struct sql *s,
+                                   const struct val *params, unsigned n, struct rows *out, int64_t *changed,
+                                   err *e);
+    WARN_UNUSED enum errc (*bulk)(struct tx *tx, const struct sql *s, const struct val *rows, unsigned n,
+                                  size_t n_rows, int64_t *changed, err *e);
     /* Several statements without parameters, in the unit. */
     WARN_UNUSED enum errc (*script)(struct tx *tx, const char *text, err *e);
     unsigned (*n_waiting)(struct db *db);
@@ -40,8 +41,10 @@ struct engine {
     /* Putting files in: begin, one for each file, end. Without an end that is_good what was there is there again.
      * begin: ERR_CONFLICT when there are databases and replaces is false. */
     WARN_UNUSED enum errc (*restore_begin)(const struct store_source *source, bool replaces, err *e);
-    WARN_UNUSED enum errc (*restore_one)(const struct store_source *source, enum db_id id, const char *path, err *e);
-    WARN_UNUSED enum errc (*restore_end)(const struct store_source *source, bool replaces, bool is_good, err *e);
+    WARN_UNUSED enum errc (*restore_one)(const struct store_source *source, enum db_id id, const char *path,
+                                         err *e);
+    WARN_UNUSED enum errc (*restore_end)(const struct store_source *source, bool replaces, bool is_good,
+                                         err *e);
 };
 extern const struct engine sqlite_engine, postgres_engine;
 
@@ -83,11 +86,12 @@ static inline const char *sql_text(const struct db *db, const struct sql *s)
     return s->postgres && db->store->engine != &sqlite_engine ? s->postgres : s->text;
 }
 /* The registered statement with another text and more parameters, as tx_query. */
-WARN_UNUSED enum errc tx_query_made(struct tx *tx, struct arena *a, const struct sql *made, const struct val *params,
-                                    unsigned n, struct rows *out, err *e);
+WARN_UNUSED enum errc tx_query_made(struct tx *tx, struct arena *a, const struct sql *made,
+                                    const struct val *params, unsigned n, struct rows *out, err *e);
 
 /* Backs up into DIR/backups/TIME-WHY; the path in the arena. */
-WARN_UNUSED enum errc store_backup_here(struct store *s, const char *why, struct arena *a, const char **out, err *e);
+WARN_UNUSED enum errc store_backup_here(struct store *s, const char *why, struct arena *a, const char **out,
+                                        err *e);
 
 /* Deadlines are real even when a test has frozen base/clock: they guard against other processes and the disk. */
 usec store_mono_us(void);

@@ -30,7 +30,9 @@ bool file_exists(const char *path)
 
 enum errc file_make_folder(const char *path, err *e)
 {
-    return mkdir(path, 0700) == 0 || errno == EEXIST ? ERR_NONE : err_errno(e, ERR_IO, errno, "making the folder %s", path);
+    return mkdir(path, 0700) == 0 || errno == EEXIST
+               ? ERR_NONE
+               : err_errno(e, ERR_IO, errno, "making the folder %s", path);
 }
 
 enum errc file_make_parents(const char *dir, const char *inside, err *e)
@@ -73,7 +75,8 @@ static enum errc copy_bytes(int from, int to, const char *from_path, const char 
         ssize_t n = read(from, piece, PIECE);
         if (n == 0) break;
         if (n < 0 && errno != EINTR) rc = err_errno(e, ERR_IO, errno, "reading %s", from_path);
-        if (n > 0 && !write_all(to, piece, (size_t)n)) rc = err_errno(e, ERR_IO, errno, "writing %s", to_path);
+        if (n > 0 && !write_all(to, piece, (size_t)n))
+            rc = err_errno(e, ERR_IO, errno, "writing %s", to_path);
     }
     if (!rc && fsync(to) < 0) rc = err_errno(e, ERR_IO, errno, "syncing %s", to_path);
     free(piece);
@@ -145,7 +148,8 @@ enum errc file_hash(const char *path, uint8_t hash[SHA256_LEN], uint64_t *size, 
     if (fd < 0) return err_errno(e, ERR_IO, errno, "opening %s", path);
     EVP_MD_CTX *md = EVP_MD_CTX_new();
     char *piece = malloc(PIECE);
-    enum errc rc = md && piece && EVP_DigestInit_ex(md, EVP_sha256(), NULL) ? ERR_NONE : err_code(e, ERR_NO_MEMORY);
+    enum errc rc =
+        md && piece && EVP_DigestInit_ex(md, EVP_sha256(), NULL) ? ERR_NONE : err_code(e, ERR_NO_MEMORY);
     *size = 0;
     while (!rc) {
         ssize_t n = read(fd, piece, PIECE);
@@ -166,7 +170,8 @@ enum errc file_hash(const char *path, uint8_t hash[SHA256_LEN], uint64_t *size, 
 
 static enum errc walk(const char *dir, const char *inside, unsigned depth, file_fn fn, void *ctx, err *e);
 
-static enum errc walk_entry(const char *dir, const char *inside, unsigned depth, file_fn fn, void *ctx, err *e)
+static enum errc walk_entry(const char *dir, const char *inside, unsigned depth, file_fn fn, void *ctx,
+                            err *e)
 {
     char path[FILE_PATH_MAX];
     struct stat st;

@@ -130,8 +130,8 @@ static void list_tag(const struct sql *base, const struct keyset *key, uint8_t o
         out[i] = (uint8_t)(crc >> 8 * i);
 }
 
-static enum errc make_cursor(struct arena *a, const struct sql *base, const struct keyset *key, const struct val *row, str *out,
-                             err *e)
+static enum errc make_cursor(struct arena *a, const struct sql *base, const struct keyset *key,
+                             const struct val *row, str *out, err *e)
 {
     uint8_t bytes[CURSOR_MAX], tag[4];
     size_t n = sizeof tag;
@@ -175,21 +175,25 @@ static bool read_key(char type, str s, struct val *out)
     }
 }
 
-static enum errc read_cursor(struct arena *a, const struct sql *base, const struct keyset *key, struct val out[KEY_MAX], err *e)
+static enum errc read_cursor(struct arena *a, const struct sql *base, const struct keyset *key,
+                             struct val out[KEY_MAX], err *e)
 {
     size_t n = key->cursor.len / 2;
     uint8_t tag[4], *bytes = arena_alloc(a, n);
     const char types[KEY_MAX] = {key->param, key->id_param};
     list_tag(base, key, tag);
     if (!bytes) return err_code(e, ERR_TOO_LARGE);
-    bool is_good = n <= CURSOR_MAX && n >= sizeof tag && hex_decode(key->cursor, bytes, n) && memcmp(bytes, tag, sizeof tag) == 0;
+    bool is_good = n <= CURSOR_MAX && n >= sizeof tag && hex_decode(key->cursor, bytes, n) &&
+                   memcmp(bytes, tag, sizeof tag) == 0;
     str rest = str_of((const char *)bytes + sizeof tag, is_good ? n - sizeof tag : 0);
     for (unsigned i = 0; i < key_columns(key) && is_good; i++) {
         size_t len = rest.len >= 2 ? (uint8_t)rest.p[0] | (size_t)(uint8_t)rest.p[1] << 8 : SIZE_MAX;
-        is_good = len <= rest.len - 2 && rest.len >= 2 && read_key(types[i], str_take(str_skip(rest, 2), len), &out[i]);
+        is_good = len <= rest.len - 2 && rest.len >= 2 &&
+                  read_key(types[i], str_take(str_skip(rest, 2), len), &out[i]);
         if (is_good) rest = str_skip(rest, 2 + len);
     }
-    return is_good && rest.len == 0 ? ERR_NONE : err_set(e, ERR_INVALID, "the cursor is not one of this list");
+    return is_good && rest.len == 0 ? ERR_NONE
+                                    : err_set(e, ERR_INVALID, "the cursor is not one of this list");
 }
 
 /* --- the list --- */
@@ -214,12 +218,14 @@ static enum errc add_place(struct list *l, const struct sql *base, const struct 
     return ERR_NONE;
 }
 
-static enum errc compose(struct list *l, struct tx *tx, const struct sql *base, const struct val *params, unsigned n,
-                         const struct filter *filters, unsigned n_filters, const struct keyset *key, err *e)
+static enum errc compose(struct list *l, struct tx *tx, const struct sql *base, const struct val *params,
+                         unsigned n, const struct filter *filters, unsigned n_filters,
+                         const struct keyset *key, err *e)
 {
     const char *direction = key->is_descending ? " DESC" : "";
     if (n > PARAMS_MAX || n != strlen(base->params))
-        return err_set(e, ERR_INTERNAL, "list %s takes %zu values, not %u", base->name, strlen(base->params), n);
+        return err_set(e, ERR_INTERNAL, "list %s takes %zu values, not %u", base->name, strlen(base->params),
+                       n);
     buf_add(&l->text, str_c(sql_text(tx->db, base)));
     buf_add(&l->types, str_c(base->params));
     if (n) memcpy(l->params, params, n * sizeof *params);
@@ -239,9 +245,9 @@ static enum errc compose(struct list *l, struct tx *tx, const struct sql *base, 
     return rc ? err_set(e, rc, "list %s: too many filters", base->name) : ERR_NONE;
 }
 
-enum errc tx_list(struct tx *tx, struct arena *a, const struct sql *base, const struct val *params, unsigned n,
-                  const struct filter *filters, unsigned n_filters, const struct keyset *key, struct rows *out, str *next_cursor,
-                  err *e)
+enum errc tx_list(struct tx *tx, struct arena *a, const struct sql *base, const struct val *params,
+                  unsigned n, const struct filter *filters, unsigned n_filters, const struct keyset *key,
+                  struct rows *out, str *next_cursor, err *e)
 {
     struct list l = {.a = a};
     buf_init(&l.text, TEXT_MAX);

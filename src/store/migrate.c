@@ -90,7 +90,8 @@ static enum errc find_database(const struct migration *m, str name, int *id, err
     return err_set(e, ERR_INVALID, "migration %s: '%.*s' is no database", m->name, STR(name));
 }
 
-enum errc migration_expand(const struct migration *m, bool is_postgres, enum db_id id, struct arena *a, str *out, err *e)
+enum errc migration_expand(const struct migration *m, bool is_postgres, enum db_id id, struct arena *a,
+                           str *out, err *e)
 {
     str rest = file_text(m, is_postgres), marker = S("-- database:");
     struct buf text;
@@ -104,7 +105,8 @@ enum errc migration_expand(const struct migration *m, bool is_postgres, enum db_
         if (str_starts(line, marker)) {
             rc = find_database(m, str_trim(str_skip(line, marker.len)), &current, e);
         } else if (current < 0 && !is_blank(line)) {
-            rc = err_set(e, ERR_INVALID, "migration %s: statements stand above the first '-- database:' line", m->name);
+            rc = err_set(e, ERR_INVALID, "migration %s: statements stand above the first '-- database:' line",
+                         m->name);
         } else if (current == (int)id) {
             has_any = has_any || !is_blank(line);
             rc = expand_line(m, &text, line, is_postgres, e);
@@ -152,8 +154,8 @@ static bool is_changed(const struct migration *m, bool is_postgres, const struct
     return !str_eq(val_str(&row[2]), str_of((const char *)hash, sizeof hash));
 }
 
-static enum errc check_history(const struct history *h, bool is_postgres, enum db_id id, const struct migration *list, unsigned n,
-                               err *e)
+static enum errc check_history(const struct history *h, bool is_postgres, enum db_id id,
+                               const struct migration *list, unsigned n, err *e)
 {
     for (unsigned i = 0; i < h->rows.n; i++) {
         const struct val *row = row_at(&h->rows, i);
@@ -162,12 +164,15 @@ static enum errc check_history(const struct history *h, bool is_postgres, enum d
             if ((int64_t)migration_number(&list[k]) == val_int(row)) m = &list[k];
         if (!m)
             return err_set(e, ERR_CONFIG,
-                           "the database %s was written by a newer release (its schema has %.*s, which this one does not know): "
+                           "the database %s was written by a newer release (its schema has %.*s, which this "
+                           "one does not know): "
                            "upgrade Catalyst",
                            db_names[id], STR(val_str(&row[1])));
         if (is_changed(m, is_postgres, row))
-            return err_set(e, ERR_CONFIG, "migration %s was applied to the database %s in another form than this release has it",
-                           m->name, db_names[id]);
+            return err_set(
+                e, ERR_CONFIG,
+                "migration %s was applied to the database %s in another form than this release has it",
+                m->name, db_names[id]);
     }
     return ERR_NONE;
 }
@@ -210,13 +215,15 @@ static enum errc apply(struct store *s, enum db_id id, const struct migration *m
         return rc;
     }
     if (!step.is_done_already)
-        log_event(LOG_INFO, "migrated", LOG_S("migration", str_c(m->name)), LOG_S("database", str_c(db_names[id])));
+        log_event(LOG_INFO, "migrated", LOG_S("migration", str_c(m->name)),
+                  LOG_S("database", str_c(db_names[id])));
     return ERR_NONE;
 }
 
 /* Applies, or only finds (*is_pending), what is missing in one database. */
-static enum errc bring_up(struct store *s, struct arena *a, enum db_id id, const struct history *h, const struct migration *list,
-                          unsigned n, const struct migration **first_pending, bool applies, err *e)
+static enum errc bring_up(struct store *s, struct arena *a, enum db_id id, const struct history *h,
+                          const struct migration *list, unsigned n, const struct migration **first_pending,
+                          bool applies, err *e)
 {
     for (unsigned i = 0; i < n; i++) {
         str text;
@@ -246,7 +253,8 @@ static enum errc back_up_before(struct store *s, struct arena *a, const struct m
     return rc;
 }
 
-static enum errc migrate_in(struct store *s, struct arena *a, const struct migration *list, unsigned n, err *e)
+static enum errc migrate_in(struct store *s, struct arena *a, const struct migration *list, unsigned n,
+                            err *e)
 {
     struct history all[DB_IDS];
     const struct migration *pending = NULL;
@@ -261,7 +269,8 @@ static enum errc migrate_in(struct store *s, struct arena *a, const struct migra
     }
     if (rc || !pending) return rc;
     if (!s->source.migrates)
-        return err_set(e, ERR_CONFIG, "the schema lacks migration %s: run `catalyst migrate up`", pending->name);
+        return err_set(e, ERR_CONFIG, "the schema lacks migration %s: run `catalyst migrate up`",
+                       pending->name);
     if (has_data && !s->source.skips_backup) rc = back_up_before(s, a, pending, e);
     for (int id = 0; id < DB_IDS && !rc; id++)
         rc = bring_up(s, a, (enum db_id)id, &all[id], list, n, &pending, true, e);
@@ -280,7 +289,8 @@ enum errc migrate(struct store *s, const struct migration *list, unsigned n, err
 
 /* --- telling --- */
 
-enum errc store_migrations(struct store *s, struct arena *a, struct migration_state **out, unsigned *n, err *e)
+enum errc store_migrations(struct store *s, struct arena *a, struct migration_state **out, unsigned *n,
+                           err *e)
 {
     struct history all[DB_IDS];
     struct migration_state *states = arena_news(a, struct migration_state, migrations_embedded_n);
@@ -296,7 +306,9 @@ enum errc store_migrations(struct store *s, struct arena *a, struct migration_st
         for (int id = 0; id < DB_IDS && !rc; id++) {
             const struct val *row = history_find(&all[id], states[i].number);
             str text = {0};
-            if (!row && (rc = migration_expand(m, store_is_postgres(s), (enum db_id)id, a, &text, e)) == ERR_NONE && text.len)
+            if (!row &&
+                (rc = migration_expand(m, store_is_postgres(s), (enum db_id)id, a, &text, e)) == ERR_NONE &&
+                text.len)
                 is_missing = true;
             if (!row) continue;
             if (val_int(&row[3]) > states[i].applied_us) states[i].applied_us = val_int(&row[3]);

@@ -13,7 +13,7 @@
 #include "store/engine.h"
 
 struct migration {
-    const char *name;             /* "0001_spine" */
+    const char *name; /* "0001_spine" */
     const char *text, *text_end;
     const char *postgres, *postgres_end; /* NULL: as text */
 };
@@ -23,15 +23,15 @@ extern const unsigned migrations_embedded_n;
 
 /* The statements for one database with the engine's types, in the arena, NUL-terminated; empty when there are none.
  * ERR_INVALID: statements above the first "-- database:" line, or an unknown database or token. */
-WARN_UNUSED enum errc migration_expand(const struct migration *m, bool is_postgres, enum db_id id, struct arena *a, str *out,
-                                       err *e);
+WARN_UNUSED enum errc migration_expand(const struct migration *m, bool is_postgres, enum db_id id,
+                                       struct arena *a, str *out, err *e);
 unsigned migration_number(const struct migration *m);
 
 /* Compares what was applied with the list, and applies what is missing when the source migrates. */
 WARN_UNUSED enum errc migrate(struct store *s, const struct migration *list, unsigned n, err *e);
 
 /* As store_open with another list. */
-WARN_UNUSED enum errc store_open_with(struct store **out, const struct store_source *source, const struct migration *list,
-                                      unsigned n, err *e);
+WARN_UNUSED enum errc store_open_with(struct store **out, const struct store_source *source,
+                                      const struct migration *list, unsigned n, err *e);
 
 #endif

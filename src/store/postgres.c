@@ -25,7 +25,7 @@
 struct pg_stmt {
     const struct sql *key; /* of a registered one: the address is the map's key */
     char name[16];
-    char text[];           /* of one made at run time: the map's key */
+    char text[]; /* of one made at run time: the map's key */
 };
 
 static Oid type_of(char letter)
@@ -39,13 +39,14 @@ static Oid type_of(char letter)
     }
 }
 
-static enum errc stmt_new(struct pg_conn *c, const struct db *db, enum sql_kind kind, const struct sql *sql, const char **name,
-                          err *e)
+static enum errc stmt_new(struct pg_conn *c, const struct db *db, enum sql_kind kind, const struct sql *sql,
+                          const char **name, err *e)
 {
     Oid types[PARAMS_MAX];
     const char *text = sql_text(db, sql);
     size_t n = strlen(sql->params), len = kind == SQL_MADE ? strlen(text) : 0;
-    if (n > PARAMS_MAX) return err_set(e, ERR_INTERNAL, "statement %s has more than %u parameters", sql->name, PARAMS_MAX);
+    if (n > PARAMS_MAX)
+        return err_set(e, ERR_INTERNAL, "statement %s has more than %u parameters", sql->name, PARAMS_MAX);
     for (size_t i = 0; i < n; i++)
         types[i] = type_of(sql->params[i]);
     struct pg_stmt *s = malloc(sizeof *s + len + 1);
@@ -69,8 +70,8 @@ static enum errc stmt_new(struct pg_conn *c, const struct db *db, enum sql_kind 
     return ERR_NONE;
 }
 
-static enum errc stmt_get(struct pg_conn *c, const struct db *db, enum sql_kind kind, const struct sql *sql, const char **name,
-                          err *e)
+static enum errc stmt_get(struct pg_conn *c, const struct db *db, enum sql_kind kind, const struct sql *sql,
+                          const char **name, err *e)
 {
     str key = kind == SQL_MADE ? str_c(sql_text(db, sql)) : str_of((const char *)&sql, sizeof sql);
     const struct pg_stmt *s = map_get(&c->stmts, key);
@@ -115,8 +116,8 @@ static enum errc check_deadline(const struct pg_conn *c, const struct sql *sql, 
     return err_set(e, ERR_BUSY, "%s: the unit took longer than the deadline", sql->name);
 }
 
-static enum errc run_prepared(struct tx *tx, enum sql_kind kind, const struct sql *sql, const struct val *params, unsigned n,
-                              PGresult **out, err *e)
+static enum errc run_prepared(struct tx *tx, enum sql_kind kind, const struct sql *sql,
+                              const struct val *params, unsigned n, PGresult **out, err *e)
 {
     struct pg_conn *c = tx->conn;
     struct bound b;
@@ -125,7 +126,8 @@ static enum errc run_prepared(struct tx *tx, enum sql_kind kind, const struct sq
     if (!rc) rc = stmt_get(c, tx->db, kind, sql, &name, e);
     if (rc) return rc;
     bind_all(&b, params, n);
-    if (!PQsendQueryPrepared(c->pg, name, (int)n, b.values, b.lengths, b.formats, 1)) return pg_error(c, NULL, sql->name, e);
+    if (!PQsendQueryPrepared(c->pg, name, (int)n, b.values, b.lengths, b.formats, 1))
+        return pg_error(c, NULL, sql->name, e);
     return pg_finish(c, sql->name, out, e);
 }
 
@@ -137,7 +139,8 @@ static int64_t rows_changed(PGresult *r)
     return str_to_i64(str_c(PQcmdTuples(r)), &n) ? n : 0;
 }
 
-static enum errc exec(struct tx *tx, const struct sql *sql, const struct val *params, unsigned n, int64_t *changed, err *e)
+static enum errc exec(struct tx *tx, const struct sql *sql, const struct val *params, unsigned n,
+                      int64_t *changed, err *e)
 {
     PGresult *r = NULL;
     enum errc rc = run_prepared(tx, SQL_REGISTERED, sql, params, n, &r, e);
@@ -159,12 +162,14 @@ static uint64_t big_endian(const char *p, int len)
 static enum errc unreadable(const struct sql *sql, const PGresult *r, int col, err *e)
 {
     if (PQftype(r, col) == 1700)
-        return err_set(e, ERR_INTERNAL, "statement %s: column %d is numeric: CAST it AS BIGINT", sql->name, col + 1);
-    return err_set(e, ERR_INTERNAL, "statement %s: column %d has the type %u, which is not read here", sql->name, col + 1,
-                   PQftype(r, col));
+        return err_set(e, ERR_INTERNAL, "statement %s: column %d is numeric: CAST it AS BIGINT", sql->name,
+                       col + 1);
+    return err_set(e, ERR_INTERNAL, "statement %s: column %d has the type %u, which is not read here",
+                   sql->name, col + 1, PQftype(r, col));
 }
 
-static enum errc read_field(struct arena *a, const struct sql *sql, const PGresult *r, int row, int col, struct val *out, err *e)
+static enum errc read_field(struct arena *a, const struct sql *sql, const PGresult *r, int row, int col,
+                            struct val *out, err *e)
 {
     const char *p = PQgetvalue(r, row, col);
     int len = PQgetlength(r, row, col);
@@ -192,20 +197,18 @@ static enum errc read_field(struct arena *a, const struct sql *sql, const PGresu
         return ERR_NONE;
     case 25:   /* text */
     case 1043: /* varchar */
-    case 19:   /* name */
-        *out = v_text(str_dup(a, str_of(p, (size_t)len)));
-        break;
-    case 17:   /* bytea */
-    case 2950: /* uuid */
-        *out = v_blob(str_dup(a, str_of(p, (size_t)len)));
-        break;
+    case 19: /* name */ *out = v_text(str_dup(a, str_of(p, (size_t)len))); break;
+    case 17: /* bytea */
+    case 2950: /* uuid */ *out = v_blob(str_dup(a, str_of(p, (size_t)len))); break;
     case 2278: *out = v_null(); return ERR_NONE; /* void */
     default: return unreadable(sql, r, col, e);
     }
-    return out->s.p ? ERR_NONE : err_set(e, ERR_TOO_LARGE, "%s: the rows are larger than the limit", sql->name);
+    return out->s.p ? ERR_NONE
+                    : err_set(e, ERR_TOO_LARGE, "%s: the rows are larger than the limit", sql->name);
 }
 
-static enum errc read_rows(struct arena *a, const struct sql *sql, const PGresult *r, struct rows *out, err *e)
+static enum errc read_rows(struct arena *a, const struct sql *sql, const PGresult *r, struct rows *out,
+                           err *e)
 {
     int n = PQntuples(r), n_cols = PQnfields(r);
     *out = (struct rows){.n = (unsigned)n, .n_cols = (unsigned)n_cols};
@@ -220,8 +223,8 @@ static enum errc read_rows(struct arena *a, const struct sql *sql, const PGresul
     return rc;
 }
 
-static enum errc query(struct tx *tx, struct arena *a, enum sql_kind kind, const struct sql *sql, const struct val *params,
-                       unsigned n, struct rows *out, int64_t *changed, err *e)
+static enum errc query(struct tx *tx, struct arena *a, enum sql_kind kind, const struct sql *sql,
+                       const struct val *params, unsigned n, struct rows *out, int64_t *changed, err *e)
 {
     PGresult *r = NULL;
     enum errc rc = run_prepared(tx, kind, sql, params, n, &r, e);
@@ -245,9 +248,8 @@ static enum errc read_window(struct pg_conn *c, const struct sql *sql, int64_t *
         case PGRES_PIPELINE_SYNC: is_synced = true; break;
         case PGRES_COMMAND_OK:
         case PGRES_TUPLES_OK: *changed += rows_changed(r); break;
-        case PGRES_EMPTY_QUERY:      /* the end of one row's results */
-        case PGRES_PIPELINE_ABORTED: /* a row after the one that failed */
-            break;
+        case PGRES_EMPTY_QUERY: /* the end of one row's results */
+        case PGRES_PIPELINE_ABORTED: /* a row after the one that failed */ break;
         default:
             rc = pg_error(c, r, sql->name, first ? NULL : e);
             if (!first) first = rc;
@@ -258,8 +260,8 @@ static enum errc read_window(struct pg_conn *c, const struct sql *sql, int64_t *
     return first;
 }
 
-static enum errc bulk(struct tx *tx, const struct sql *sql, const struct val *rows, unsigned n, size_t n_rows, int64_t *changed,
-                      err *e)
+static enum errc bulk(struct tx *tx, const struct sql *sql, const struct val *rows, unsigned n, size_t n_rows,
+                      int64_t *changed, err *e)
 {
     struct pg_conn *c = tx->conn;
     struct bound b;
@@ -271,7 +273,8 @@ static enum errc bulk(struct tx *tx, const struct sql *sql, const struct val *ro
         rc = check_deadline(c, sql, e);
         for (size_t end = i + BULK_WINDOW; i < n_rows && i < end && !rc; i++) {
             bind_all(&b, rows + i * n, n);
-            if (!PQsendQueryPrepared(c->pg, name, (int)n, b.values, b.lengths, b.formats, 1)) rc = pg_error(c, NULL, sql->name, e);
+            if (!PQsendQueryPrepared(c->pg, name, (int)n, b.values, b.lengths, b.formats, 1))
+                rc = pg_error(c, NULL, sql->name, e);
         }
         if (!rc && !PQpipelineSync(c->pg)) rc = pg_error(c, NULL, sql->name, e);
         if (!rc) rc = read_window(c, sql, changed, e);
@@ -280,7 +283,10 @@ static enum errc bulk(struct tx *tx, const struct sql *sql, const struct val *ro
     return rc;
 }
 
-static enum errc script(struct tx *tx, const char *text, err *e) { return pg_run(tx->conn, text, "the script", e); }
+static enum errc script(struct tx *tx, const char *text, err *e)
+{
+    return pg_run(tx->conn, text, "the script", e);
+}
 
 static bool is_readable(Oid type)
 {
@@ -297,9 +303,11 @@ static enum errc prepare(struct tx *tx, const struct sql *sql, err *e)
     PGresult *r = NULL;
     enum errc rc = stmt_get(c, tx->db, SQL_REGISTERED, sql, &name, e);
     if (rc) return rc;
-    rc = PQsendDescribePrepared(c->pg, name) ? pg_finish(c, sql->name, &r, e) : pg_error(c, NULL, sql->name, e);
+    rc = PQsendDescribePrepared(c->pg, name) ? pg_finish(c, sql->name, &r, e)
+                                             : pg_error(c, NULL, sql->name, e);
     if (!rc && (size_t)PQnparams(r) != strlen(sql->params))
-        rc = err_set(e, ERR_INTERNAL, "%s has %d parameters, its types are '%s'", sql->name, PQnparams(r), sql->params);
+        rc = err_set(e, ERR_INTERNAL, "%s has %d parameters, its types are '%s'", sql->name, PQnparams(r),
+                     sql->params);
     for (int i = 0; i < PQnfields(r) && !rc; i++)
         if (!is_readable(PQftype(r, i))) rc = unreadable(sql, r, i, e);
     PQclear(r);
@@ -317,8 +325,8 @@ struct how {
 };
 
 /* One attempt. *is_committing: what was lost was lost while it committed. */
-static enum errc attempt(struct db *db, struct pg_conn *c, const struct how *how, tx_fn fn, void *ctx, struct tx *tx,
-                         bool *is_committing, err *e)
+static enum errc attempt(struct db *db, struct pg_conn *c, const struct how *how, tx_fn fn, void *ctx,
+                         struct tx *tx, bool *is_committing, err *e)
 {
     *is_committing = false;
     enum errc rc = pg_run(c, how->begin, "beginning a unit", e);
@@ -344,11 +352,13 @@ static void pause_before(unsigned n)
     nanosleep(&t, NULL);
 }
 
-static enum errc run_unit(struct db *db, const struct how *how, unsigned deadline_ms, tx_fn fn, void *ctx, err *e)
+static enum errc run_unit(struct db *db, const struct how *how, unsigned deadline_ms, tx_fn fn, void *ctx,
+                          err *e)
 {
     struct pg_pool *p = pool_of(db);
     usec deadline_us = deadline_ms ? store_mono_us() + (usec)deadline_ms * USEC_PER_MS : 0;
-    usec wait_us = deadline_us ? deadline_us : store_mono_us() + (usec)db->store->source.write_deadline_ms * USEC_PER_MS;
+    usec wait_us =
+        deadline_us ? deadline_us : store_mono_us() + (usec)db->store->source.write_deadline_ms * USEC_PER_MS;
     for (unsigned n = 0;; n++) {
         struct pg_conn *c;
         struct tx tx = {0};
@@ -358,12 +368,15 @@ static enum errc run_unit(struct db *db, const struct how *how, unsigned deadlin
         c->deadline_us = deadline_us;
         c->is_reading = !how->commits;
         rc = attempt(db, c, how, fn, ctx, &tx, &is_committing, e);
-        bool is_unknown = rc && is_committing && c->is_broken, runs_again = rc && c->runs_again && !is_unknown;
-        if (c->n_stmts > MADE_MAX) c->is_broken = true; /* it has prepared too many different lists: begin anew */
+        bool is_unknown = rc && is_committing && c->is_broken,
+             runs_again = rc && c->runs_again && !is_unknown;
+        if (c->n_stmts > MADE_MAX)
+            c->is_broken = true; /* it has prepared too many different lists: begin anew */
         pg_conn_put(p, c);
         if (is_unknown)
-            return err_set(e, ERR_UNAVAILABLE,
-                           "the connection to PostgreSQL broke while a unit was committed: whether it was is not known");
+            return err_set(
+                e, ERR_UNAVAILABLE,
+                "the connection to PostgreSQL broke while a unit was committed: whether it was is not known");
         if (!rc && tx.n_noted && db->store->wake) db->store->wake(db->store->wake_ctx);
         if (!runs_again || n + 1 == ATTEMPTS || (deadline_us && store_mono_us() > deadline_us)) return rc;
         pause_before(n);
@@ -380,7 +393,8 @@ static enum errc read_unit(struct db *db, tx_fn fn, void *ctx, err *e)
 {
     char begin[128];
     unsigned ms = db->store->source.read_deadline_ms;
-    snprintf(begin, sizeof begin, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = %u", ms);
+    snprintf(begin, sizeof begin,
+             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = %u", ms);
     struct how how = {.begin = begin};
     return run_unit(db, &how, ms, fn, ctx, e);
 }

@@ -14,14 +14,14 @@
 
 struct pg_conn {
     PGconn *pg;
-    enum db_id db;         /* whose schema it looks into */
-    struct map stmts;      /* by the statement's address, or by its text when it was made at run time */
+    enum db_id db;    /* whose schema it looks into */
+    struct map stmts; /* by the statement's address, or by its text when it was made at run time */
     unsigned n_stmts;
-    usec deadline_us;      /* store_mono_us after which an answer is no longer waited for; 0: none */
-    bool is_reading;       /* its unit must not write */
-    bool is_broken;        /* must be closed: nothing is known of its state */
-    bool runs_again;       /* the failure was a conflict of transactions, or one of the connection alone */
-    struct pg_conn *next;  /* in the pool */
+    usec deadline_us;     /* store_mono_us after which an answer is no longer waited for; 0: none */
+    bool is_reading;      /* its unit must not write */
+    bool is_broken;       /* must be closed: nothing is known of its state */
+    bool runs_again;      /* the failure was a conflict of transactions, or one of the connection alone */
+    struct pg_conn *next; /* in the pool */
 };
 
 struct pg_pool {
@@ -37,7 +37,8 @@ struct pg_pool {
 WARN_UNUSED enum errc pg_pool_new(struct pg_pool **out, const struct store_source *source, err *e);
 void pg_pool_free(struct pg_pool *p); /* NULL is fine; every connection must have been put back */
 /* ERR_BUSY: none was free before the deadline; ERR_UNAVAILABLE: the server cannot be reached. */
-WARN_UNUSED enum errc pg_conn_get(struct pg_pool *p, enum db_id db, usec deadline_us, struct pg_conn **out, err *e);
+WARN_UNUSED enum errc pg_conn_get(struct pg_pool *p, enum db_id db, usec deadline_us, struct pg_conn **out,
+                                  err *e);
 /* Closes it when it is broken, and then all idle ones too: the server has probably been restarted. NULL gives back
  * the place of one that could not be opened. */
 void pg_conn_put(struct pg_pool *p, struct pg_conn *c);
@@ -56,7 +57,8 @@ enum errc pg_error(struct pg_conn *c, const PGresult *r, const char *what, err *
 /* Backups (postgres_backup.c), by the programs pg_dump and pg_restore; ERR_CONFIG without them. */
 WARN_UNUSED enum errc pg_backup(struct db *db, const char *path, err *e);
 WARN_UNUSED enum errc pg_restore_begin(const struct store_source *source, bool replaces, err *e);
-WARN_UNUSED enum errc pg_restore_one(const struct store_source *source, enum db_id id, const char *path, err *e);
+WARN_UNUSED enum errc pg_restore_one(const struct store_source *source, enum db_id id, const char *path,
+                                     err *e);
 WARN_UNUSED enum errc pg_restore_end(const struct store_source *source, bool replaces, bool is_good, err *e);
 
 #endif

@@ -22,7 +22,8 @@
 static bool is_set_by(const char *entry, const PQconninfoOption *options)
 {
     for (const PQconninfoOption *o = options; o->keyword; o++)
-        if (o->val && o->envvar && strncmp(entry, o->envvar, strlen(o->envvar)) == 0 && entry[strlen(o->envvar)] == '=')
+        if (o->val && o->envvar && strncmp(entry, o->envvar, strlen(o->envvar)) == 0 &&
+            entry[strlen(o->envvar)] == '=')
             return true;
     return false;
 }
@@ -93,7 +94,8 @@ static enum errc run(const char *const *argv, char *const *env, err *e)
     size_t n = number ? 0 : read_said(said[0], text, sizeof text);
     close(said[0]);
     if (number == ENOENT)
-        return err_set(e, ERR_CONFIG, "the program %s is not on PATH: install PostgreSQL's client programs", argv[0]);
+        return err_set(e, ERR_CONFIG, "the program %s is not on PATH: install PostgreSQL's client programs",
+                       argv[0]);
     if (number) return err_errno(e, ERR_IO, number, "starting %s", argv[0]);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
@@ -123,7 +125,8 @@ enum errc pg_backup(struct db *db, const char *path, err *e)
     char schema[32], file[FILE_PATH_MAX + 16];
     snprintf(schema, sizeof schema, "--schema=%s", db_names[db->id]);
     snprintf(file, sizeof file, "--file=%s", path);
-    const char *argv[] = {"pg_dump", "--format=custom", "--no-owner", "--no-privileges", "--no-password", schema, file, NULL};
+    const char *argv[] = {
+        "pg_dump", "--format=custom", "--no-owner", "--no-privileges", "--no-password", schema, file, NULL};
     enum errc rc = run_with(db->store->source.url, argv, NULL, e);
     return rc ? rc : file_sync(path, e);
 }
@@ -131,7 +134,8 @@ enum errc pg_backup(struct db *db, const char *path, err *e)
 /* --- restoring --- */
 
 /* Runs each of the statements for every schema, whose name takes the place of @, in one transaction on a connection of its own. */
-static enum errc for_each_schema(const struct store_source *source, const char *const *formats, unsigned n, const char *what, err *e)
+static enum errc for_each_schema(const struct store_source *source, const char *const *formats, unsigned n,
+                                 const char *what, err *e)
 {
     struct store_source few = *source;
     struct pg_pool *p;
@@ -171,20 +175,32 @@ enum errc pg_restore_begin(const struct store_source *source, bool replaces, err
 {
     /* An empty schema is no database yet; dropping one that is not empty fails. */
     static const char *const drop_empty[] = {"DROP SCHEMA IF EXISTS @;"};
-    static const char *const set_aside[] = {"CREATE SCHEMA IF NOT EXISTS @;", "ALTER SCHEMA @ RENAME TO @_before;"};
-    enum errc rc = replaces ? for_each_schema(source, set_aside, LENGTH_OF(set_aside), "setting the schemas aside", e)
-                            : for_each_schema(source, drop_empty, LENGTH_OF(drop_empty), "looking for schemas", e);
+    static const char *const set_aside[] = {"CREATE SCHEMA IF NOT EXISTS @;",
+                                            "ALTER SCHEMA @ RENAME TO @_before;"};
+    enum errc rc =
+        replaces ? for_each_schema(source, set_aside, LENGTH_OF(set_aside), "setting the schemas aside", e)
+                 : for_each_schema(source, drop_empty, LENGTH_OF(drop_empty), "looking for schemas", e);
     if (rc != ERR_INTERNAL) return rc;
     if (replaces)
-        return err_set(e, ERR_CONFLICT, "the schemas main_before, usage_before and people_before are left from a restore that was "
-                                        "interrupted: rename or drop them first");
-    return err_set(e, ERR_CONFLICT, "the PostgreSQL database holds the schemas main, usage or people already");
+        return err_set(
+            e, ERR_CONFLICT,
+            "the schemas main_before, usage_before and people_before are left from a restore that was "
+            "interrupted: rename or drop them first");
+    return err_set(e, ERR_CONFLICT,
+                   "the PostgreSQL database holds the schemas main, usage or people already");
 }
 
 enum errc pg_restore_one(const struct store_source *source, enum db_id id, const char *path, err *e)
 {
-    const char *argv[] = {"pg_restore", "--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges",
-                          "--no-password", NULL, path, NULL};
+    const char *argv[] = {"pg_restore",
+                          "--single-transaction",
+                          "--exit-on-error",
+                          "--no-owner",
+                          "--no-privileges",
+                          "--no-password",
+                          NULL,
+                          path,
+                          NULL};
     (void)id; /* the dump names its schema */
     return run_with(source->url, argv, &argv[6], e);
 }
@@ -193,8 +209,10 @@ enum errc pg_restore_end(const struct store_source *source, bool replaces, bool 
 {
     static const char *const drop_old[] = {"DROP SCHEMA @_before CASCADE;"};
     static const char *const drop_new[] = {"DROP SCHEMA IF EXISTS @ CASCADE;"};
-    static const char *const put_back[] = {"DROP SCHEMA IF EXISTS @ CASCADE;", "ALTER SCHEMA @_before RENAME TO @;"};
-    if (is_good) return replaces ? for_each_schema(source, drop_old, 1, "dropping what was replaced", e) : ERR_NONE;
+    static const char *const put_back[] = {"DROP SCHEMA IF EXISTS @ CASCADE;",
+                                           "ALTER SCHEMA @_before RENAME TO @;"};
+    if (is_good)
+        return replaces ? for_each_schema(source, drop_old, 1, "dropping what was replaced", e) : ERR_NONE;
     return replaces ? for_each_schema(source, put_back, 2, "putting the schemas back", e)
                     : for_each_schema(source, drop_new, 1, "dropping what was restored", e);
 }

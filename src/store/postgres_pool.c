@@ -12,8 +12,8 @@
 
 #define SERVER_VERSION_MIN 130000
 #define CONNECT_MS 10000
-#define GRACE_US (2 * USEC_PER_S)   /* for the server's own time-out to come first */
-#define IDLE_IN_UNIT_MS 60000       /* the server ends the transaction of a node that hangs or is cut off */
+#define GRACE_US (2 * USEC_PER_S) /* for the server's own time-out to come first */
+#define IDLE_IN_UNIT_MS 60000     /* the server ends the transaction of a node that hangs or is cut off */
 
 /* --- waiting --- */
 
@@ -125,15 +125,18 @@ enum errc pg_error(struct pg_conn *c, const PGresult *r, const char *what, err *
         return ERR_UNAVAILABLE;
     }
     if (!text) text = "";
-    if (is_class(state, "23")) return err_set(e, ERR_CONFLICT, "%s: %s", what, text); /* it names the constraint */
-    if (is_class(state, "40")) { /* serialization_failure, deadlock_detected */
+    if (is_class(state, "23"))
+        return err_set(e, ERR_CONFLICT, "%s: %s", what, text); /* it names the constraint */
+    if (is_class(state, "40")) {                               /* serialization_failure, deadlock_detected */
         c->runs_again = true;
         return err_set(e, ERR_BUSY, "%s: other units kept changing the same rows", what);
     }
     if (strcmp(state, "57014") == 0) return err_set(e, ERR_BUSY, "%s: took longer than the deadline", what);
     if (strcmp(state, "55P03") == 0) return err_set(e, ERR_BUSY, "%s: the rows are locked", what);
-    if (strcmp(state, "53100") == 0) return err_set(e, ERR_DISK_FULL, "%s: the disk of PostgreSQL is full", what);
-    if (strcmp(state, "53200") == 0) return err_set(e, ERR_NO_MEMORY, "%s: PostgreSQL is out of memory", what);
+    if (strcmp(state, "53100") == 0)
+        return err_set(e, ERR_DISK_FULL, "%s: the disk of PostgreSQL is full", what);
+    if (strcmp(state, "53200") == 0)
+        return err_set(e, ERR_NO_MEMORY, "%s: PostgreSQL is out of memory", what);
     /* A plan or a prepared statement that another connection's change of the schema, or a pooler, took away. */
     if (strcmp(state, "0A000") == 0 || strcmp(state, "26000") == 0) {
         c->is_broken = true;
@@ -141,7 +144,8 @@ enum errc pg_error(struct pg_conn *c, const PGresult *r, const char *what, err *
         return err_set(e, ERR_INTERNAL, "%s: %s", what, text);
     }
     bool is_standby = strcmp(state, "25006") == 0 && !c->is_reading;
-    if (is_class(state, "08") || is_class(state, "57") || is_class(state, "53") || strcmp(state, "25P03") == 0 || is_standby) {
+    if (is_class(state, "08") || is_class(state, "57") || is_class(state, "53") ||
+        strcmp(state, "25P03") == 0 || is_standby) {
         c->is_broken = true;
         c->runs_again = !is_standby;
         return err_set(e, ERR_UNAVAILABLE, "%s: %s", what, text);
@@ -168,7 +172,8 @@ static void conn_free(struct pg_conn *c)
 
 static enum errc connect_finish(struct pg_conn *c, err *e)
 {
-    PostgresPollingStatusType first = PQstatus(c->pg) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING;
+    PostgresPollingStatusType first =
+        PQstatus(c->pg) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING;
     for (PostgresPollingStatusType want = first; want != PGRES_POLLING_OK;) {
         enum errc rc = ERR_NONE;
         if (want == PGRES_POLLING_FAILED) {
@@ -189,7 +194,8 @@ static enum errc check_server(struct pg_conn *c, err *e)
     if (version < SERVER_VERSION_MIN)
         return err_set(e, ERR_CONFIG, "PostgreSQL %d is too old: 13 is the least", version / 10000);
     if (!encoding || strcmp(encoding, "UTF8") != 0)
-        return err_set(e, ERR_CONFIG, "the PostgreSQL database has the encoding %s: it must be UTF8", encoding ? encoding : "?");
+        return err_set(e, ERR_CONFIG, "the PostgreSQL database has the encoding %s: it must be UTF8",
+                       encoding ? encoding : "?");
     return ERR_NONE;
 }
 
@@ -204,8 +210,9 @@ static enum errc look_into(struct pg_conn *c, enum db_id db, err *e)
 static enum errc conn_open(struct pg_pool *p, enum db_id db, struct pg_conn **out, err *e)
 {
     /* What stands before dbname the URL can override. */
-    static const char *const names[] = {"fallback_application_name", "keepalives_idle", "tcp_user_timeout", "dbname",
-                                        "client_encoding", NULL};
+    static const char *const names[] = {"fallback_application_name", "keepalives_idle",
+                                        "tcp_user_timeout",          "dbname",
+                                        "client_encoding",           NULL};
     const char *const values[] = {"catalyst", "30", "30000", p->url, "UTF8", NULL};
     char settings[256];
     struct pg_conn *c = calloc(1, sizeof *c);
@@ -244,9 +251,11 @@ static struct pg_conn *take_idle(struct pg_pool *p, enum db_id db)
     return c;
 }
 
-static enum errc wait_for_one(struct pg_pool *p, enum db_id db, usec deadline_us, struct pg_conn **out, err *e)
+static enum errc wait_for_one(struct pg_pool *p, enum db_id db, usec deadline_us, struct pg_conn **out,
+                              err *e)
 {
-    struct timespec until = {.tv_sec = (time_t)(deadline_us / USEC_PER_S), .tv_nsec = (long)(deadline_us % USEC_PER_S) * 1000};
+    struct timespec until = {.tv_sec = (time_t)(deadline_us / USEC_PER_S),
+                             .tv_nsec = (long)(deadline_us % USEC_PER_S) * 1000};
     bool is_late = false;
     pthread_mutex_lock(&p->lock);
     p->n_waiting++;
@@ -314,7 +323,9 @@ enum errc pg_pool_new(struct pg_pool **out, const struct store_source *source, e
     /* libpq's own message would repeat the URL, password included. */
     PQfreemem(message);
     if (!parsed)
-        return err_set(e, ERR_CONFIG, "database.url is not a connection URL of PostgreSQL (postgresql://user:password@host/name)");
+        return err_set(
+            e, ERR_CONFIG,
+            "database.url is not a connection URL of PostgreSQL (postgresql://user:password@host/name)");
     PQconninfoFree(parsed);
     struct pg_pool *p = calloc(1, sizeof *p);
     if (!p) return err_code(e, ERR_NO_MEMORY);

@@ -1,7 +1,7 @@
 /* sqlite.c - SQLite: connections, statements, and the pool of readers.
  */
-#include "store/files.h"
 #include "store/sqlite.h"
+#include "store/files.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -9,8 +9,9 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#define MADE_MAX 64u          /* statements of lists kept per connection */
-#define CHECK_EVERY 4000      /* virtual machine steps between two looks at the deadline: well under a millisecond */
+#define MADE_MAX 64u /* statements of lists kept per connection */
+#define CHECK_EVERY                                                                                          \
+    4000 /* virtual machine steps between two looks at the deadline: well under a millisecond */
 #define VALS_FIRST 64u
 
 /* --- errors --- */
@@ -21,15 +22,13 @@ enum errc sqlite_error(sqlite3 *db, int rc, const char *what, err *e)
     switch (rc & 0xff) {
     case SQLITE_CONSTRAINT: return err_set(e, ERR_CONFLICT, "%s: %s", what, text);
     case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-        return err_set(e, ERR_BUSY, "%s: another process keeps the database locked", what);
+    case SQLITE_LOCKED: return err_set(e, ERR_BUSY, "%s: another process keeps the database locked", what);
     case SQLITE_INTERRUPT: return err_set(e, ERR_BUSY, "%s: took longer than the deadline", what);
     case SQLITE_FULL: return err_set(e, ERR_DISK_FULL, "%s: no space left on the disk", what);
     case SQLITE_NOMEM: return err_set(e, ERR_NO_MEMORY, "%s: out of memory", what);
     case SQLITE_TOOBIG: return err_set(e, ERR_TOO_LARGE, "%s: a value is too large", what);
     case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-        return err_set(e, ERR_CORRUPT, "%s: %s", what, text);
+    case SQLITE_NOTADB: return err_set(e, ERR_CORRUPT, "%s: %s", what, text);
     case SQLITE_IOERR: {
         int number = db ? sqlite3_system_errno(db) : 0;
         if (number == ENOSPC || number == EDQUOT || number == EFBIG)
@@ -38,8 +37,7 @@ enum errc sqlite_error(sqlite3 *db, int rc, const char *what, err *e)
     }
     case SQLITE_CANTOPEN:
     case SQLITE_PERM:
-    case SQLITE_PROTOCOL:
-        return err_set(e, ERR_IO, "%s: %s", what, text);
+    case SQLITE_PROTOCOL: return err_set(e, ERR_IO, "%s: %s", what, text);
     default: return err_set(e, ERR_INTERNAL, "%s: %s", what, text);
     }
 }
@@ -48,8 +46,8 @@ enum errc sqlite_error(sqlite3 *db, int rc, const char *what, err *e)
 
 struct sqlite_stmt {
     sqlite3_stmt *handle;
-    const struct sql *key;         /* of a registered one: the address is the map's key */
-    char *text;                    /* of one made at run time: a copy, the map's key */
+    const struct sql *key;             /* of a registered one: the address is the map's key */
+    char *text;                        /* of one made at run time: a copy, the map's key */
     struct sqlite_stmt *newer, *older; /* of those made at run time */
 };
 
@@ -115,8 +113,10 @@ void sqlite_conn_close(struct sqlite_conn *c)
 
 static void made_unlink(struct sqlite_conn *c, struct sqlite_stmt *s)
 {
-    if (s->newer) s->newer->older = s->older;
-    else c->made = s->older;
+    if (s->newer)
+        s->newer->older = s->older;
+    else
+        c->made = s->older;
     if (s->older) s->older->newer = s->newer;
     s->newer = s->older = NULL;
 }
@@ -139,7 +139,8 @@ static void made_evict(struct sqlite_conn *c)
     c->n_made--;
 }
 
-static enum errc stmt_new(struct sqlite_conn *c, enum sql_kind kind, const struct sql *sql, struct sqlite_stmt **out, err *e)
+static enum errc stmt_new(struct sqlite_conn *c, enum sql_kind kind, const struct sql *sql,
+                          struct sqlite_stmt **out, err *e)
 {
     const char *text = sql_text(c->owner, sql), *rest = "";
     struct sqlite_stmt *s = calloc(1, sizeof *s);
@@ -168,7 +169,8 @@ static enum errc stmt_new(struct sqlite_conn *c, enum sql_kind kind, const struc
     return ERR_NONE;
 }
 
-static enum errc stmt_get(struct sqlite_conn *c, enum sql_kind kind, const struct sql *sql, sqlite3_stmt **out, err *e)
+static enum errc stmt_get(struct sqlite_conn *c, enum sql_kind kind, const struct sql *sql,
+                          sqlite3_stmt **out, err *e)
 {
     str key = kind == SQL_MADE ? str_c(sql_text(c->owner, sql)) : str_of((const char *)&sql, sizeof sql);
     struct sqlite_stmt *s = map_get(&c->stmts, key);
@@ -199,7 +201,9 @@ static int bind_all(sqlite3_stmt *s, const struct val *params, unsigned n)
         case VAL_NULL: rc = sqlite3_bind_null(s, at); break;
         case VAL_INT: rc = sqlite3_bind_int64(s, at, v->i); break;
         case VAL_REAL: rc = sqlite3_bind_double(s, at, v->r); break;
-        case VAL_TEXT: rc = sqlite3_bind_text64(s, at, p ? p : "", v->s.len, SQLITE_STATIC, SQLITE_UTF8); break;
+        case VAL_TEXT:
+            rc = sqlite3_bind_text64(s, at, p ? p : "", v->s.len, SQLITE_STATIC, SQLITE_UTF8);
+            break;
         case VAL_BLOB: rc = sqlite3_bind_blob64(s, at, p ? p : "", v->s.len, SQLITE_STATIC); break;
         }
     }
@@ -214,8 +218,8 @@ static enum errc check_deadline(const struct sqlite_conn *c, const struct sql *s
 }
 
 /* Runs to the end; rows that a RETURNING gives are passed over. */
-static enum errc step_all(struct sqlite_conn *c, sqlite3_stmt *s, const struct sql *sql, const struct val *params, unsigned n,
-                          int64_t *changed, err *e)
+static enum errc step_all(struct sqlite_conn *c, sqlite3_stmt *s, const struct sql *sql,
+                          const struct val *params, unsigned n, int64_t *changed, err *e)
 {
     int rc = bind_all(s, params, n);
     if (rc == SQLITE_OK)
@@ -227,7 +231,8 @@ static enum errc step_all(struct sqlite_conn *c, sqlite3_stmt *s, const struct s
     return code;
 }
 
-static enum errc exec(struct tx *tx, const struct sql *sql, const struct val *params, unsigned n, int64_t *changed, err *e)
+static enum errc exec(struct tx *tx, const struct sql *sql, const struct val *params, unsigned n,
+                      int64_t *changed, err *e)
 {
     sqlite3_stmt *s;
     struct sqlite_conn *c = tx->conn;
@@ -239,8 +244,8 @@ static enum errc exec(struct tx *tx, const struct sql *sql, const struct val *pa
     return rc;
 }
 
-static enum errc bulk(struct tx *tx, const struct sql *sql, const struct val *rows, unsigned n, size_t n_rows, int64_t *changed,
-                      err *e)
+static enum errc bulk(struct tx *tx, const struct sql *sql, const struct val *rows, unsigned n, size_t n_rows,
+                      int64_t *changed, err *e)
 {
     sqlite3_stmt *s;
     struct sqlite_conn *c = tx->conn;
@@ -294,8 +299,8 @@ static enum errc read_row(struct sqlite_conn *c, struct arena *a, sqlite3_stmt *
     return ERR_NONE;
 }
 
-static enum errc query(struct tx *tx, struct arena *a, enum sql_kind kind, const struct sql *sql, const struct val *params,
-                       unsigned n, struct rows *out, int64_t *changed, err *e)
+static enum errc query(struct tx *tx, struct arena *a, enum sql_kind kind, const struct sql *sql,
+                       const struct val *params, unsigned n, struct rows *out, int64_t *changed, err *e)
 {
     sqlite3_stmt *s;
     struct sqlite_conn *c = tx->conn;
@@ -353,7 +358,8 @@ struct sqlite_state {
 
 static void time_of(usec mono_us, struct timespec *out)
 {
-    *out = (struct timespec){.tv_sec = (time_t)(mono_us / USEC_PER_S), .tv_nsec = (long)(mono_us % USEC_PER_S) * 1000};
+    *out = (struct timespec){.tv_sec = (time_t)(mono_us / USEC_PER_S),
+                             .tv_nsec = (long)(mono_us % USEC_PER_S) * 1000};
 }
 
 /* An idle reader, or leave to open one (*out NULL). */
@@ -375,7 +381,8 @@ static enum errc reader_wait(struct db *db, usec deadline_us, struct sqlite_conn
     }
     pthread_mutex_unlock(&st->lock);
     return rc ? err_set(e, rc, "all %u readers of the database %s are busy", db->store->source.connections,
-                        db_names[db->id]) : ERR_NONE;
+                        db_names[db->id])
+              : ERR_NONE;
 }
 
 static void reader_put(struct sqlite_state *st, struct sqlite_conn *c)
@@ -397,7 +404,8 @@ static enum errc reader_get(struct db *db, usec deadline_us, struct sqlite_conn 
     enum errc rc = reader_wait(db, deadline_us, out, e);
     if (rc || *out) return rc;
     struct sqlite_conn *c = malloc(sizeof *c);
-    rc = c ? sqlite_conn_open(c, db, SQLITE_OPEN_READONLY, db->store->source.read_deadline_ms, e) : err_code(e, ERR_NO_MEMORY);
+    rc = c ? sqlite_conn_open(c, db, SQLITE_OPEN_READONLY, db->store->source.read_deadline_ms, e)
+           : err_code(e, ERR_NO_MEMORY);
     if (!rc) {
         *out = c;
         return ERR_NONE;
@@ -438,8 +446,10 @@ static enum errc make_folder(const char *data_dir, err *e)
 {
     char path[4096];
     int n = snprintf(path, sizeof path, "%s/db", data_dir);
-    if (n < 0 || (size_t)n >= sizeof path) return err_set(e, ERR_CONFIG, "the data folder's path is too long");
-    if (mkdir(path, 0700) < 0 && errno != EEXIST) return err_errno(e, ERR_IO, errno, "making the folder %s", path);
+    if (n < 0 || (size_t)n >= sizeof path)
+        return err_set(e, ERR_CONFIG, "the data folder's path is too long");
+    if (mkdir(path, 0700) < 0 && errno != EEXIST)
+        return err_errno(e, ERR_IO, errno, "making the folder %s", path);
     return ERR_NONE;
 }
 

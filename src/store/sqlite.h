@@ -17,19 +17,20 @@ struct sqlite_stmt;
 struct sqlite_conn {
     sqlite3 *db;
     struct db *owner;
-    struct map stmts;            /* by the statement's address, or by its text when it was made at run time */
-    struct sqlite_stmt *made;    /* those made at run time, the last used first */
+    struct map stmts;         /* by the statement's address, or by its text when it was made at run time */
+    struct sqlite_stmt *made; /* those made at run time, the last used first */
     unsigned n_made;
-    struct val *vals;            /* scratch for the rows of one query */
+    struct val *vals; /* scratch for the rows of one query */
     size_t cap;
-    usec deadline_us;            /* store_mono_us after which statements are interrupted; 0: none */
-    struct sqlite_conn *next;    /* in the pool */
+    usec deadline_us;         /* store_mono_us after which statements are interrupted; 0: none */
+    struct sqlite_conn *next; /* in the pool */
 };
 
 /* DIR/db/NAME.db in the arena of the caller's stack: out holds PATH_MAX bytes. */
 WARN_UNUSED enum errc sqlite_path(const char *data_dir, enum db_id id, char out[4096], err *e);
 /* flags of sqlite3_open_v2. Waits at most busy_ms for locks of other processes. */
-WARN_UNUSED enum errc sqlite_conn_open(struct sqlite_conn *c, struct db *owner, int flags, unsigned busy_ms, err *e);
+WARN_UNUSED enum errc sqlite_conn_open(struct sqlite_conn *c, struct db *owner, int flags, unsigned busy_ms,
+                                       err *e);
 void sqlite_conn_close(struct sqlite_conn *c);
 /* One statement without parameters or rows. */
 WARN_UNUSED enum errc sqlite_run(struct sqlite_conn *c, const char *text, err *e);
@@ -39,8 +40,10 @@ enum errc sqlite_error(sqlite3 *db, int rc, const char *what, err *e);
 /* Backups (sqlite_backup.c). */
 WARN_UNUSED enum errc sqlite_backup(struct db *db, const char *path, err *e);
 WARN_UNUSED enum errc sqlite_restore_begin(const struct store_source *source, bool replaces, err *e);
-WARN_UNUSED enum errc sqlite_restore_one(const struct store_source *source, enum db_id id, const char *path, err *e);
-WARN_UNUSED enum errc sqlite_restore_end(const struct store_source *source, bool replaces, bool is_good, err *e);
+WARN_UNUSED enum errc sqlite_restore_one(const struct store_source *source, enum db_id id, const char *path,
+                                         err *e);
+WARN_UNUSED enum errc sqlite_restore_end(const struct store_source *source, bool replaces, bool is_good,
+                                         err *e);
 
 /* The writer thread of one database. */
 struct sqlite_writer;

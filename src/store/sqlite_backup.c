@@ -28,10 +28,12 @@ enum errc sqlite_backup(struct db *db, const char *path, err *e)
     sqlite3 *to = NULL;
     enum errc rc = sqlite_conn_open(&from, db, SQLITE_OPEN_READONLY, db->store->source.read_deadline_ms, e);
     if (rc) return rc;
-    int result = sqlite3_open_v2(path, &to, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+    int result =
+        sqlite3_open_v2(path, &to, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
     if (result != SQLITE_OK) rc = sqlite_error(to, result, path, e);
     /* A new file that is thrown away when anything fails needs neither a journal nor a sync of each step. */
-    if (!rc && sqlite3_exec(to, "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF", NULL, NULL, NULL) != SQLITE_OK)
+    if (!rc && sqlite3_exec(to, "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF", NULL, NULL, NULL) !=
+                   SQLITE_OK)
         rc = sqlite_error(to, sqlite3_errcode(to), path, e);
     if (!rc) rc = copy_all(from.db, to, path, e);
     sqlite3_close(to);
@@ -45,7 +47,8 @@ static bool has_databases(const struct store_source *source)
 {
     char path[FILE_PATH_MAX];
     for (int id = 0; id < DB_IDS; id++)
-        if (sqlite_path(source->data_dir, (enum db_id)id, path, NULL) == ERR_NONE && file_exists(path)) return true;
+        if (sqlite_path(source->data_dir, (enum db_id)id, path, NULL) == ERR_NONE && file_exists(path))
+            return true;
     return false;
 }
 

@@ -15,12 +15,14 @@
 #include "base/log.h"
 #include "store/sqlite.h"
 
-#define GROUP_MAX 256u           /* units of one commit */
-#define GROUP_US (20 * USEC_PER_MS) /* a group that has run so long takes no more units: its first one waits */
-#define WAL_PAGES 1000           /* a log of so many pages goes into the database when a group has been answered */
-#define WAL_PAGES_MOST 12800     /* 50 MiB: then readers are waited for, so that the log can begin anew */
+#define GROUP_MAX 256u /* units of one commit */
+#define GROUP_US                                                                                             \
+    (20 * USEC_PER_MS) /* a group that has run so long takes no more units: its first one waits */
+#define WAL_PAGES 1000 /* a log of so many pages goes into the database when a group has been answered */
+#define WAL_PAGES_MOST 12800 /* 50 MiB: then readers are waited for, so that the log can begin anew */
 #define WAL_WAIT_MS 250
-#define WAL_KEPT_BYTES "67108864" /* a log that grew larger under a long read is cut to this again */
+#define WAL_KEPT                                                                                             \
+    "PRAGMA journal_size_limit = 67108864" /* a log that grew larger under a long read is cut to this again */
 
 struct unit {
     tx_fn fn;
@@ -29,8 +31,8 @@ struct unit {
     bool is_schema;
     usec deadline_us;
     enum errc rc;
-    struct unit *next;   /* guarded by the writer's lock while it is queued */
-    bool is_taken;       /* guarded by the writer's lock */
+    struct unit *next;    /* guarded by the writer's lock while it is queued */
+    bool is_taken;        /* guarded by the writer's lock */
     pthread_mutex_t lock; /* guards is_done */
     pthread_cond_t done;
     bool is_done;
@@ -50,7 +52,8 @@ struct sqlite_writer {
      * who are queued rather than for a unit that it has taken. */
     usec busy_until_us;
     bool is_for_queue;
-    int n_wal_pages, n_wal_tended; /* of the log now, and when it was last tended without beginning anew since */
+    int n_wal_pages,
+        n_wal_tended; /* of the log now, and when it was last tended without beginning anew since */
 };
 
 /* --- running --- */
@@ -102,12 +105,14 @@ static enum errc run_in_savepoint(struct sqlite_writer *w, tx_fn fn, void *ctx, 
     w->conn.deadline_us = store_mono_us() + (usec)w->db->store->source.write_deadline_ms * USEC_PER_MS / 2;
     rc = tx_run(&tx, w->db, &w->conn, fn, ctx, e);
     w->conn.deadline_us = 0;
-    if (is_rolled_back(w)) return rc ? rc : err_set(e, ERR_INTERNAL, "a unit ended the transaction it was in");
+    if (is_rolled_back(w))
+        return rc ? rc : err_set(e, ERR_INTERNAL, "a unit ended the transaction it was in");
     if (!rc && (rc = sqlite_run(&w->conn, "RELEASE unit", e)) == ERR_NONE) {
         *n_noted += tx.n_noted;
         return ERR_NONE;
     }
-    if (sqlite_run(&w->conn, "ROLLBACK TO unit", NULL) || sqlite_run(&w->conn, "RELEASE unit", NULL)) roll_back(w);
+    if (sqlite_run(&w->conn, "ROLLBACK TO unit", NULL) || sqlite_run(&w->conn, "RELEASE unit", NULL))
+        roll_back(w);
     return rc;
 }
 
@@ -153,8 +158,8 @@ static enum errc check_foreign_keys(struct sqlite_writer *w, err *e)
     int rc = sqlite3_prepare_v2(w->conn.db, "PRAGMA foreign_key_check", -1, &s, NULL);
     if (rc == SQLITE_OK) rc = sqlite3_step(s);
     if (rc == SQLITE_ROW)
-        code = err_set(e, ERR_CONFLICT, "a row of %s would refer to a missing row of %s", (const char *)sqlite3_column_text(s, 0),
-                       (const char *)sqlite3_column_text(s, 2));
+        code = err_set(e, ERR_CONFLICT, "a row of %s would refer to a missing row of %s",
+                       (const char *)sqlite3_column_text(s, 0), (const char *)sqlite3_column_text(s, 2));
     else if (rc != SQLITE_DONE)
         code = sqlite_error(w->conn.db, rc, "checking foreign keys", e);
     sqlite3_finalize(s);
@@ -203,8 +208,8 @@ static void tend_log(struct sqlite_writer *w)
     w->is_for_queue = false;
     w->busy_until_us = store_mono_us() + (waits ? WAL_WAIT_MS * USEC_PER_MS : 0);
     int n_left = 0, n_done = 0;
-    int rc = sqlite3_wal_checkpoint_v2(w->conn.db, NULL, waits ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, &n_left,
-                                       &n_done);
+    int rc = sqlite3_wal_checkpoint_v2(
+        w->conn.db, NULL, waits ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, &n_left, &n_done);
     if (rc == SQLITE_OK || rc == SQLITE_BUSY) return; /* it is tried again a thousand pages later */
     err e = {0};
     sqlite_error(w->conn.db, rc, "checkpoint", &e);
@@ -236,7 +241,8 @@ static void run_group(struct sqlite_writer *w)
     usec start_us = store_mono_us();
     struct unit *culprit = NULL; /* whose failure has undone the others */
     err e = {0};
-    while (n < GROUP_MAX && !culprit && (n == 0 || store_mono_us() - start_us < GROUP_US) && (u = take(w, false))) {
+    while (n < GROUP_MAX && !culprit && (n == 0 || store_mono_us() - start_us < GROUP_US) &&
+           (u = take(w, false))) {
         group[n++] = u;
         u->rc = run_in_savepoint(w, u->fn, u->ctx, &n_noted, u->e);
         if (is_rolled_back(w)) culprit = u;
@@ -314,7 +320,8 @@ static void *writer_main(void *arg)
 
 static void time_of(usec mono_us, struct timespec *out)
 {
-    *out = (struct timespec){.tv_sec = (time_t)(mono_us / USEC_PER_S), .tv_nsec = (long)(mono_us % USEC_PER_S) * 1000};
+    *out = (struct timespec){.tv_sec = (time_t)(mono_us / USEC_PER_S),
+                             .tv_nsec = (long)(mono_us % USEC_PER_S) * 1000};
 }
 
 /* Takes the unit out of the queue unless the writer has it already. */
@@ -386,9 +393,11 @@ enum errc sqlite_writer_run(struct sqlite_writer *w, tx_fn fn, void *ctx, bool i
     pthread_cond_init(&u.done, &attr);
     pthread_condattr_destroy(&attr);
     if (!enqueue(w, &u))
-        u.rc = err_set(e, ERR_BUSY, "%u units wait for the database %s already", source->queue, db_names[w->db->id]);
+        u.rc = err_set(e, ERR_BUSY, "%u units wait for the database %s already", source->queue,
+                       db_names[w->db->id]);
     else if (!wait_done(w, &u))
-        u.rc = err_set(e, ERR_BUSY, "the database %s was not free within %u ms", db_names[w->db->id], source->write_deadline_ms);
+        u.rc = err_set(e, ERR_BUSY, "the database %s was not free within %u ms", db_names[w->db->id],
+                       source->write_deadline_ms);
     pthread_cond_destroy(&u.done);
     pthread_mutex_destroy(&u.lock);
     return u.rc;
@@ -411,7 +420,7 @@ static enum errc configure(struct sqlite_writer *w, err *e)
         "PRAGMA foreign_keys = ON",
         "PRAGMA temp_store = MEMORY",
         "PRAGMA cache_size = -16384",
-        "PRAGMA journal_size_limit = " WAL_KEPT_BYTES,
+        WAL_KEPT,
     };
     /* A person's key that was destroyed must not stay in a free page; elsewhere Debian's default of overwriting all
      * that is deleted only costs. */
@@ -443,7 +452,9 @@ enum errc sqlite_writer_new(struct sqlite_writer **out, struct db *db, err *e)
         sqlite3_busy_handler(w->conn.db, on_busy, w);
         sqlite3_wal_hook(w->conn.db, on_commit, w);
         int number = pthread_create(&w->thread, NULL, writer_main, w);
-        if (number) rc = err_errno(e, ERR_INTERNAL, number, "starting the writer of the database %s", db_names[db->id]);
+        if (number)
+            rc = err_errno(e, ERR_INTERNAL, number, "starting the writer of the database %s",
+                           db_names[db->id]);
         w->has_thread = number == 0;
     }
     *out = w;

@@ -11,17 +11,36 @@
 #define QUEUE 1024
 
 static const struct option options[] = {
-    {.key = "database.url", .type = OPTION_SECRET,
-     .meaning = "postgresql://USER:PASSWORD@HOST/NAME keeps everything in the schemas main, usage and people of this PostgreSQL "
+    {.key = "database.url",
+     .type = OPTION_SECRET,
+     .meaning = "postgresql://USER:PASSWORD@HOST/NAME keeps everything in the schemas main, usage and people "
+                "of this PostgreSQL "
                 "database; without it SQLite in the data folder does."},
-    {.key = "store.connections", .type = OPTION_INT, .fallback = "16", .min = 2, .max = 1000,
+    {.key = "store.connections",
+     .type = OPTION_INT,
+     .fallback = "16",
+     .min = 2,
+     .max = 1000,
      .meaning = "Most connections to PostgreSQL at once; with SQLite most readers of each database at once."},
-    {.key = "store.read_deadline_ms", .type = OPTION_MS, .fallback = "10s", .min = 100, .max = 600000,
+    {.key = "store.read_deadline_ms",
+     .type = OPTION_MS,
+     .fallback = "10s",
+     .min = 100,
+     .max = 600000,
      .meaning = "Longest time that one reading unit of work may take, the wait for a connection included."},
-    {.key = "store.write_deadline_ms", .type = OPTION_MS, .fallback = "10s", .min = 100, .max = 600000,
-     .meaning = "Longest time that one writing unit of work may take, waiting included. With SQLite it may run for half of it, so that "
+    {.key = "store.write_deadline_ms",
+     .type = OPTION_MS,
+     .fallback = "10s",
+     .min = 100,
+     .max = 600000,
+     .meaning = "Longest time that one writing unit of work may take, waiting included. With SQLite it may "
+                "run for half of it, so that "
                 "one that hangs does not make those behind it late, too."},
-    {.key = "store.queue", .type = OPTION_INT, .fallback = "1024", .min = 1, .max = 1000000,
+    {.key = "store.queue",
+     .type = OPTION_INT,
+     .fallback = "1024",
+     .min = 1,
+     .max = 1000000,
      .meaning = "Writing units that may wait for a SQLite database; more are refused at once."},
 };
 const struct option_table store_options = {options, LENGTH_OF(options)};
@@ -64,7 +83,8 @@ static enum errc copy_source(struct store *s, const struct store_source *source,
     return ERR_NONE;
 }
 
-enum errc store_open_with(struct store **out, const struct store_source *source, const struct migration *list, unsigned n, err *e)
+enum errc store_open_with(struct store **out, const struct store_source *source, const struct migration *list,
+                          unsigned n, err *e)
 {
     *out = NULL;
     struct store *s = calloc(1, sizeof *s);

@@ -13,14 +13,15 @@ extern const struct option_table store_options;
 
 struct store_source {
     const char *data_dir;
-    str url;                  /* postgresql://…; empty: SQLite in DIR/db */
-    bool migrates;            /* bring the schema up (a backup first when there is data); else an older one is ERR_CONFIG */
-    bool skips_backup;        /* migrate without it */
-    bool takes_any_schema;    /* for tools: whatever is there, older or newer */
+    str url; /* postgresql://…; empty: SQLite in DIR/db */
+    bool
+        migrates; /* bring the schema up (a backup first when there is data); else an older one is ERR_CONFIG */
+    bool skips_backup;     /* migrate without it */
+    bool takes_any_schema; /* for tools: whatever is there, older or newer */
     /* 0 means the default of the option of the same name. */
-    unsigned connections;     /* PostgreSQL: most at once; SQLite: most readers of each database */
+    unsigned connections; /* PostgreSQL: most at once; SQLite: most readers of each database */
     unsigned read_deadline_ms, write_deadline_ms;
-    unsigned queue;           /* SQLite: units that may wait for a database's writer */
+    unsigned queue; /* SQLite: units that may wait for a database's writer */
 };
 
 /* ERR_CONFIG: the schema is of a newer release, or a migration that was applied has another checksum now. */
@@ -48,7 +49,8 @@ struct migration_state {
     bool is_changed; /* its checksum is not the applied one's */
 };
 /* One entry per known migration, in the arena. */
-WARN_UNUSED enum errc store_migrations(struct store *s, struct arena *a, struct migration_state **out, unsigned *n, err *e);
+WARN_UNUSED enum errc store_migrations(struct store *s, struct arena *a, struct migration_state **out,
+                                       unsigned *n, err *e);
 
 /* --- backup --- */
 
@@ -60,8 +62,8 @@ WARN_UNUSED enum errc store_migrations(struct store *s, struct arena *a, struct 
  * `more` (may be NULL) copies into the folder what other rooms keep in the data folder (the journal); it runs first, so that
  * nothing that is drained into a database meanwhile is missed. The people come last: no row refers to a key that is not there.
  * ERR_CONFLICT: the folder is not empty. When it fails the folder is left without a manifest. */
-WARN_UNUSED enum errc store_backup(struct store *s, const char *to, enum errc (*more)(void *ctx, const char *to, err *e), void *ctx,
-                                   err *e);
+WARN_UNUSED enum errc store_backup(struct store *s, const char *to,
+                                   enum errc (*more)(void *ctx, const char *to, err *e), void *ctx, err *e);
 /* Checks every size and hash of the manifests, then puts the databases, and what else was in the backup, into data_dir or
  * PostgreSQL, which must hold none; the caller has locked data_dir. All or nothing. ERR_CORRUPT: a file is not what the manifest
  * says. */
@@ -71,7 +73,8 @@ WARN_UNUSED enum errc store_restore(const char *from, const struct store_source 
 WARN_UNUSED enum errc store_migration_backup(const char *data_dir, struct arena *a, const char **out, err *e);
 /* Undoes migrations: backs up what is there now (*saved, in the arena), then puts the databases of `from` in its place. No
  * server may run; the caller has locked data_dir. */
-WARN_UNUSED enum errc store_rollback(const char *from, const struct store_source *source, struct arena *a, const char **saved, err *e);
+WARN_UNUSED enum errc store_rollback(const char *from, const struct store_source *source, struct arena *a,
+                                     const char **saved, err *e);
 
 /* Asserts that are made on event loops: db_* must not be called there. */
 void store_this_is_a_loop(void);

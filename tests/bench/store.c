@@ -26,21 +26,24 @@ SQL(set_n, DB_MAIN, SQL_INSTANCE, "iu", "UPDATE bench_things SET n = $1 WHERE id
 SQL(add_thing, DB_MAIN, SQL_INSTANCE, "u", "INSERT INTO bench_things (id, n) VALUES ($1, 0)");
 SQL(add_event, DB_MAIN, SQL_INSTANCE, "ub", "INSERT INTO bench_events (thing_id, bytes) VALUES ($1, $2)");
 SQL(add_call, DB_USAGE, SQL_INSTANCE, "uiuiituttiiiiiiii",
-    "INSERT INTO bench_calls (node, n, workspace_id, started_us, status, model, project_id, provider, session, input, cache_read, "
+    "INSERT INTO bench_calls (node, n, workspace_id, started_us, status, model, project_id, provider, "
+    "session, input, cache_read, "
     "cache_write, output, cost_nanousd, total_us, bytes_in, bytes_out) "
-    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) ON CONFLICT DO NOTHING");
+    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) ON CONFLICT DO "
+    "NOTHING");
 
-static const char tables[] = "-- database: main\n"
-                             "CREATE TABLE bench_things (id {uuid} PRIMARY KEY, n {int} NOT NULL);\n"
-                             "CREATE TABLE bench_events (id {id}, thing_id {uuid} NOT NULL, bytes {blob} NOT NULL);\n"
-                             "-- database: usage\n"
-                             "CREATE TABLE bench_calls (node {uuid} NOT NULL, n {int} NOT NULL, workspace_id {uuid} NOT NULL,\n"
-                             "    started_us {int} NOT NULL, status {int} NOT NULL, model {text} NOT NULL, project_id {uuid},\n"
-                             "    provider {text} NOT NULL, session {text}, input {int}, cache_read {int}, cache_write {int},\n"
-                             "    output {int}, cost_nanousd {int}, total_us {int}, bytes_in {int}, bytes_out {int},\n"
-                             "    PRIMARY KEY (node, n));\n"
-                             "CREATE INDEX bench_calls_time ON bench_calls (workspace_id, started_us);\n"
-                             "CREATE INDEX bench_calls_project ON bench_calls (project_id, started_us);\n";
+static const char tables[] =
+    "-- database: main\n"
+    "CREATE TABLE bench_things (id {uuid} PRIMARY KEY, n {int} NOT NULL);\n"
+    "CREATE TABLE bench_events (id {id}, thing_id {uuid} NOT NULL, bytes {blob} NOT NULL);\n"
+    "-- database: usage\n"
+    "CREATE TABLE bench_calls (node {uuid} NOT NULL, n {int} NOT NULL, workspace_id {uuid} NOT NULL,\n"
+    "    started_us {int} NOT NULL, status {int} NOT NULL, model {text} NOT NULL, project_id {uuid},\n"
+    "    provider {text} NOT NULL, session {text}, input {int}, cache_read {int}, cache_write {int},\n"
+    "    output {int}, cost_nanousd {int}, total_us {int}, bytes_in {int}, bytes_out {int},\n"
+    "    PRIMARY KEY (node, n));\n"
+    "CREATE INDEX bench_calls_time ON bench_calls (workspace_id, started_us);\n"
+    "CREATE INDEX bench_calls_project ON bench_calls (project_id, started_us);\n";
 
 static void die(const err *e)
 {
@@ -83,7 +86,8 @@ static enum errc change(struct tx *tx, void *ctx, err *e)
     int64_t n = rc ? 0 : val_int(row);
     arena_fini(&a);
     if (!rc) rc = tx_exec(tx, &set_n, PARAMS(v_int(n + 1), v_uuid(&id)), NULL, e);
-    return rc ? rc : tx_exec(tx, &add_event, PARAMS(v_uuid(&id), v_blob(str_of(bytes, sizeof bytes))), NULL, e);
+    return rc ? rc
+              : tx_exec(tx, &add_event, PARAMS(v_uuid(&id), v_blob(str_of(bytes, sizeof bytes))), NULL, e);
 }
 
 static enum errc look(struct tx *tx, void *ctx, err *e)
@@ -145,8 +149,8 @@ static void measure_units(struct store *s, unsigned n_threads, bool is_reading)
         n_busy += workers[i].n_busy;
     }
     double seconds = (double)(clock_mono_us() - start_us) / USEC_PER_S;
-    printf("%s units, %2u threads: %8.0f /s%s\n", is_reading ? "reading" : "writing", n_threads, (double)n / seconds,
-           n_busy ? " (some busy)" : "");
+    printf("%s units, %2u threads: %8.0f /s%s\n", is_reading ? "reading" : "writing", n_threads,
+           (double)n / seconds, n_busy ? " (some busy)" : "");
 }
 
 /* --- rows --- */
@@ -186,7 +190,8 @@ int main(int argc, char **argv)
 {
     char folder[] = "/tmp/bench_store_XXXXXX";
     const char *dir = argc > 1 ? argv[1] : mkdtemp(folder);
-    struct migration list[2] = {migrations_embedded[0], {"9000_bench", tables, tables + sizeof tables - 1, NULL, NULL}};
+    struct migration list[2] = {migrations_embedded[0],
+                                {"9000_bench", tables, tables + sizeof tables - 1, NULL, NULL}};
     struct store_source source = {.data_dir = dir, .url = str_c(argc > 2 ? argv[2] : NULL), .migrates = true};
     struct store *s;
     err e = {0};

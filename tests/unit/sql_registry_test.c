@@ -52,7 +52,8 @@ static bool has_word(const char *text, const char *word)
 {
     size_t len = strlen(word);
     for (const char *p = text; (p = strstr(p, word)); p += len)
-        if (!isalnum((unsigned char)p[len]) && p[len] != '_' && (p == text || (!isalnum((unsigned char)p[-1]) && p[-1] != '_')))
+        if (!isalnum((unsigned char)p[len]) && p[len] != '_' &&
+            (p == text || (!isalnum((unsigned char)p[-1]) && p[-1] != '_')))
             return true;
     return false;
 }
@@ -68,14 +69,19 @@ static void statements_keep_the_rules(void **state)
         check_parameters(s, s->text);
         if (s->postgres) check_parameters(s, s->postgres);
         if (strspn(s->params, "uirtb") != strlen(s->params)) wrong(s, "an unknown type letter");
-        if (strstr(s->text, "--")) wrong(s, "a comment to the end of the line would swallow the filters of a list");
-        if (!(s->flags & SQL_INSTANCE) && (!has_word(s->text, "workspace_id") || (s->postgres && !has_word(s->postgres, "workspace_id"))))
+        if (strstr(s->text, "--"))
+            wrong(s, "a comment to the end of the line would swallow the filters of a list");
+        if (!(s->flags & SQL_INSTANCE) &&
+            (!has_word(s->text, "workspace_id") || (s->postgres && !has_word(s->postgres, "workspace_id"))))
             wrong(s, "it does not name workspace_id and is not tagged SQL_INSTANCE");
     }
     assert_int_equal(n_wrong, 0);
 }
 
-static enum errc prepare_unit(struct tx *tx, void *ctx, err *e) { return tx->db->store->engine->prepare(tx, ctx, e); }
+static enum errc prepare_unit(struct tx *tx, void *ctx, err *e)
+{
+    return tx->db->store->engine->prepare(tx, ctx, e);
+}
 
 static void every_statement_is_understood(void **state)
 {
@@ -85,7 +91,8 @@ static void every_statement_is_understood(void **state)
     for (size_t i = 0; i < n; i++)
         for (int id = 0; id < DB_IDS; id++) {
             if (all[i]->db != (enum db_id)id && !(all[i]->flags & SQL_ANYWHERE)) continue;
-            if (db_read(store_db(f->store, (enum db_id)id), prepare_unit, (void *)all[i], &f->e)) wrong(all[i], f->e.msg);
+            if (db_read(store_db(f->store, (enum db_id)id), prepare_unit, (void *)all[i], &f->e))
+                wrong(all[i], f->e.msg);
         }
     assert_int_equal(n_wrong, 0);
 }

@@ -11,18 +11,20 @@
 SQL(add_thing, DB_MAIN, 0, "uutirb",
     "INSERT INTO things (id, workspace_id, name, n, weight, data) VALUES ($1, $2, $3, $4, $5, $6)");
 SQL(add_part, DB_MAIN, SQL_INSTANCE, "ui", "INSERT INTO parts (thing_id, n) VALUES ($1, $2)");
-SQL(all_things, DB_MAIN, SQL_INSTANCE, "", "SELECT id, workspace_id, name, n, weight, data FROM things ORDER BY id");
+SQL(all_things, DB_MAIN, SQL_INSTANCE, "",
+    "SELECT id, workspace_id, name, n, weight, data FROM things ORDER BY id");
 SQL(all_parts, DB_MAIN, SQL_INSTANCE, "", "SELECT id, thing_id, n FROM parts ORDER BY id");
 SQL(count_halves, DB_MAIN, SQL_INSTANCE, "",
     "SELECT COUNT(*) FROM things LEFT JOIN parts ON parts.thing_id = things.id WHERE parts.id IS NULL");
-SQL(add_call, DB_USAGE, SQL_INSTANCE, "uiti", "INSERT INTO calls (node, n, model, cost) VALUES ($1, $2, $3, $4)");
+SQL(add_call, DB_USAGE, SQL_INSTANCE, "uiti",
+    "INSERT INTO calls (node, n, model, cost) VALUES ($1, $2, $3, $4)");
 SQL(all_calls, DB_USAGE, SQL_INSTANCE, "", "SELECT node, n, model, cost FROM calls ORDER BY node, n");
 SQL(add_key, DB_PEOPLE, SQL_INSTANCE, "ub", "INSERT INTO keys (id, secret) VALUES ($1, $2)");
 SQL(all_keys, DB_PEOPLE, SQL_INSTANCE, "", "SELECT id, secret FROM keys ORDER BY id");
 
-#define OK(call)                                                     \
-    do {                                                             \
-        if ((call) != ERR_NONE) fail_msg("%s: %s", #call, f->e.msg); \
+#define OK(call)                                                                                             \
+    do {                                                                                                     \
+        if ((call) != ERR_NONE) fail_msg("%s: %s", #call, f->e.msg);                                         \
     } while (0)
 
 /* Another place of the same engine: a folder and, with PostgreSQL, a database of its own. */
@@ -47,8 +49,8 @@ static enum errc add_unit(struct tx *tx, void *ctx, err *e)
     uuid id = test_uuid(n), workspace = test_uuid(0);
     snprintf(name, sizeof name, "%u", n);
     enum errc rc = tx_exec(tx, &add_thing,
-                           PARAMS(v_uuid(&id), v_uuid(&workspace), v_text(str_c(name)), v_int(n), v_real(n / 7.0),
-                                  n % 3 ? v_blob(S("\0\377\n")) : v_null()),
+                           PARAMS(v_uuid(&id), v_uuid(&workspace), v_text(str_c(name)), v_int(n),
+                                  v_real(n / 7.0), n % 3 ? v_blob(S("\0\377\n")) : v_null()),
                            NULL, e);
     return rc ? rc : tx_exec(tx, &add_part, PARAMS(v_uuid(&id), v_int(n)), NULL, e);
 }
@@ -108,7 +110,10 @@ static void assert_same_rows(struct store_fixture *f, struct store *a, struct st
     }
 }
 
-static void backup_path(const struct store_fixture *f, char *out, size_t size) { snprintf(out, size, "%s/backup", f->dir); }
+static void backup_path(const struct store_fixture *f, char *out, size_t size)
+{
+    snprintf(out, size, "%s/backup", f->dir);
+}
 
 static enum errc copy_journal(void *ctx, const char *to, err *e)
 {
@@ -303,17 +308,21 @@ static void a_backup_without_the_people_restores_without_them(void **state)
     fixture_remove(p.dir);
 }
 
-static const char dropping[] = "-- database: main\nDROP TABLE parts;\n-- database: people\nDROP TABLE keys;\n";
+static const char dropping[] =
+    "-- database: main\nDROP TABLE parts;\n-- database: people\nDROP TABLE keys;\n";
 
 static void a_migration_makes_a_backup_that_undoes_it(void **state)
 {
     struct store_fixture *f = *state;
-    const struct migration list[] = {tables_list[0], tables_list[1], {"9001_dropping", dropping, dropping + sizeof dropping - 1, NULL, NULL}};
+    const struct migration list[] = {tables_list[0],
+                                     tables_list[1],
+                                     {"9001_dropping", dropping, dropping + sizeof dropping - 1, NULL, NULL}};
     const char *from = NULL, *saved = NULL;
     struct place p;
     struct store *restored;
     fill(f);
-    assert_int_equal(store_migration_backup(f->dir, &f->a, &from, &f->e), ERR_NOT_FOUND); /* the first start makes none */
+    assert_int_equal(store_migration_backup(f->dir, &f->a, &from, &f->e),
+                     ERR_NOT_FOUND); /* the first start makes none */
     store_close(f->store);
     f->store = NULL;
     OK(store_open_with(&f->store, &f->source, list, 3, &f->e));
@@ -335,7 +344,8 @@ static void a_migration_makes_a_backup_that_undoes_it(void **state)
     store_close(restored);
     fixture_remove(p.dir);
     const char *again;
-    OK(store_migration_backup(f->dir, &f->a, &again, &f->e)); /* the one that was made before the rollback is none of a migration */
+    OK(store_migration_backup(f->dir, &f->a, &again,
+                              &f->e)); /* the one that was made before the rollback is none of a migration */
     assert_string_equal(from, again);
 }
 
@@ -369,7 +379,8 @@ static void a_rollback_that_fails_leaves_what_was_there(void **state)
         hex_encode(hash, sizeof hash, hex_good);
         snprintf(manifest, sizeof manifest, "%s/manifest.json", to);
         snprintf(text, sizeof text,
-                 "{\"format\":1,\"engine\":\"postgresql\",\"files\":[{\"path\":\"db/main.dump\",\"size\":%zu,\"sha256\":\"%s\"},"
+                 "{\"format\":1,\"engine\":\"postgresql\",\"files\":[{\"path\":\"db/"
+                 "main.dump\",\"size\":%zu,\"sha256\":\"%s\"},"
                  "{\"path\":\"db/usage.dump\",\"size\":7,\"sha256\":\"%s\"}]}",
                  n, hex_good, hex);
         write_text(manifest, text);

@@ -24,7 +24,8 @@ static enum errc add_both(struct tx *tx, void *ctx, err *e)
     char name[16];
     uuid id = test_uuid(*n), workspace = test_uuid(0);
     snprintf(name, sizeof name, "%u", *n);
-    enum errc rc = tx_exec(tx, &add_thing, PARAMS(v_uuid(&id), v_uuid(&workspace), v_text(str_c(name))), NULL, e);
+    enum errc rc =
+        tx_exec(tx, &add_thing, PARAMS(v_uuid(&id), v_uuid(&workspace), v_text(str_c(name))), NULL, e);
     return rc ? rc : tx_exec(tx, &add_part, PARAMS(v_uuid(&id), v_int(*n)), NULL, e);
 }
 
@@ -134,7 +135,8 @@ static void what_was_acknowledged_outlives_kill_9(void **state)
     }
     if (store_open_with(&f->store, &f->source, fixture_list, fixture_list_n, &f->e)) fail_msg("%s", f->e.msg);
     for (unsigned i = 0; i < n_acknowledged; i++)
-        if (count(f, &has_thing, &acknowledged[i]) != 1) fail_msg("unit %u was acknowledged and is not there", acknowledged[i]);
+        if (count(f, &has_thing, &acknowledged[i]) != 1)
+            fail_msg("unit %u was acknowledged and is not there", acknowledged[i]);
     assert_int_equal(count(f, &count_halves, NULL), 0);
     int64_t n_things = count(f, &count_things, NULL);
     assert_true(n_things >= n_acknowledged && n_things <= n_acknowledged + KILLS * THREADS);
@@ -146,7 +148,8 @@ static bool mount_small(const char *dir)
 {
     /* A mount of our own, gone with the process. In a chroot / is no mount (EINVAL): there the test's end takes it
      * down. */
-    return unshare(CLONE_NEWNS) == 0 && (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 || errno == EINVAL) &&
+    return unshare(CLONE_NEWNS) == 0 &&
+           (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 || errno == EINVAL) &&
            mount("tmpfs", dir, "tmpfs", 0, "size=2m") == 0;
 }
 
@@ -197,6 +200,7 @@ int main(void)
 {
     use_tables();
     const struct CMUnitTest tests[] = {ON_STORE(what_was_acknowledged_outlives_kill_9)};
-    const struct CMUnitTest of_sqlite[] = {ON_CLOSED_STORE(a_full_disk_refuses_units_whole_and_the_rest_goes_on)};
+    const struct CMUnitTest of_sqlite[] = {
+        ON_CLOSED_STORE(a_full_disk_refuses_units_whole_and_the_rest_goes_on)};
     return RUN_ON_BOTH(tests) + RUN_ON_SQLITE(of_sqlite);
 }

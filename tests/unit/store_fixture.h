@@ -46,7 +46,10 @@ static inline int fixture_remove_one(const char *path, const struct stat *st, in
     return remove(path);
 }
 
-static inline void fixture_remove(const char *dir) { nftw(dir, fixture_remove_one, 16, FTW_DEPTH | FTW_PHYS); }
+static inline void fixture_remove(const char *dir)
+{
+    nftw(dir, fixture_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
 
 static inline void fixture_dir(char *out, size_t size)
 {

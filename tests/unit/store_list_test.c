@@ -1,7 +1,8 @@
 /* Lists by filter and keyset, against what plain C makes of the same rows. */
 #include "store_tables.h"
 
-SQL(add_thing, DB_MAIN, 0, "uutir", "INSERT INTO things (id, workspace_id, name, n, weight) VALUES ($1, $2, $3, $4, $5)");
+SQL(add_thing, DB_MAIN, 0, "uutir",
+    "INSERT INTO things (id, workspace_id, name, n, weight) VALUES ($1, $2, $3, $4, $5)");
 SQL(things_by_n, DB_MAIN, 0, "u", "SELECT n, id, name FROM things WHERE workspace_id = $1");
 SQL(things_by_name, DB_MAIN, 0, "u", "SELECT name, id FROM things WHERE workspace_id = $1");
 SQL(things_by_weight, DB_MAIN, 0, "u", "SELECT weight, id FROM things WHERE workspace_id = $1");
@@ -30,7 +31,9 @@ static unsigned next_random(void)
 
 static void make_things(void)
 {
-    static const char *const starts[] = {"alpha", "Alpha", "al_pha", "al%", "\xc3\xa9t\xc3\xa9", "\xed\x9f\xbf", "\xf4\x8f\xbf\xbf", "z", "", "a\\b"};
+    static const char *const starts[] = {
+        "alpha", "Alpha", "al_pha", "al%", "\xc3\xa9t\xc3\xa9", "\xed\x9f\xbf", "\xf4\x8f\xbf\xbf",
+        "z",     "",      "a\\b"};
     for (unsigned i = 0; i < N; i++) {
         things[i].id = test_uuid(next_random());
         things[i].n = next_random() % 7;
@@ -45,8 +48,8 @@ static enum errc fill(struct tx *tx, void *ctx, err *e)
     enum errc rc = ERR_NONE;
     for (unsigned i = 0; i < N && !rc; i++)
         rc = tx_exec(tx, &add_thing,
-                     PARAMS(v_uuid(&things[i].id), v_uuid(i % 10 == 9 ? &other : &workspace), v_text(str_c(things[i].name)),
-                            v_int(things[i].n), v_real(things[i].weight)),
+                     PARAMS(v_uuid(&things[i].id), v_uuid(i % 10 == 9 ? &other : &workspace),
+                            v_text(str_c(things[i].name)), v_int(things[i].n), v_real(things[i].weight)),
                      NULL, e);
     return rc;
 }
@@ -78,7 +81,8 @@ static enum errc run_unit(struct tx *tx, void *ctx, err *e)
     r->n = 0;
     do {
         struct rows rows;
-        enum errc rc = tx_list(tx, &r->f->a, t->base, PARAMS(v_uuid(&workspace)), t->filters, t->n_filters, &key, &rows, &key.cursor, e);
+        enum errc rc = tx_list(tx, &r->f->a, t->base, PARAMS(v_uuid(&workspace)), t->filters, t->n_filters,
+                               &key, &rows, &key.cursor, e);
         if (rc) return rc;
         assert_true(rows.n <= r->limit);
         assert_true(rows.n == r->limit || !key.cursor.len);
@@ -88,7 +92,10 @@ static enum errc run_unit(struct tx *tx, void *ctx, err *e)
     return ERR_NONE;
 }
 
-static int by_id(const void *a, const void *b) { return memcmp(&((const struct thing *)a)->id, &((const struct thing *)b)->id, 16); }
+static int by_id(const void *a, const void *b)
+{
+    return memcmp(&((const struct thing *)a)->id, &((const struct thing *)b)->id, 16);
+}
 
 static int by_n(const void *a, const void *b)
 {
@@ -112,13 +119,19 @@ static int by_weight(const void *a, const void *b)
 static bool any(const struct thing *t) { return t != NULL; }
 static bool n_is_3(const struct thing *t) { return t->n == 3; }
 static bool n_from_2_to_5(const struct thing *t) { return t->n >= 2 && t->n < 5; }
-static bool has_alpha(const struct thing *t) { return str_starts(str_c(t->name), S("alpha")) || str_starts(str_c(t->name), S("Alpha")); }
+static bool has_alpha(const struct thing *t)
+{
+    return str_starts(str_c(t->name), S("alpha")) || str_starts(str_c(t->name), S("Alpha"));
+}
 static bool has_percent(const struct thing *t) { return strchr(t->name, '%') != NULL; }
 static bool has_underscore(const struct thing *t) { return strchr(t->name, '_') != NULL; }
 static bool has_backslash(const struct thing *t) { return strchr(t->name, '\\') != NULL; }
 static bool starts_al(const struct thing *t) { return str_starts(str_c(t->name), S("al")); }
 static bool starts_ete(const struct thing *t) { return str_starts(str_c(t->name), S("\xc3\xa9t\xc3\xa9")); }
-static bool starts_before_surrogates(const struct thing *t) { return str_starts(str_c(t->name), S("\xed\x9f\xbf")); }
+static bool starts_before_surrogates(const struct thing *t)
+{
+    return str_starts(str_c(t->name), S("\xed\x9f\xbf"));
+}
 static bool starts_last(const struct thing *t) { return str_starts(str_c(t->name), S("\xf4\x8f\xbf\xbf")); }
 
 static void check(struct store_fixture *f, const struct list_test *t, unsigned limit)
@@ -142,10 +155,30 @@ static void pages_give_every_row_once_and_in_order(void **state)
     static const struct list_test tests[] = {
         {&things_by_id, {.column = "id", .param = 'u'}, {{0}}, 0, any, by_id},
         {&things_by_id, {.column = "id", .param = 'u', .is_descending = true}, {{0}}, 0, any, by_id},
-        {&things_by_n, {.column = "n", .param = 'i', .id_column = "id", .id_param = 'u'}, {{0}}, 0, any, by_n},
-        {&things_by_n, {.column = "n", .param = 'i', .id_column = "id", .id_param = 'u', .is_descending = true}, {{0}}, 0, any, by_n},
-        {&things_by_name, {.column = "name", .param = 't', .id_column = "id", .id_param = 'u'}, {{0}}, 0, any, by_name},
-        {&things_by_weight, {.column = "weight", .param = 'r', .id_column = "id", .id_param = 'u'}, {{0}}, 0, any, by_weight},
+        {&things_by_n,
+         {.column = "n", .param = 'i', .id_column = "id", .id_param = 'u'},
+         {{0}},
+         0,
+         any,
+         by_n},
+        {&things_by_n,
+         {.column = "n", .param = 'i', .id_column = "id", .id_param = 'u', .is_descending = true},
+         {{0}},
+         0,
+         any,
+         by_n},
+        {&things_by_name,
+         {.column = "name", .param = 't', .id_column = "id", .id_param = 'u'},
+         {{0}},
+         0,
+         any,
+         by_name},
+        {&things_by_weight,
+         {.column = "weight", .param = 'r', .id_column = "id", .id_param = 'u'},
+         {{0}},
+         0,
+         any,
+         by_weight},
     };
     struct store_fixture *f = *state;
     if (db_write(store_db(f->store, DB_MAIN), fill, NULL, &f->e)) fail_msg("%s", f->e.msg);
@@ -159,13 +192,20 @@ static void pages_give_every_row_once_and_in_order(void **state)
 
 static void filters_leave_only_what_fits(void **state)
 {
-#define BY_NAME {.column = "name", .param = 't', .id_column = "id", .id_param = 'u'}
+#define BY_NAME                                                                                              \
+    {                                                                                                        \
+        .column = "name", .param = 't', .id_column = "id", .id_param = 'u'                                   \
+    }
 #define TEXT(op_, s_) {{"name", (op_), 't', {.type = VAL_TEXT, .s = STR_LIT(s_)}}}, 1
     static const struct list_test tests[] = {
         {&things_by_name, BY_NAME, {{"n", FILTER_EQ, 'i', {.type = VAL_INT, .i = 3}}}, 1, n_is_3, by_name},
         {&things_by_name, BY_NAME, {{"n", FILTER_EQ, 'i', {.type = VAL_NULL}}}, 1, any, by_name},
-        {&things_by_name, BY_NAME,
-         {{"n", FILTER_GE, 'i', {.type = VAL_INT, .i = 2}}, {"n", FILTER_LT, 'i', {.type = VAL_INT, .i = 5}}}, 2, n_from_2_to_5, by_name},
+        {&things_by_name,
+         BY_NAME,
+         {{"n", FILTER_GE, 'i', {.type = VAL_INT, .i = 2}}, {"n", FILTER_LT, 'i', {.type = VAL_INT, .i = 5}}},
+         2,
+         n_from_2_to_5,
+         by_name},
         {&things_by_name, BY_NAME, TEXT(FILTER_LIKE, "ALPHA"), has_alpha, by_name},
         {&things_by_name, BY_NAME, TEXT(FILTER_LIKE, "%"), has_percent, by_name},
         {&things_by_name, BY_NAME, TEXT(FILTER_LIKE, "_"), has_underscore, by_name},
@@ -203,8 +243,10 @@ static void a_cursor_that_is_not_of_the_list_is_refused(void **state)
 {
     struct store_fixture *f = *state;
     struct db *db = store_db(f->store, DB_MAIN);
-    struct cursor_test t = {.f = f, .base = &things_by_n,
-                            .key = {.column = "n", .param = 'i', .id_column = "id", .id_param = 'u', .limit = 5}};
+    struct cursor_test t = {
+        .f = f,
+        .base = &things_by_n,
+        .key = {.column = "n", .param = 'i', .id_column = "id", .id_param = 'u', .limit = 5}};
     if (db_write(db, fill, NULL, &f->e)) fail_msg("%s", f->e.msg);
     assert_int_equal(db_read(db, one_page, &t, &f->e), ERR_NONE);
     assert_true(t.cursor.len > 0);
@@ -231,7 +273,8 @@ static void a_cursor_that_is_not_of_the_list_is_refused(void **state)
         enum errc rc = db_read(db, one_page, &t, &f->e);
         assert_true(rc == ERR_INVALID || rc == ERR_NONE); /* another value of the key is a place, too */
     }
-    static const char *const wrong[] = {"x", "00", "zzzzzzzz", "\xff\xff", "0000000000000000000000000000000000000000"};
+    static const char *const wrong[] = {"x", "00", "zzzzzzzz", "\xff\xff",
+                                        "0000000000000000000000000000000000000000"};
     for (unsigned i = 0; i < LENGTH_OF(wrong); i++) {
         t.key.cursor = str_c(wrong[i]);
         assert_int_equal(db_read(db, one_page, &t, &f->e), ERR_INVALID);
@@ -245,15 +288,19 @@ static enum errc all_combinations(struct tx *tx, void *ctx, err *e)
     enum errc rc = ERR_NONE;
     /* More different lists than a connection keeps prepared. */
     for (unsigned i = 0; i < 4 * 4 * 4 * 4 && !rc; i++) {
-        static const struct val values[] = {{.type = VAL_INT, .i = 1}, {.type = VAL_REAL, .r = 0.5}, {.type = VAL_TEXT, .s = STR_LIT("a")},
+        static const struct val values[] = {{.type = VAL_INT, .i = 1},
+                                            {.type = VAL_REAL, .r = 0.5},
+                                            {.type = VAL_TEXT, .s = STR_LIT("a")},
                                             {.type = VAL_BLOB, .s = STR_LIT("0123456789abcdef")}};
         struct filter filters[4];
         struct rows rows;
         str cursor;
         struct keyset key = {.column = "id", .param = 'u', .limit = 3};
         for (unsigned k = 0, rest = i; k < 4; k++, rest /= 4)
-            filters[k] = (struct filter){columns[rest % 4], (enum filter_op)(k % 3), "irtu"[rest % 4], values[rest % 4]};
-        rc = tx_list(tx, &f->a, &things_by_id, PARAMS(v_uuid(&workspace)), filters, 4, &key, &rows, &cursor, e);
+            filters[k] = (struct filter){columns[rest % 4], (enum filter_op)(k % 3), "irtu"[rest % 4],
+                                         values[rest % 4]};
+        rc = tx_list(tx, &f->a, &things_by_id, PARAMS(v_uuid(&workspace)), filters, 4, &key, &rows, &cursor,
+                     e);
     }
     return rc;
 }

@@ -2,14 +2,15 @@
 #include "store_tables.h"
 
 #include <pthread.h>
-#include <sqlite3.h>
 #include <sched.h>
+#include <sqlite3.h>
 #include <stdatomic.h>
 #include <time.h>
 
 SQL(add_thing, DB_MAIN, 0, "uutirb",
     "INSERT INTO things (id, workspace_id, name, n, weight, data) VALUES ($1, $2, $3, $4, $5, $6)");
-SQL(get_thing, DB_MAIN, 0, "uu", "SELECT name, n, weight, data, id FROM things WHERE workspace_id = $1 AND id = $2");
+SQL(get_thing, DB_MAIN, 0, "uu",
+    "SELECT name, n, weight, data, id FROM things WHERE workspace_id = $1 AND id = $2");
 SQL(get_n, DB_MAIN, 0, "u", "SELECT n FROM things WHERE id = $1 /* workspace_id */");
 SQL(set_n, DB_MAIN, 0, "iu", "UPDATE things SET n = $1 WHERE id = $2 /* workspace_id */");
 SQL(count_things, DB_MAIN, SQL_INSTANCE, "", "SELECT COUNT(*) FROM things");
@@ -21,26 +22,36 @@ SQL(drop_parts, DB_MAIN, SQL_INSTANCE, "", "DELETE FROM parts");
 SQL(sum_n, DB_MAIN, SQL_INSTANCE, "", "SELECT CAST(SUM(n) AS BIGINT) FROM things");
 SQL(sum_numeric, DB_MAIN, SQL_INSTANCE, "", "SELECT SUM(n) FROM things");
 SQL(slow, DB_MAIN, SQL_INSTANCE, "",
-    "WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 2000000000) SELECT COUNT(*) FROM c");
+    "WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 2000000000) SELECT COUNT(*) "
+    "FROM c");
 SQL(types, DB_MAIN, SQL_INSTANCE, "",
-    "SELECT 1 = 1, 1 = 2, 7, CAST(-5 AS BIGINT), CAST(1.5 AS DOUBLE PRECISION), 'x', NULL, CAST('y' AS VARCHAR(3))");
-SQL(add_call, DB_USAGE, SQL_INSTANCE, "uiti", "INSERT INTO calls (node, n, model, cost) VALUES ($1, $2, $3, $4)");
+    "SELECT 1 = 1, 1 = 2, 7, CAST(-5 AS BIGINT), CAST(1.5 AS DOUBLE PRECISION), 'x', NULL, CAST('y' AS "
+    "VARCHAR(3))");
+SQL(add_call, DB_USAGE, SQL_INSTANCE, "uiti",
+    "INSERT INTO calls (node, n, model, cost) VALUES ($1, $2, $3, $4)");
 SQL(add_call_once, DB_USAGE, SQL_INSTANCE, "uiti",
     "INSERT INTO calls (node, n, model, cost) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING");
-SQL(sum_calls, DB_USAGE, SQL_INSTANCE, "", "SELECT COUNT(*), CAST(SUM(cost) AS BIGINT), CAST(MAX(n) AS BIGINT) FROM calls");
+SQL(sum_calls, DB_USAGE, SQL_INSTANCE, "",
+    "SELECT COUNT(*), CAST(SUM(cost) AS BIGINT), CAST(MAX(n) AS BIGINT) FROM calls");
 SQL_PER_ENGINE(which_engine, DB_MAIN, SQL_INSTANCE, "", "SELECT 'sqlite'", "SELECT 'postgres'");
 
 static const uuid workspace = {{7, 7, 7}};
 
-#define OK(call)                                                                                                   \
-    do {                                                                                                           \
-        if ((call) != ERR_NONE) fail_msg("%s: %s", #call, f->e.msg);                                               \
+#define OK(call)                                                                                             \
+    do {                                                                                                     \
+        if ((call) != ERR_NONE) fail_msg("%s: %s", #call, f->e.msg);                                         \
     } while (0)
 #define FAILS(code, call) assert_int_equal((call), (code))
 
 /* A unit given as a function of the fixture. */
-static enum errc write_main(struct store_fixture *f, tx_fn fn, void *ctx) { return db_write(store_db(f->store, DB_MAIN), fn, ctx, &f->e); }
-static enum errc read_main(struct store_fixture *f, tx_fn fn, void *ctx) { return db_read(store_db(f->store, DB_MAIN), fn, ctx, &f->e); }
+static enum errc write_main(struct store_fixture *f, tx_fn fn, void *ctx)
+{
+    return db_write(store_db(f->store, DB_MAIN), fn, ctx, &f->e);
+}
+static enum errc read_main(struct store_fixture *f, tx_fn fn, void *ctx)
+{
+    return db_read(store_db(f->store, DB_MAIN), fn, ctx, &f->e);
+}
 
 struct thing {
     unsigned id;
@@ -52,7 +63,9 @@ struct thing {
 static enum errc insert_thing(struct tx *tx, const struct thing *t, err *e)
 {
     uuid id = test_uuid(t->id);
-    return tx_exec(tx, &add_thing, PARAMS(v_uuid(&id), v_uuid(&workspace), v_text(t->name), v_int(t->n), v_null(), v_null()), NULL, e);
+    return tx_exec(tx, &add_thing,
+                   PARAMS(v_uuid(&id), v_uuid(&workspace), v_text(t->name), v_int(t->n), v_null(), v_null()),
+                   NULL, e);
 }
 
 static enum errc add_unit(struct tx *tx, void *ctx, err *e)
@@ -102,9 +115,10 @@ static enum errc values_unit(struct tx *tx, void *ctx, err *e)
     for (unsigned i = 0; i < LENGTH_OF(all); i++) {
         uuid id = test_uuid(i);
         const struct val *row;
-        enum errc rc = tx_exec(
-            tx, &add_thing,
-            PARAMS(v_uuid(&id), v_uuid(&workspace), v_text(all[i].name), v_int(all[i].n), all[i].weight, all[i].data), NULL, e);
+        enum errc rc = tx_exec(tx, &add_thing,
+                               PARAMS(v_uuid(&id), v_uuid(&workspace), v_text(all[i].name), v_int(all[i].n),
+                                      all[i].weight, all[i].data),
+                               NULL, e);
         if (!rc) rc = tx_query_row(tx, &f->a, &get_thing, PARAMS(v_uuid(&workspace), v_uuid(&id)), &row, e);
         if (rc) return rc;
         assert_true(str_eq(val_str(&row[0]), all[i].name));
@@ -192,7 +206,8 @@ static enum errc thing_without_name(struct tx *tx, void *ctx, err *e)
 {
     (void)ctx;
     uuid id = test_uuid(99);
-    return tx_exec(tx, &add_thing, PARAMS(v_uuid(&id), v_uuid(&workspace), v_null(), v_int(0), v_null(), v_null()), NULL, e);
+    return tx_exec(tx, &add_thing,
+                   PARAMS(v_uuid(&id), v_uuid(&workspace), v_null(), v_int(0), v_null(), v_null()), NULL, e);
 }
 
 static void a_broken_constraint_is_a_conflict_that_names_it(void **state)
@@ -236,13 +251,18 @@ static enum errc wrong_parameters(struct tx *tx, void *ctx, err *e)
 {
     uuid id = test_uuid(1);
     (void)ctx;
-    if (tx_exec(tx, &set_n, PARAMS(v_int(1)), NULL, e) != ERR_INTERNAL || !strstr(e->msg, "set_n")) return ERR_IO;
-    if (tx_exec(tx, &set_n, PARAMS(v_text(S("1")), v_uuid(&id)), NULL, e) != ERR_INTERNAL || !strstr(e->msg, "$1")) return ERR_IO;
+    if (tx_exec(tx, &set_n, PARAMS(v_int(1)), NULL, e) != ERR_INTERNAL || !strstr(e->msg, "set_n"))
+        return ERR_IO;
+    if (tx_exec(tx, &set_n, PARAMS(v_text(S("1")), v_uuid(&id)), NULL, e) != ERR_INTERNAL ||
+        !strstr(e->msg, "$1"))
+        return ERR_IO;
     if (tx_exec(tx, &set_n, PARAMS(v_int(1), v_blob(S("short"))), NULL, e) != ERR_INTERNAL) return ERR_IO;
-    if (tx_exec(tx, &add_call, PARAMS(v_uuid(&id), v_int(1), v_text(S("m")), v_int(1)), NULL, e) != ERR_INTERNAL ||
+    if (tx_exec(tx, &add_call, PARAMS(v_uuid(&id), v_int(1), v_text(S("m")), v_int(1)), NULL, e) !=
+            ERR_INTERNAL ||
         !strstr(e->msg, "usage"))
         return ERR_IO;
-    struct thing nul = {1, S("a\0b"), 0, ERR_NONE}, latin = {1, S("caf\xe9"), 0, ERR_NONE}, good = {1, S("fine"), 0, ERR_NONE};
+    struct thing nul = {1, S("a\0b"), 0, ERR_NONE}, latin = {1, S("caf\xe9"), 0, ERR_NONE},
+                 good = {1, S("fine"), 0, ERR_NONE};
     if (insert_thing(tx, &nul, e) != ERR_INVALID || insert_thing(tx, &latin, e) != ERR_INVALID) return ERR_IO;
     return insert_thing(tx, &good, e); /* nothing of this came to the database */
 }
@@ -266,7 +286,9 @@ static enum errc only_row(struct tx *tx, void *ctx, err *e)
         enum errc rc = insert_thing(tx, &t, e);
         if (rc) return rc;
     }
-    if (tx_query_row(tx, &f->a, &list_things, NULL, 0, &row, e) != ERR_INTERNAL || !strstr(e->msg, "list_things")) return ERR_IO;
+    if (tx_query_row(tx, &f->a, &list_things, NULL, 0, &row, e) != ERR_INTERNAL ||
+        !strstr(e->msg, "list_things"))
+        return ERR_IO;
     return ERR_NONE;
 }
 
@@ -314,10 +336,7 @@ static void a_unit_counts_what_it_changed_and_noted(void **state)
     OK(write_main(f, account, f)); /* from zero again */
 }
 
-static enum errc writes_in_a_read(struct tx *tx, void *ctx, err *e)
-{
-    return insert_thing(tx, ctx, e);
-}
+static enum errc writes_in_a_read(struct tx *tx, void *ctx, err *e) { return insert_thing(tx, ctx, e); }
 
 static void a_read_cannot_write(void **state)
 {
@@ -747,7 +766,8 @@ static void *be_interrupted(void *arg)
     struct arena a;
     struct answer q = {.sql = &slow, .a = &a};
     arena_init(&a, 1 << 20, 0);
-    w->rc = db_write(store_db(w->f->store, DB_MAIN), query_unit, &q, &w->e) == ERR_BUSY ? ERR_NONE : ERR_INTERNAL;
+    w->rc =
+        db_write(store_db(w->f->store, DB_MAIN), query_unit, &q, &w->e) == ERR_BUSY ? ERR_NONE : ERR_INTERNAL;
     arena_fini(&a);
     return NULL;
 }
@@ -838,7 +858,8 @@ static enum errc add_large(struct tx *tx, void *ctx, err *e)
     uuid id = test_uuid(*n);
     snprintf(name, sizeof name, "%u", *n);
     return tx_exec(tx, &add_thing,
-                   PARAMS(v_uuid(&id), v_uuid(&workspace), v_text(str_c(name)), v_int(0), v_null(), v_blob(str_of(bytes, sizeof bytes))),
+                   PARAMS(v_uuid(&id), v_uuid(&workspace), v_text(str_c(name)), v_int(0), v_null(),
+                          v_blob(str_of(bytes, sizeof bytes))),
                    NULL, e);
 }
 
@@ -904,7 +925,8 @@ static void a_server_that_cannot_be_reached_is_told_without_the_password(void **
 {
     struct store_fixture *f = *state;
     struct store *s = NULL;
-    struct store_source source = {.data_dir = f->dir, .url = S("postgresql://me:hunter2@/x?host=/nowhere/at/all")};
+    struct store_source source = {.data_dir = f->dir,
+                                  .url = S("postgresql://me:hunter2@/x?host=/nowhere/at/all")};
     FAILS(ERR_UNAVAILABLE, store_open(&s, &source, &f->e));
     assert_null(strstr(f->e.msg, "hunter2"));
     source.url = S("postgresql://me:hunter2@[x");

@@ -84,7 +84,7 @@ static unsigned account_wait_s(const struct counter *c, usec now)
     if (c->n < LIMIT_ACCOUNT_FREE)
         return 0;
     int64_t doublings = c->n - LIMIT_ACCOUNT_FREE;
-    int64_t delay_s = doublings >= 10 ? LIMIT_ACCOUNT_DELAY_MAX_S : 1LL << doublings;
+    int64_t delay_s = doublings >= 10 ? LIMIT_ACCOUNT_DELAY_MAX_S : (int64_t)1 << doublings;
     if (delay_s > LIMIT_ACCOUNT_DELAY_MAX_S)
         delay_s = LIMIT_ACCOUNT_DELAY_MAX_S;
     return seconds_up(c->last_us + delay_s * USEC_PER_S - now);
