@@ -124,7 +124,7 @@ struct api_route {
     bool is_csv;              /* Accept: text/csv gives the list as CSV */
     bool is_delayed;          /* answers 202 with a job */
     bool is_idempotent_exempt;/* sign-in and the like: Idempotency-Key is not looked at */
-    int status;               /* of success: 0 = 200, 201 with location, 204 without an answer */
+    int status;               /* of success: 0 = 200, 202 when is_delayed, 204 without an answer; what creates says 201 and sets r->location */
     size_t body_max;          /* bytes; 0: limits.api_body_bytes */
     const char *summary;      /* one line */
     const char *text;         /* the rest, Markdown; may be NULL */

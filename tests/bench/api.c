@@ -83,7 +83,8 @@ static enum errc apply(struct api_request *r, struct tx *tx, err *e)
 
 static const struct api_route routes[] = {
     {.method = HTTP_POST, .path = "/api/projects", .name = "things_new", .access = ACCESS_PERMISSION, .permission = PERMISSION_PROJECTS_CREATE,
-     .scope = SCOPE_WORKSPACE, .effect = EFFECT_STATE, .body = &thing_shape, .answer = &thing_shape, .summary = "A new thing", .prepare = prepare,
+     .scope = SCOPE_WORKSPACE, .effect = EFFECT_STATE, .body = &thing_shape, .answer = &thing_shape, .status = 201, .summary = "A new thing",
+     .prepare = prepare,
      .apply = apply},
 };
 static const struct api_table table = {"things", routes, LENGTH_OF(routes)};

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "core/api/api_document.h"
 #include "core/api/api_internal.h"
 
 const char *api_code(enum errc code)
@@ -118,13 +119,7 @@ int api_success_status(const struct api_request *r)
 {
     if (r->status)
         return r->status;
-    if (r->route->status)
-        return r->route->status;
-    if (r->route->is_delayed)
-        return 202;
-    if (r->location.p)
-        return 201;
-    return r->answer || r->route->is_list || r->raw.p ? 200 : 204;
+    return r->raw.p && !r->route->status ? 200 : api_documented_status(r->route);
 }
 
 static void encode_one(const struct api_request *r, const void *value, bool without_secrets, struct json_writer *w)

@@ -209,11 +209,7 @@ int api_documented_status(const struct api_route *route)
         return route->status;
     if (route->is_delayed)
         return 202;
-    if (route->stream)
-        return 200;
-    if (!route->answer)
-        return 204;
-    return route->method == HTTP_POST && route->effect == EFFECT_STATE ? 201 : 200;
+    return route->answer || route->stream ? 200 : 204;
 }
 
 static void put_success(struct json_writer *w, const struct api_route *route)
