@@ -10,9 +10,11 @@
 #include "cli/cli.h"
 #include "core/backend.h"
 #include "core/control.h"
+#include "core/export.h"
 #include "core/identity/identity.h"
 #include "core/jobs.h"
 #include "core/live.h"
+#include "core/notify.h"
 #include "core/ops.h"
 #include "core/page.h"
 #include "core/reload.h"
@@ -36,6 +38,8 @@ struct services {
     struct backend backend;
     struct live *live;
     struct jobs *jobs;
+    struct notify *notify;
+    struct export *export;
     struct identity *identity;
     struct api *api;
     struct control *control;

@@ -26,13 +26,34 @@ static str public_url(struct process *p, const struct config *c, struct arena *a
                         STR(is_anywhere ? port : address), STR(config_text(c, "listen.path_prefix")));
 }
 
+/* On the log's thread: streams have something to tell, and jobs may have been added with it. */
+static void on_sealed(void *ctx, int64_t number)
+{
+    struct services *s = ctx;
+    live_sealed(s->live, number);
+    jobs_wake(s->jobs);
+}
+
+static enum errc open_background(struct services *s, const struct config *c, const char *data_dir, const uuid *node, err *e)
+{
+    static const struct export_table *const tables[] = {&core_export, &projects_export};
+    struct export_setup export = {.store = s->backend.store, .config = c, .data_dir = data_dir, .tables = tables, .n_tables = LENGTH_OF(tables)};
+    enum errc rc = jobs_new(&s->jobs, s->backend.store, s->live, c, node, e);
+    if (rc != ERR_NONE)
+        return rc;
+    export.jobs = s->jobs;
+    rc = export_new(&s->export, &export, e);
+    return rc == ERR_NONE ? notify_new(&s->notify, s->backend.store, s->backend.events, s->live, s->jobs, c, e) : rc;
+}
+
 unsigned services_mounts(const struct services *s, struct api_mount out[API_TABLES_MAX])
 {
     struct identity *identity = s ? s->identity : NULL;
     const struct api_mount mounts[] = {
         {&setup_api, identity},      {&auth_api, identity},    {&sessions_api, identity},    {&users_api, identity},
         {&workspaces_api, identity}, {&members_api, identity}, {&invitations_api, identity}, {&api_keys_api, identity},
-        {&projects_api, NULL},       {&jobs_api, s ? s->jobs : NULL}, {&live_api, s ? s->live : NULL},
+        {&export_api, s ? s->export : NULL}, {&projects_api, NULL}, {&jobs_api, s ? s->jobs : NULL},
+        {&notify_api, s ? s->notify : NULL}, {&live_api, s ? s->live : NULL},
     };
     memcpy(out, mounts, sizeof mounts);
     return LENGTH_OF(mounts);
@@ -64,7 +85,7 @@ enum errc services_open(struct process *p, const struct config *c, const char *d
         return rc;
     live.store = s->backend.store;
     uuid node = gateway_node(p->gateway);
-    if ((rc = live_new(&s->live, &live, e)) != ERR_NONE || (rc = jobs_new(&s->jobs, s->backend.store, s->live, c, &node, e)) != ERR_NONE)
+    if ((rc = live_new(&s->live, &live, e)) != ERR_NONE || (rc = open_background(s, c, data_dir, &node, e)) != ERR_NONE)
         return rc;
     struct identity_source source = {
         .store = s->backend.store,
@@ -78,7 +99,7 @@ enum errc services_open(struct process *p, const struct config *c, const char *d
         return err_code(e, ERR_NO_MEMORY);
     if ((rc = identity_new(&s->identity, &source, e)) != ERR_NONE || (rc = open_api(s, c, e)) != ERR_NONE)
         return rc;
-    events_on_sealed(s->backend.events, live_sealed, s->live);
+    events_on_sealed(s->backend.events, on_sealed, s);
     jobs_add_chore(s->jobs, identity_tidy, s->identity);
     return ERR_NONE;
 }
@@ -108,9 +129,11 @@ void services_close(struct services *s)
     api_free(s->api);
     if (s->jobs)
         jobs_stop(s->jobs);
-    jobs_free(s->jobs);
     if (s->backend.events)
-        events_stop(s->backend.events);
+        events_stop(s->backend.events); /* it wakes jobs and streams */
+    jobs_free(s->jobs);
+    notify_free(s->notify);
+    export_free(s->export);
     live_free(s->live);
     identity_free(s->identity);
     backend_close(&s->backend);
