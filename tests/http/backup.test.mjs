@@ -1,7 +1,7 @@
 // backup.test.mjs - migrate, backup and restore as commands, on both engines, beside a running server.
 
 import assert from 'node:assert/strict';
-import { appendFileSync, existsSync, mkdirSync, readFileSync, readdirSync, statSync } from 'node:fs';
+import { appendFileSync, copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { MODELS, bodyOf, call } from '../lib/call.mjs';
@@ -92,6 +92,8 @@ for (const [engine, skip] of ENGINES) {
       assert.deepEqual(after, before);
       const status = JSON.parse((await other.run('migrate', 'status', '--json')).stdout);
       assert.ok(status.migrations.every((m) => m.applied_at !== null));
+      // The master key is kept elsewhere; without it the server refuses what it could not read.
+      copyFileSync(path.join(p.dir, 'master.key'), path.join(other.dir, 'master.key'));
       await startCatalyst(t, { dataDir: other.dir, env: other.env });
     });
 
