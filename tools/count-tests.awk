@@ -66,6 +66,20 @@ FNR == NR {
     sub(/^ *(not )?ok [0-9]+ - /, "", line)
     list = list name ": " line "\n"
 }
+
+# vitest:       Tests  1 failed | 52 passed | 2 skipped (55)
+/^ +Tests +[0-9]+ (failed|passed|skipped|todo)/ {
+    line = $0
+    sub(/^ +Tests +/, "", line)
+    sub(/ *\([0-9]+\).*/, "", line)
+    n = split(line, part, / *\| */)
+    for (i = 1; i <= n; i++) {
+        split(part[i], word, " ")
+        if (word[2] == "passed") p += word[1]
+        else if (word[2] == "failed") f += word[1]
+        else s += word[1]
+    }
+}
 END {
     close_test()
     print passed + 0, failed + 0, skipped + 0

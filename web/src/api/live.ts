@@ -87,7 +87,9 @@ export function startLive(workspace: string): () => void {
   const channel = new BroadcastChannel(`catalyst.events.${workspace}`);
   let isLeader = false;
   let lastId = '';
-  const say = (message: Message) => channel.postMessage(message);
+  const say = (message: Message) => {
+    if (!stop.signal.aborted) channel.postMessage(message);
+  };
   const take = (event: StreamEvent) => {
     if (event.id) lastId = event.id;
     deliver(event);

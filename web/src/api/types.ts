@@ -87,7 +87,7 @@ export interface ApiKey {
 
 export interface PermissionCatalogue {
   roles: { name: Role; permissions: string[] }[];
-  permissions: { name: string; meaning: string }[];
+  permissions: { name: string; meaning: string; is_for_keys: boolean }[];
 }
 
 export interface Project {

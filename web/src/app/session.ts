@@ -119,11 +119,13 @@ export function useLiveSession(client: QueryClient, workspace: string) {
 
   // After a gap in the stream its events come again by their ids; what has none (calls, progress) may have been missed.
   useEffect(() => {
-    let was = liveState.get();
+    let wasLive = false;
+    let hasGap = false;
     return liveState.subscribe(() => {
-      const now = liveState.get();
-      if (now === 'live' && was !== 'live') void client.invalidateQueries();
-      was = now;
+      const isLive = liveState.get() === 'live';
+      if (isLive && hasGap) void client.invalidateQueries();
+      hasGap = !isLive && (wasLive || hasGap);
+      wasLive ||= isLive;
     });
   }, [client]);
 }

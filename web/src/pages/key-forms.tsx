@@ -1,6 +1,6 @@
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
-import { createApiKey, createGatewayKey, projectsQuery } from '@/api/queries';
+import { createApiKey, createGatewayKey, permissionsQuery, projectsQuery } from '@/api/queries';
 import { useSession } from '@/app/session';
 import { t } from '@/lib/i18n';
 import { Button } from '@/ui/button';
@@ -213,8 +213,6 @@ export function SecretDialog({
   );
 }
 
-const NEVER_IN_A_KEY = /^(apikeys|sso|roles|billing)\./;
-
 export function NewApiKey({
   onClose,
   run,
@@ -225,15 +223,17 @@ export function NewApiKey({
   const client = useQueryClient();
   const { workspace } = useSession();
   const [secret, setSecret] = useState<string | null>(null);
-  const possible = workspace.permissions
-    .filter((scope) => scope !== '*' && !NEVER_IN_A_KEY.test(scope))
+  const { data: catalogue } = useQuery(permissionsQuery);
+  const possible = (catalogue?.permissions ?? [])
+    .filter((p) => p.is_for_keys && workspace.permissions.includes(p.name))
+    .map((p) => p.name)
     .sort();
   const areas = Map.groupBy(possible, (scope) => scope.split('.')[0] as string);
   const form = useForm({
     initial: {
       name: '',
       expires_in_days: '90',
-      scopes: possible.filter((scope) => /\.(read|view)$/.test(scope)),
+      scopes: [] as string[],
     },
     check: (values) => ({
       name: required(values.name),

@@ -93,6 +93,14 @@ export function ProviderFields(props: {
   isShort?: boolean;
 }) {
   const { form, kind } = props;
+  // The usual address is right for nearly everybody: the short form asks for another one only when told to.
+  const [isAddressAsked, setIsAddressAsked] = useState(false);
+  const isAddressOpen =
+    !props.isShort ||
+    isAddressAsked ||
+    kind?.base_url === null ||
+    kind?.needs_key === false ||
+    Boolean(form.errors.base_url);
   const others = props.kinds.filter((one) => !FIRST.includes(one.name));
   const choose = (name: string) => {
     form.set('kind', name);
@@ -162,7 +170,7 @@ export function ProviderFields(props: {
           )}
         </FormField>
       )}
-      {(!props.isShort || kind?.base_url === null || kind?.needs_key === false) && (
+      {isAddressOpen ? (
         <FormField
           form={form}
           name="base_url"
@@ -181,6 +189,12 @@ export function ProviderFields(props: {
             />
           )}
         </FormField>
+      ) : (
+        <div>
+          <button type="button" className="link min-h-6 text-sm" onClick={() => setIsAddressAsked(true)}>
+            {t('provider.other_address')}
+          </button>
+        </div>
       )}
       {!props.isShort && (
         <>

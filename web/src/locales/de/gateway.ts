@@ -13,6 +13,7 @@ export default {
   'provider.api_key': 'API-Schlüssel',
   'provider.key_hint': 'Aus der Konsole des Anbieters. Verschlüsselt, sobald er ankommt.',
   'provider.key_kept': 'Der Schlüssel, der auf {hint} endet, bleibt, wenn dies leer ist.',
+  'provider.other_address': 'Eine andere Adresse',
   'provider.base_url': 'Adresse',
   'provider.base_url_hint': 'Leer: {url}',
   'provider.name_hint': 'Buchstaben, Ziffern, Punkt und Strich. Leer: seine Art.',

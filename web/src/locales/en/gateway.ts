@@ -13,6 +13,7 @@ export default {
   'provider.api_key': 'API key',
   'provider.key_hint': 'From the provider’s console. Encrypted as soon as it arrives.',
   'provider.key_kept': 'The key that ends in {hint} is kept when this stays empty.',
+  'provider.other_address': 'Another address',
   'provider.base_url': 'Address',
   'provider.base_url_hint': 'Empty: {url}',
   'provider.name_hint': 'Letters, digits, dot and dash. Empty: its kind.',
