@@ -39,7 +39,7 @@ static int run_backup(const struct cli_app *app, const struct cli_args *args)
     enum errc rc = folder_given(args, &to, &e);
     if (!rc) rc = cli_config(app, args, &a, &config, &e);
     if (!rc) {
-        struct store_source source = cli_store_source(config, args);
+        struct store_source source = backend_store_source(config, cli_data_dir(args));
         source.takes_any_schema = true;
         rc = make_backup(&source, to, &e);
     }
@@ -71,7 +71,7 @@ static int run_restore(const struct cli_app *app, const struct cli_args *args)
     if (!rc) rc = cli_config(app, args, &a, &config, &e);
     if (!rc) rc = datadir_open(cli_data_dir(args), &lock, &e);
     if (!rc) {
-        struct store_source source = cli_store_source(config, args);
+        struct store_source source = backend_store_source(config, cli_data_dir(args));
         rc = store_restore(from, &source, &e);
     }
     if (!rc)

@@ -26,7 +26,7 @@ static enum errc run_begin(struct run *r, const struct cli_app *app, const struc
     arena_init(&r->a, ARENA_LIMIT, 0);
     buf_init(&r->out, TEXT_MAX);
     enum errc rc = cli_config(app, args, &r->a, &r->config, &r->e);
-    if (!rc) r->source = cli_store_source(r->config, args);
+    if (!rc) r->source = backend_store_source(r->config, cli_data_dir(args));
     return rc;
 }
 

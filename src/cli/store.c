@@ -2,18 +2,6 @@
 
 #include "store/files.h"
 
-struct store_source cli_store_source(const struct config *c, const struct cli_args *args)
-{
-    return (struct store_source){
-        .data_dir = cli_data_dir(args),
-        .url = config_text(c, "database.url"),
-        .connections = (unsigned)config_int(c, "store.connections"),
-        .read_deadline_ms = (unsigned)config_int(c, "store.read_deadline_ms"),
-        .write_deadline_ms = (unsigned)config_int(c, "store.write_deadline_ms"),
-        .queue = (unsigned)config_int(c, "store.queue"),
-    };
-}
-
 enum errc cli_store_exists(const struct store_source *source, err *e)
 {
     char path[FILE_PATH_MAX];

@@ -3,10 +3,8 @@
 #define CLI_STORE_H
 
 #include "cli/cli.h"
-#include "store/store.h"
+#include "core/backend.h"
 
-/* What the configuration says of the databases; neither migrates nor takes any schema. */
-struct store_source cli_store_source(const struct config *c, const struct cli_args *args);
 /* ERR_NOT_FOUND when there are no SQLite databases in the folder yet; PostgreSQL tells itself. */
 WARN_UNUSED enum errc cli_store_exists(const struct store_source *source, err *e);
 /* `more` of store_backup: the usage journal, ctx is the data folder's path. */
