@@ -81,31 +81,43 @@ enum errc project_list(struct tx *tx, struct arena *a, const uuid *workspace, st
     return ERR_NONE;
 }
 
-static enum errc taken(str name, err *e) { return err_set(e, ERR_CONFLICT, "there is a project called '%.*s' already", STR(name)); }
+/* Whether another project has the name. Asked before writing, since a unit whose statement failed ends with the store's own words. */
+static enum errc name_is_free(struct tx *tx, struct arena *a, const uuid *workspace, const struct project *p, str *key, err *e)
+{
+    struct rows rows;
+    enum errc rc = name_key(a, p->name, key, e);
+    if (rc == ERR_NONE)
+        rc = tx_query(tx, a, &get_by_name, PARAMS(v_uuid(workspace), v_text(*key)), &rows, e);
+    if (rc != ERR_NONE || rows.n == 0)
+        return rc;
+    uuid found = val_uuid(&row_at(&rows, 0)[1]);
+    return memcmp(&found, &p->id, sizeof found) == 0 ? ERR_NONE
+                                                     : err_set(e, ERR_CONFLICT, "there is a project called '%.*s' already", STR(p->name));
+}
 
 enum errc project_insert(struct tx *tx, struct arena *a, const uuid *workspace, const struct project *p, err *e)
 {
     str key;
-    enum errc rc = name_key(a, p->name, &key, e);
-    if (rc == ERR_NONE)
-        rc = tx_exec(tx, &insert,
-                     PARAMS(v_uuid(workspace), v_uuid(&p->id), v_text(p->name), v_text(key), v_text(p->description),
-                            v_text_or_null(p->repository), v_text(p->settings), v_uuid(&p->created_by), v_int(p->created_at),
-                            v_int(p->updated_at), v_int(p->version)),
-                     NULL, e);
-    return rc == ERR_CONFLICT ? taken(p->name, e) : rc;
+    enum errc rc = name_is_free(tx, a, workspace, p, &key, e);
+    if (rc != ERR_NONE)
+        return rc;
+    return tx_exec(tx, &insert,
+                   PARAMS(v_uuid(workspace), v_uuid(&p->id), v_text(p->name), v_text(key), v_text(p->description),
+                          v_text_or_null(p->repository), v_text(p->settings), v_uuid(&p->created_by), v_int(p->created_at),
+                          v_int(p->updated_at), v_int(p->version)),
+                   NULL, e);
 }
 
 enum errc project_update(struct tx *tx, struct arena *a, const uuid *workspace, const struct project *p, err *e)
 {
     str key;
-    enum errc rc = name_key(a, p->name, &key, e);
-    if (rc == ERR_NONE)
-        rc = tx_exec(tx, &update,
-                     PARAMS(v_text(p->name), v_text(key), v_text(p->description), v_text_or_null(p->repository), v_text(p->settings),
-                            v_int(p->updated_at), v_int(p->version), v_uuid(workspace), v_uuid(&p->id)),
-                     NULL, e);
-    return rc == ERR_CONFLICT ? taken(p->name, e) : rc;
+    enum errc rc = name_is_free(tx, a, workspace, p, &key, e);
+    if (rc != ERR_NONE)
+        return rc;
+    return tx_exec(tx, &update,
+                   PARAMS(v_text(p->name), v_text(key), v_text(p->description), v_text_or_null(p->repository), v_text(p->settings),
+                          v_int(p->updated_at), v_int(p->version), v_uuid(workspace), v_uuid(&p->id)),
+                   NULL, e);
 }
 
 enum errc project_delete(struct tx *tx, const uuid *workspace, const uuid *id, err *e)

@@ -57,9 +57,12 @@ enum errc member_insert(struct api_request *r, struct tx *tx, const uuid *worksp
 {
     struct member m = {.user_id = *user, .role = str_c(role_name(role)), .created_at = r->now_us, .last_active_at = NO_VALUE};
     struct event ev = member_event(r, S("member.added"), workspace, user, NULL, &m);
-    enum errc rc = tx_exec(tx, &member_add, PARAMS(v_uuid(workspace), v_uuid(user), v_text(m.role), v_int(r->now_us)), NULL, e);
-    if (rc == ERR_CONFLICT)
+    struct rows others;
+    enum errc rc = tx_query(tx, r->arena, &member_find, PARAMS(v_uuid(workspace), v_uuid(user)), &others, e);
+    if (rc == ERR_NONE && others.n)
         return err_set(e, ERR_CONFLICT, "they are a member of this workspace already");
+    if (rc == ERR_NONE)
+        rc = tx_exec(tx, &member_add, PARAMS(v_uuid(workspace), v_uuid(user), v_text(m.role), v_int(r->now_us)), NULL, e);
     return rc == ERR_NONE ? tx_event(tx, &ev, e) : rc;
 }
 

@@ -111,13 +111,16 @@ enum errc new_user_prepare(struct identity *id, struct api_request *r, str email
 
 enum errc new_user_insert(struct api_request *r, struct tx *tx, const struct new_user *u, err *e)
 {
-    enum errc rc = tx_exec(tx, &user_insert,
-                           PARAMS(v_uuid(&u->user.id), v_text(u->user.email), v_text(u->email_key), v_text(u->user.name),
-                                  v_text(str_c(u->password)), v_int(u->user.is_instance_admin), v_int(0), v_int(u->user.created_at),
-                                  v_int(u->user.created_at)),
-                           NULL, e);
-    if (rc == ERR_CONFLICT)
+    struct rows others;
+    enum errc rc = tx_query(tx, r->arena, &user_by_email, PARAMS(v_text(u->email_key)), &others, e);
+    if (rc == ERR_NONE && others.n)
         return err_set(e, ERR_CONFLICT, "there is an account with this e-mail address");
+    if (rc == ERR_NONE)
+        rc = tx_exec(tx, &user_insert,
+                     PARAMS(v_uuid(&u->user.id), v_text(u->user.email), v_text(u->email_key), v_text(u->user.name),
+                            v_text(str_c(u->password)), v_int(u->user.is_instance_admin), v_int(0), v_int(u->user.created_at),
+                            v_int(u->user.created_at)),
+                     NULL, e);
     if (rc != ERR_NONE)
         return rc;
     struct event ev = event_of(r, S("user.created"), EVENT_USER);
