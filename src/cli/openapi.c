@@ -23,8 +23,7 @@ static void put_pretty(str json, struct buf *out)
             is_string = c != '"';
             continue;
         }
-        if (c == '}' || c == ']')
-            buf_addf(out, "\n%*s", (int)(--depth * INDENT), "");
+        if (c == '}' || c == ']') buf_addf(out, "\n%*s", (int)(--depth * INDENT), "");
         buf_add_char(out, c);
         is_string = c == '"';
         if ((c == '{' || c == '[') && (next == '}' || next == ']')) {

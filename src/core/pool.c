@@ -14,7 +14,7 @@ struct pool_thread {
 
 struct pool {
     struct pool_setup setup;
-    pthread_mutex_t lock;       /* guards everything below, and is what makes one slot of the metrics enough */
+    pthread_mutex_t lock; /* guards everything below, and is what makes one slot of the metrics enough */
     pthread_cond_t has_task;
     struct pool_task *first, **last;
     unsigned n_queued, n_running, n_threads;
@@ -29,14 +29,19 @@ static void declare_metrics(struct pool *p)
 {
     static const char *const labels[] = {"pool", NULL};
     str name[] = {str_c(p->setup.name)};
-    p->queued = stats_series(stats_declare(STAT_GAUGE, "catalyst_pool_queued", "Tasks that wait for a thread.", labels, NULL, 0, 1), name);
-    p->running = stats_series(stats_declare(STAT_GAUGE, "catalyst_pool_running", "Tasks being done.", labels, NULL, 0, 1), name);
-    p->wait = stats_series(stats_declare(STAT_HISTOGRAM, "catalyst_pool_wait_seconds", "Time from being queued to being begun.", labels,
-                                         wait_bounds_us, LENGTH_OF(wait_bounds_us), 1000000),
+    p->queued = stats_series(stats_declare(STAT_GAUGE, "catalyst_pool_queued",
+                                           "Tasks that wait for a thread.", labels, NULL, 0, 1),
+                             name);
+    p->running = stats_series(
+        stats_declare(STAT_GAUGE, "catalyst_pool_running", "Tasks being done.", labels, NULL, 0, 1), name);
+    p->wait = stats_series(stats_declare(STAT_HISTOGRAM, "catalyst_pool_wait_seconds",
+                                         "Time from being queued to being begun.", labels, wait_bounds_us,
+                                         LENGTH_OF(wait_bounds_us), 1000000),
                            name);
-    p->refused = stats_series(stats_declare(STAT_COUNTER, "catalyst_pool_refused_total", "Tasks that found the queue full or waited too long.",
-                                            labels, NULL, 0, 1),
-                              name);
+    p->refused =
+        stats_series(stats_declare(STAT_COUNTER, "catalyst_pool_refused_total",
+                                   "Tasks that found the queue full or waited too long.", labels, NULL, 0, 1),
+                     name);
 }
 
 /* All under the lock. */
@@ -44,8 +49,7 @@ static struct pool_task *take(struct pool *p)
 {
     struct pool_task *task = p->first;
     p->first = task->next;
-    if (!p->first)
-        p->last = &p->first;
+    if (!p->first) p->last = &p->first;
     stats_set(p->queued, 0, --p->n_queued);
     return task;
 }
@@ -64,13 +68,11 @@ static void *thread_main(void *arg)
     for (;;) {
         while (!p->first && !p->is_stopping)
             pthread_cond_wait(&p->has_task, &p->lock);
-        if (!p->first)
-            break;
+        if (!p->first) break;
         struct pool_task *task = take(p);
         usec now = clock_mono_us();
         bool late = is_late(p, task, now);
-        if (late)
-            stats_add(p->refused, 0, 1);
+        if (late) stats_add(p->refused, 0, 1);
         stats_observe(p->wait, 0, now - task->queued_mono_us);
         stats_set(p->running, 0, ++p->n_running);
         pthread_mutex_unlock(&p->lock);
@@ -86,8 +88,7 @@ enum errc pool_new(struct pool **out, const struct pool_setup *setup, err *e)
 {
     struct pool *p = calloc(1, sizeof *p + setup->threads * sizeof p->threads[0]);
     *out = NULL;
-    if (!p)
-        return err_code(e, ERR_NO_MEMORY);
+    if (!p) return err_code(e, ERR_NO_MEMORY);
     p->setup = *setup;
     p->last = &p->first;
     pthread_mutex_init(&p->lock, NULL);
@@ -155,8 +156,7 @@ void pool_stop(struct pool *p)
 
 void pool_free(struct pool *p)
 {
-    if (!p)
-        return;
+    if (!p) return;
     pool_stop(p);
     pthread_cond_destroy(&p->has_task);
     pthread_mutex_destroy(&p->lock);

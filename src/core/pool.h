@@ -1,10 +1,13 @@
 /* pool.h - a bounded queue of work and the threads that do it.
  *
- * What blocks does not run on event loops: handlers of the API, password hashing, slow outbound calls each have a pool of their own, so that none of them
- * can starve the others. A queue has a limit and a waiting time: beyond either the task is told so instead of being done, and its
- * owner answers 503 with Retry-After. Tasks run in the order they came.
- * Metrics: catalyst_pool_queued, _running (gauges), catalyst_pool_wait_seconds (histogram), catalyst_pool_refused_total; label pool.
- * Threads: pool_submit from any; run on the pool's threads, or, with is_late, on whichever thread submits next.
+ * What blocks does not run on event loops: handlers of the API, password hashing, slow outbound calls each
+ * have a pool of their own, so that none of them can starve the others. A queue has a limit and a waiting
+ * time: beyond either the task is told so instead of being done, and its owner answers 503 with Retry-After.
+ * Tasks run in the order they came.
+ * Metrics: catalyst_pool_queued, _running (gauges), catalyst_pool_wait_seconds (histogram),
+ * catalyst_pool_refused_total; label pool.
+ * Threads: pool_submit from any; run on the pool's threads, or, with is_late, on whichever thread submits
+ * next.
  */
 #ifndef CORE_POOL_H
 #define CORE_POOL_H
@@ -17,7 +20,8 @@ struct pool;
 struct pool_task {
     struct pool_task *next;   /* private */
     usec queued_mono_us;      /* private */
-    /* is_late: it waited longer than the pool allows; it must only tell its owner, quickly. The task's memory is its owner's again once this is called. */
+    /* is_late: it waited longer than the pool allows; it must only tell its owner, quickly. The task's
+     * memory is its owner's again once this is called. */
     void (*run)(struct pool_task *task, bool is_late);
 };
 

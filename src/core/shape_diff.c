@@ -10,18 +10,15 @@ static bool objects_equal(const struct shape *s, const void *a, const void *b);
 
 static bool texts_equal(const struct texts *a, const struct texts *b)
 {
-    if (a->n != b->n || !a->items != !b->items)
-        return false;
+    if (a->n != b->n || !a->items != !b->items) return false;
     for (unsigned i = 0; i < a->n; i++)
-        if (!str_eq(a->items[i], b->items[i]))
-            return false;
+        if (!str_eq(a->items[i], b->items[i])) return false;
     return true;
 }
 
 static bool lists_equal(const struct shape *s, const struct objects *a, const struct objects *b)
 {
-    if (a->n != b->n || !a->items != !b->items)
-        return false;
+    if (a->n != b->n || !a->items != !b->items) return false;
     for (unsigned i = 0; i < a->n; i++)
         if (!objects_equal(s, (const char *)a->items + i * s->size, (const char *)b->items + i * s->size))
             return false;
@@ -46,7 +43,8 @@ static bool field_equal(const struct field *f, const void *a, const void *b)
     case FIELD_BOOL: return *AT_CONST(bool, a, f) == *AT_CONST(bool, b, f);
     case FIELD_UUID: return memcmp(AT_CONST(uuid, a, f), AT_CONST(uuid, b, f), sizeof(uuid)) == 0;
     case FIELD_TEXTS: return texts_equal(AT_CONST(struct texts, a, f), AT_CONST(struct texts, b, f));
-    case FIELD_OBJECTS: return lists_equal(f->shape, AT_CONST(struct objects, a, f), AT_CONST(struct objects, b, f));
+    case FIELD_OBJECTS:
+        return lists_equal(f->shape, AT_CONST(struct objects, a, f), AT_CONST(struct objects, b, f));
     case FIELD_OBJECT: break;
     }
     const void *x = field_object(f, a), *y = field_object(f, b);
@@ -56,8 +54,7 @@ static bool field_equal(const struct field *f, const void *a, const void *b)
 static bool objects_equal(const struct shape *s, const void *a, const void *b)
 {
     for (unsigned i = 0; i < s->n; i++)
-        if (!(s->fields[i].flags & NOT_COMPARED) && !field_equal(&s->fields[i], a, b))
-            return false;
+        if (!(s->fields[i].flags & NOT_COMPARED) && !field_equal(&s->fields[i], a, b)) return false;
     return true;
 }
 
@@ -86,7 +83,8 @@ struct side {
     struct json_writer *w;
 };
 
-static void write_object(struct side *side, const struct shape *s, const void *value, uint64_t which, const char *up);
+static void write_object(struct side *side, const struct shape *s, const void *value, uint64_t which,
+                         const char *up);
 
 /* The value of a personal field never reaches the event. */
 static void write_personal(struct side *side, const struct field *f, const void *value, const char *path)
@@ -104,8 +102,7 @@ static void write_personal(struct side *side, const struct field *f, const void 
         json_int(&inner, *AT_CONST(int64_t, value, f));
     else
         field_encode(f, value, NOT_COMPARED, &inner);
-    if (buf_err(&text) != ERR_NONE)
-        side->w->out->failed = buf_err(&text);
+    if (buf_err(&text) != ERR_NONE) side->w->out->failed = buf_err(&text);
     side->box->put(side->box, side->is_after, str_c(path), buf_str(&text), side->w);
     buf_fini(&text);
 }
@@ -134,7 +131,8 @@ static void write_field(struct side *side, const struct field *f, const void *va
     }
 }
 
-static void write_object(struct side *side, const struct shape *s, const void *value, uint64_t which, const char *up)
+static void write_object(struct side *side, const struct shape *s, const void *value, uint64_t which,
+                         const char *up)
 {
     json_object(side->w);
     for (unsigned i = 0; i < s->n; i++)
@@ -143,14 +141,15 @@ static void write_object(struct side *side, const struct shape *s, const void *v
     json_end(side->w);
 }
 
-bool shape_diff(const struct shape *s, const void *before, const void *after, struct boxes *box, struct json_writer *before_out,
-                struct json_writer *after_out)
+bool shape_diff(const struct shape *s, const void *before, const void *after, struct boxes *box,
+                struct json_writer *before_out, struct json_writer *after_out)
 {
     struct side sides[2] = {{box, false, before_out}, {box, true, after_out}};
     const void *const values[2] = {before, after};
     uint64_t which = 0;
     for (unsigned i = 0; i < s->n; i++)
-        if (!(s->fields[i].flags & NOT_COMPARED) && (!before || !after || !field_equal(&s->fields[i], before, after)))
+        if (!(s->fields[i].flags & NOT_COMPARED) &&
+            (!before || !after || !field_equal(&s->fields[i], before, after)))
             which |= 1ull << i;
     for (unsigned i = 0; i < 2; i++)
         if (values[i])

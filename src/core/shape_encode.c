@@ -9,7 +9,8 @@
 
 static void encode_object(const struct shape *s, const void *value, unsigned without, struct json_writer *w);
 
-/* Another text than the field's type allows would make an answer that breaks its own schema: an absent required text is empty. */
+/* Another text than the field's type allows would make an answer that breaks its own schema: an absent
+ * required text is empty. */
 static void encode_text(const struct field *f, str s, struct json_writer *w)
 {
     if (!s.p && f->flags & FIELD_NULLABLE)
@@ -56,7 +57,8 @@ static void encode_texts(const struct field *f, const struct texts *list, struct
     json_end(w);
 }
 
-static void encode_objects(const struct field *f, const struct objects *list, unsigned without, struct json_writer *w)
+static void encode_objects(const struct field *f, const struct objects *list, unsigned without,
+                           struct json_writer *w)
 {
     if (!list->items && f->flags & FIELD_NULLABLE) {
         json_null(w);
@@ -134,12 +136,14 @@ static void encode_object(const struct shape *s, const void *value, unsigned wit
 {
     json_object(w);
     for (unsigned i = 0; i < s->n; i++)
-        if (!(s->fields[i].flags & without))
-            field_encode_member(&s->fields[i], value, without, w);
+        if (!(s->fields[i].flags & without)) field_encode_member(&s->fields[i], value, without, w);
     json_end(w);
 }
 
-void shape_encode(const struct shape *s, const void *value, struct json_writer *w) { encode_object(s, value, FIELD_WRITEONLY, w); }
+void shape_encode(const struct shape *s, const void *value, struct json_writer *w)
+{
+    encode_object(s, value, FIELD_WRITEONLY, w);
+}
 
 void shape_encode_without_secrets(const struct shape *s, const void *value, struct json_writer *w)
 {
@@ -149,7 +153,8 @@ void shape_encode_without_secrets(const struct shape *s, const void *value, stru
 bool shape_has_secrets(const struct shape *s)
 {
     for (unsigned i = 0; i < s->n; i++)
-        if (s->fields[i].flags & FIELD_SECRET || (s->fields[i].shape && shape_has_secrets(s->fields[i].shape)))
+        if (s->fields[i].flags & FIELD_SECRET ||
+            (s->fields[i].shape && shape_has_secrets(s->fields[i].shape)))
             return true;
     return false;
 }
@@ -161,19 +166,18 @@ static bool is_formula(str s) { return s.len && memchr("=+-@\t\r", s.p[0], 6); }
 
 static void csv_cell(struct buf *out, str s, bool is_text)
 {
-    bool is_quoted = is_text && s.len && (memchr(s.p, '"', s.len) || memchr(s.p, ',', s.len) || memchr(s.p, '\n', s.len) || memchr(s.p, '\r', s.len));
+    bool is_quoted = is_text && s.len &&
+                     (memchr(s.p, '"', s.len) || memchr(s.p, ',', s.len) || memchr(s.p, '\n', s.len) ||
+                      memchr(s.p, '\r', s.len));
     if (!is_quoted) {
-        if (is_text && is_formula(s))
-            buf_add_char(out, '\'');
+        if (is_text && is_formula(s)) buf_add_char(out, '\'');
         buf_add(out, s);
         return;
     }
     buf_add_char(out, '"');
-    if (is_formula(s))
-        buf_add_char(out, '\'');
+    if (is_formula(s)) buf_add_char(out, '\'');
     for (size_t i = 0; i < s.len; i++) {
-        if (s.p[i] == '"')
-            buf_add_char(out, '"');
+        if (s.p[i] == '"') buf_add_char(out, '"');
         buf_add_char(out, s.p[i]);
     }
     buf_add_char(out, '"');
@@ -181,8 +185,7 @@ static void csv_cell(struct buf *out, str s, bool is_text)
 
 static void csv_separator(struct buf *out, unsigned *n)
 {
-    if ((*n)++)
-        buf_add_char(out, ',');
+    if ((*n)++) buf_add_char(out, ',');
 }
 
 static void csv_names(const struct shape *s, const char *prefix, unsigned *n, struct buf *out)
@@ -191,8 +194,7 @@ static void csv_names(const struct shape *s, const char *prefix, unsigned *n, st
         const struct field *f = &s->fields[i];
         char name[128];
         snprintf(name, sizeof name, "%s%s%s", prefix, prefix[0] ? "." : "", f->name);
-        if (f->flags & (FIELD_WRITEONLY | FIELD_SECRET))
-            continue;
+        if (f->flags & (FIELD_WRITEONLY | FIELD_SECRET)) continue;
         if (f->type == FIELD_OBJECT) {
             csv_names(f->shape, name, n, out);
             continue;
@@ -222,8 +224,7 @@ static void csv_composite(const struct field *f, const void *base, struct buf *o
         field_encode(f, base, FIELD_WRITEONLY | FIELD_SECRET, &w);
     }
     csv_cell(out, buf_str(&cell), true);
-    if (buf_err(&cell) != ERR_NONE)
-        out->failed = buf_err(&cell);
+    if (buf_err(&cell) != ERR_NONE) out->failed = buf_err(&cell);
     buf_fini(&cell);
 }
 
@@ -236,12 +237,10 @@ static void csv_value(const struct field *f, const void *base, struct buf *out)
     switch (f->type) {
     case FIELD_TEXT:
     case FIELD_ONE_OF:
-        if (base)
-            csv_cell(out, *AT_CONST(str, base, f), true);
+        if (base) csv_cell(out, *AT_CONST(str, base, f), true);
         return;
     case FIELD_BOOL:
-        if (base)
-            buf_add(out, *AT_CONST(bool, base, f) ? S("true") : S("false"));
+        if (base) buf_add(out, *AT_CONST(bool, base, f) ? S("true") : S("false"));
         return;
     case FIELD_UUID:
         if (base && !uuid_is_nil(AT_CONST(uuid, base, f)))
@@ -257,17 +256,14 @@ static void csv_value(const struct field *f, const void *base, struct buf *out)
         return;
     case FIELD_MONEY:
         i = base ? *AT_CONST(int64_t, base, f) : NO_VALUE;
-        if (i != NO_VALUE)
-            buf_add(out, money_format(i, text));
+        if (i != NO_VALUE) buf_add(out, money_format(i, text));
         buf_add_char(out, ',');
-        if (i != NO_VALUE)
-            buf_add_i64(out, i);
+        if (i != NO_VALUE) buf_add_i64(out, i);
         return;
     case FIELD_TEXTS:
     case FIELD_JSON:
     case FIELD_OBJECTS:
-        if (base)
-            csv_composite(f, base, out);
+        if (base) csv_composite(f, base, out);
         return;
     case FIELD_OBJECT: return;
     }
@@ -277,8 +273,7 @@ static void csv_values(const struct shape *s, const void *value, unsigned *n, st
 {
     for (unsigned i = 0; i < s->n; i++) {
         const struct field *f = &s->fields[i];
-        if (f->flags & (FIELD_WRITEONLY | FIELD_SECRET))
-            continue;
+        if (f->flags & (FIELD_WRITEONLY | FIELD_SECRET)) continue;
         if (f->type == FIELD_OBJECT) { /* an object that is none leaves its columns empty */
             csv_values(f->shape, value ? field_object(f, value) : NULL, n, out);
             continue;

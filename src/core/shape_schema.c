@@ -25,8 +25,7 @@ static void put_choices(struct json_writer *w, const char *choices, bool is_null
     json_array(w);
     for (str rest = str_c(choices); rest.len;)
         json_str(w, str_cut(&rest, '|'));
-    if (is_nullable)
-        json_null(w);
+    if (is_nullable) json_null(w);
     json_end(w);
 }
 
@@ -37,8 +36,7 @@ static void put_text(const struct field *f, bool is_nullable, struct json_writer
         put_choices(w, f->choices, is_nullable);
         return;
     }
-    if (f->min)
-        json_put_int(w, "minLength", f->min);
+    if (f->min) json_put_int(w, "minLength", f->min);
     json_put_int(w, "maxLength", field_max_len(f));
     switch (f->format) {
     case FORMAT_NAME: json_put_str(w, "pattern", S("^[A-Za-z0-9][A-Za-z0-9._-]*$")); break;
@@ -54,14 +52,14 @@ static void put_integer(const struct field *f, bool is_nullable, struct json_wri
     json_put_str(w, "format", S("int64"));
     if (field_has_range(f)) {
         json_put_int(w, "minimum", f->min);
-        if (f->max != INT64_MAX)
-            json_put_int(w, "maximum", f->max);
+        if (f->max != INT64_MAX) json_put_int(w, "maximum", f->max);
     }
 }
 
 const char *shape_use_suffix(enum shape_use use)
 {
-    static const char *const suffixes[SHAPE_USES] = {[SHAPE_ANSWER] = "", [SHAPE_INPUT] = "Input", [SHAPE_PATCH] = "Patch"};
+    static const char *const suffixes[SHAPE_USES] = {
+        [SHAPE_ANSWER] = "", [SHAPE_INPUT] = "Input", [SHAPE_PATCH] = "Patch"};
     return suffixes[use];
 }
 
@@ -90,8 +88,7 @@ static void put_body(const struct field *f, enum shape_use use, struct json_writ
         json_put_str(w, "format", S("uuid"));
         return;
     case FIELD_JSON:
-        if (f->format == FORMAT_OBJECT)
-            put_type(w, "object", is_nullable);
+        if (f->format == FORMAT_OBJECT) put_type(w, "object", is_nullable);
         return;
     case FIELD_TEXTS:
         put_type(w, "array", is_nullable);
@@ -129,16 +126,14 @@ static void put_body(const struct field *f, enum shape_use use, struct json_writ
 
 static void put_meaning(const struct field *f, struct json_writer *w)
 {
-    if (f->meaning)
-        json_put_str(w, "description", str_c(f->meaning));
+    if (f->meaning) json_put_str(w, "description", str_c(f->meaning));
 }
 
 void field_schema(const struct field *f, enum shape_use use, bool with_meaning, struct json_writer *w)
 {
     json_object(w);
     put_body(f, use, w);
-    if (with_meaning)
-        put_meaning(f, w);
+    if (with_meaning) put_meaning(f, w);
     if (f->fallback && use == SHAPE_INPUT) {
         json_name(w, S("default"));
         json_raw(w, str_c(f->fallback));
@@ -171,8 +166,7 @@ static void put_money(const struct field *f, enum shape_use use, struct json_wri
 /* A member that an answer always has, a body that creates must have, a merge patch never has to. */
 static bool is_required(const struct field *f, enum shape_use use)
 {
-    if (use == SHAPE_ANSWER)
-        return !(f->flags & FIELD_SECRET);
+    if (use == SHAPE_ANSWER) return !(f->flags & FIELD_SECRET);
     return use == SHAPE_INPUT && f->flags & FIELD_REQUIRED && f->type != FIELD_MONEY;
 }
 
@@ -186,14 +180,12 @@ void shape_schema(const struct shape *s, enum shape_use use, struct json_writer 
     bool has_required = false;
     json_object(w);
     json_put_str(w, "type", S("object"));
-    if (s->meaning)
-        json_put_str(w, "description", str_c(s->meaning));
+    if (s->meaning) json_put_str(w, "description", str_c(s->meaning));
     json_name(w, S("properties"));
     json_object(w);
     for (unsigned i = 0; i < s->n; i++) {
         const struct field *f = &s->fields[i];
-        if (!is_shown(f, use))
-            continue;
+        if (!is_shown(f, use)) continue;
         if (f->type == FIELD_MONEY) {
             put_money(f, use, w);
         } else {
@@ -208,8 +200,7 @@ void shape_schema(const struct shape *s, enum shape_use use, struct json_writer 
         json_array(w);
         for (unsigned i = 0; i < s->n; i++) {
             const struct field *f = &s->fields[i];
-            if (!is_shown(f, use) || !is_required(f, use))
-                continue;
+            if (!is_shown(f, use) || !is_required(f, use)) continue;
             if (f->type == FIELD_MONEY) {
                 char name[96];
                 int n = snprintf(name, sizeof name, "%s_usd", f->name);
@@ -222,7 +213,6 @@ void shape_schema(const struct shape *s, enum shape_use use, struct json_writer 
         }
         json_end(w);
     }
-    if (use != SHAPE_ANSWER)
-        json_put_bool(w, "additionalProperties", false);
+    if (use != SHAPE_ANSWER) json_put_bool(w, "additionalProperties", false);
     json_end(w);
 }

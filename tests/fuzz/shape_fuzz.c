@@ -1,5 +1,5 @@
-/* Any bytes as a body, a merge patch behind a line "%%", and a query string behind another: what is read can be written, and what was written is read
- * as the same again; what is refused names its fields. */
+/* Any bytes as a body, a merge patch behind a line "%%", and a query string behind another: what is read can
+ * be written, and what was written is read as the same again; what is refused names its fields. */
 #include <stdlib.h>
 
 #include "core/shape.h"
@@ -21,7 +21,8 @@ struct outer {
     struct objects list;
 };
 static const struct field inner_fields[] = {
-    FIELD(struct inner, name, FIELD_TEXT, .format = FORMAT_NAME, .max = 20, .flags = FIELD_REQUIRED | FIELD_PERSONAL),
+    FIELD(struct inner, name, FIELD_TEXT, .format = FORMAT_NAME, .max = 20,
+          .flags = FIELD_REQUIRED | FIELD_PERSONAL),
     FIELD(struct inner, n, FIELD_INT, .min = -5, .max = 5, .fallback = "1"),
 };
 static const struct shape inner_shape = SHAPE("Inner", struct inner, inner_fields, NULL);
@@ -69,11 +70,9 @@ static bool read_text(struct arena *a, str text, enum shape_mode mode, struct ou
     struct json *v;
     struct field_errors errors = {0};
     err e = {0};
-    if (json_parse(a, text, &v, NULL) != ERR_NONE)
-        return false;
+    if (json_parse(a, text, &v, NULL) != ERR_NONE) return false;
     enum errc code = shape_decode(a, &outer_shape, v, mode, out, NULL, &errors, &e);
-    if (code != ERR_NONE)
-        check_errors(code, &errors, &e);
+    if (code != ERR_NONE) check_errors(code, &errors, &e);
     return code == ERR_NONE;
 }
 
@@ -114,7 +113,8 @@ static void check_diff(struct arena *a, const struct outer *x, const struct oute
     json_writer_init(&w[1], &after);
     bool differs = shape_diff(&outer_shape, x, y, &boxes, &w[0], &w[1]);
     CHECK(differs == (before.len > 2 || after.len > 2));
-    CHECK(json_parse(a, buf_str(&before), &v, NULL) == ERR_NONE && json_parse(a, buf_str(&after), &v, NULL) == ERR_NONE);
+    CHECK(json_parse(a, buf_str(&before), &v, NULL) == ERR_NONE &&
+          json_parse(a, buf_str(&after), &v, NULL) == ERR_NONE);
     buf_fini(&before);
     buf_fini(&after);
 }
@@ -125,8 +125,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     str parts[3] = {{(const char *)data, size}};
     for (unsigned i = 0; i < 2; i++) {
         ptrdiff_t at = str_find(parts[i], S("\n%%\n"));
-        if (at < 0)
-            break;
+        if (at < 0) break;
         parts[i + 1] = str_skip(parts[i], (size_t)at + 4);
         parts[i] = str_take(parts[i], (size_t)at);
     }
@@ -145,8 +144,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
     }
     enum errc code = shape_decode_query(&a, &outer_shape, parts[2], &q, &errors, &e);
-    if (code != ERR_NONE)
-        check_errors(code, &errors, &e);
+    if (code != ERR_NONE) check_errors(code, &errors, &e);
     arena_fini(&a);
     return 0;
 }

@@ -1,5 +1,5 @@
-/* The path of a request under /api, on a real server, pool and store, with endpoints and people of the test's own: what is refused where and how, what is
- * committed, what is told. On both engines. */
+/* The path of a request under /api, on a real server, pool and store, with endpoints and people of the
+ * test's own: what is refused where and how, what is committed, what is told. On both engines. */
 #include "store_fixture.h"
 
 #include "loopback.h"
@@ -16,9 +16,10 @@
 
 /* --- the service --- */
 
-static const char tables_text[] = "-- database: main\n"
-                                  "CREATE TABLE test_things (id {uuid} PRIMARY KEY, workspace_id {uuid} NOT NULL, name {text} NOT NULL,\n"
-                                  "    note {text}, version {int} NOT NULL);\n";
+static const char tables_text[] =
+    "-- database: main\n"
+    "CREATE TABLE test_things (id {uuid} PRIMARY KEY, workspace_id {uuid} NOT NULL, name {text} NOT NULL,\n"
+    "    note {text}, version {int} NOT NULL);\n";
 static struct migration migrations[64];
 
 static void add_tables(void)
@@ -26,14 +27,18 @@ static void add_tables(void)
     unsigned n = migrations_embedded_n;
     assert_true(n < LENGTH_OF(migrations));
     memcpy(migrations, migrations_embedded, n * sizeof migrations[0]);
-    migrations[n] = (struct migration){"9000_tables", tables_text, tables_text + sizeof tables_text - 1, NULL, NULL};
+    migrations[n] =
+        (struct migration){"9000_tables", tables_text, tables_text + sizeof tables_text - 1, NULL, NULL};
     fixture_list = migrations;
     fixture_list_n = n + 1;
 }
 
-SQL(test_insert, DB_MAIN, 0, "uutti", "INSERT INTO test_things (id, workspace_id, name, note, version) VALUES ($1, $2, $3, $4, $5)");
-SQL(test_update, DB_MAIN, 0, "ttiuu", "UPDATE test_things SET name = $1, note = $2, version = $3 WHERE workspace_id = $4 AND id = $5");
-SQL(test_get, DB_MAIN, 0, "uu", "SELECT id, name, note, version FROM test_things WHERE workspace_id = $1 AND id = $2");
+SQL(test_insert, DB_MAIN, 0, "uutti",
+    "INSERT INTO test_things (id, workspace_id, name, note, version) VALUES ($1, $2, $3, $4, $5)");
+SQL(test_update, DB_MAIN, 0, "ttiuu",
+    "UPDATE test_things SET name = $1, note = $2, version = $3 WHERE workspace_id = $4 AND id = $5");
+SQL(test_get, DB_MAIN, 0, "uu",
+    "SELECT id, name, note, version FROM test_things WHERE workspace_id = $1 AND id = $2");
 SQL(test_find, DB_MAIN, 0, "uu", "SELECT NULL FROM test_things WHERE workspace_id = $1 AND id = $2");
 SQL(test_list, DB_MAIN, 0, "u", "SELECT id, name, note, version FROM test_things WHERE workspace_id = $1");
 SQL(test_count, DB_MAIN, 0, "u", "SELECT COUNT(*) FROM test_things WHERE workspace_id = $1");
@@ -46,24 +51,29 @@ struct thing {
 };
 static const struct field thing_fields[] = {
     FIELD(struct thing, id, FIELD_UUID, .flags = FIELD_READONLY, .meaning = "Its id."),
-    FIELD(struct thing, name, FIELD_TEXT, .min = 1, .max = 20, .format = FORMAT_LINE, .flags = FIELD_REQUIRED, .meaning = "Its name."),
+    FIELD(struct thing, name, FIELD_TEXT, .min = 1, .max = 20, .format = FORMAT_LINE, .flags = FIELD_REQUIRED,
+          .meaning = "Its name."),
     FIELD(struct thing, note, FIELD_TEXT, .max = 100, .flags = FIELD_NULLABLE, .meaning = "A note."),
-    FIELD(struct thing, version, FIELD_INT, .flags = FIELD_READONLY | FIELD_UNAUDITED, .meaning = "Counts changes."),
+    FIELD(struct thing, version, FIELD_INT, .flags = FIELD_READONLY | FIELD_UNAUDITED,
+          .meaning = "Counts changes."),
 };
 static const struct shape thing_shape = SHAPE("Thing", struct thing, thing_fields, "A thing of the test.");
 static const struct field secret_fields[] = {
     FIELD(struct thing, id, FIELD_UUID, .flags = FIELD_READONLY, .meaning = "Its id."),
-    FIELD(struct thing, name, FIELD_TEXT, .min = 1, .max = 20, .flags = FIELD_REQUIRED, .meaning = "Its name."),
+    FIELD(struct thing, name, FIELD_TEXT, .min = 1, .max = 20, .flags = FIELD_REQUIRED,
+          .meaning = "Its name."),
     FIELD(struct thing, key, FIELD_TEXT, .flags = FIELD_READONLY | FIELD_SECRET, .meaning = "Shown once."),
 };
-static const struct shape secret_shape = SHAPE("SecretThing", struct thing, secret_fields, "A thing with a secret.");
+static const struct shape secret_shape =
+    SHAPE("SecretThing", struct thing, secret_fields, "A thing with a secret.");
 struct question {
     str name;
     int64_t least;
 };
 static const struct field question_fields[] = {
     FIELD(struct question, name, FIELD_TEXT, .flags = FIELD_NULLABLE, .meaning = "Part of the name."),
-    FIELD(struct question, least, FIELD_INT, .min = 0, .max = 100, .flags = FIELD_NULLABLE, .meaning = "Least."),
+    FIELD(struct question, least, FIELD_INT, .min = 0, .max = 100, .flags = FIELD_NULLABLE,
+          .meaning = "Least."),
 };
 static const struct shape question_shape = SHAPE("Question", struct question, question_fields, NULL);
 
@@ -117,14 +127,14 @@ static enum errc prepare_new(struct api_request *r, err *e)
     struct thing *t = r->body;
     t->id = uuid7_make(r->now_us);
     t->version = 1;
-    if (str_eq(t->name, S("wait")))
-        pass_door();
+    if (str_eq(t->name, S("wait"))) pass_door();
     if (str_eq(t->name, S("taken")))
         return api_field_error(r, e, "name", "duplicate", "is taken; choose another");
     return person_key_ensure(r->store, &r->who.user_id, r->now_us, e);
 }
 
-static enum errc add_event(struct api_request *r, struct tx *tx, const struct thing *before, const struct thing *after, err *e)
+static enum errc add_event(struct api_request *r, struct tx *tx, const struct thing *before,
+                           const struct thing *after, err *e)
 {
     struct event ev = event_of(r, before ? S("thing.changed") : S("thing.created"), 0);
     ev.shape = &thing_shape;
@@ -139,14 +149,15 @@ static enum errc apply_new(struct api_request *r, struct tx *tx, err *e)
 {
     struct thing *t = r->body;
     n_applied++;
-    enum errc rc = tx_exec(tx, &test_insert, PARAMS(v_uuid(&t->id), v_uuid(&r->workspace_id), v_text(t->name), v_text_or_null(t->note), v_int(1)), NULL, e);
-    if (rc != ERR_NONE)
-        return rc;
+    enum errc rc = tx_exec(
+        tx, &test_insert,
+        PARAMS(v_uuid(&t->id), v_uuid(&r->workspace_id), v_text(t->name), v_text_or_null(t->note), v_int(1)),
+        NULL, e);
+    if (rc != ERR_NONE) return rc;
     r->answer = t;
     r->location = api_location(r, "/api/projects", &t->id);
     r->etag = api_etag(r, 1);
-    if (str_eq(t->name, S("silent")))
-        return ERR_NONE;
+    if (str_eq(t->name, S("silent"))) return ERR_NONE;
     return add_event(r, tx, NULL, t, e);
 }
 
@@ -161,9 +172,13 @@ static enum errc apply_secret(struct api_request *r, struct tx *tx, err *e)
 static enum errc load(struct api_request *r, struct tx *tx, struct thing *out, err *e)
 {
     const struct val *row;
-    enum errc rc = tx_query_row(tx, r->arena, &test_get, PARAMS(v_uuid(&r->workspace_id), v_uuid(&r->path_id[0])), &row, e);
+    enum errc rc = tx_query_row(tx, r->arena, &test_get,
+                                PARAMS(v_uuid(&r->workspace_id), v_uuid(&r->path_id[0])), &row, e);
     if (rc == ERR_NONE)
-        *out = (struct thing){.id = val_uuid(&row[0]), .name = val_str(&row[1]), .note = val_str(&row[2]), .version = val_int(&row[3])};
+        *out = (struct thing){.id = val_uuid(&row[0]),
+                              .name = val_str(&row[1]),
+                              .note = val_str(&row[2]),
+                              .version = val_int(&row[3])};
     return rc;
 }
 
@@ -181,16 +196,16 @@ static enum errc apply_patch(struct api_request *r, struct tx *tx, err *e)
     struct thing before = {0};
     struct thing *t = arena_new(r->arena, struct thing);
     enum errc rc = load(r, tx, &before, e);
-    if (rc != ERR_NONE || (rc = api_if_match(r, api_etag(r, before.version), e)) != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE || (rc = api_if_match(r, api_etag(r, before.version), e)) != ERR_NONE) return rc;
     *t = before;
-    if ((rc = api_merge(r, t, e)) != ERR_NONE)
-        return rc;
+    if ((rc = api_merge(r, t, e)) != ERR_NONE) return rc;
     t->version++;
     r->answer = t;
     r->etag = api_etag(r, t->version);
-    if ((rc = tx_exec(tx, &test_update, PARAMS(v_text(t->name), v_text_or_null(t->note), v_int(t->version), v_uuid(&r->workspace_id), v_uuid(&t->id)), NULL,
-                      e)) != ERR_NONE)
+    if ((rc = tx_exec(tx, &test_update,
+                      PARAMS(v_text(t->name), v_text_or_null(t->note), v_int(t->version),
+                             v_uuid(&r->workspace_id), v_uuid(&t->id)),
+                      NULL, e)) != ERR_NONE)
         return rc;
     return add_event(r, tx, &before, t, e);
 }
@@ -199,13 +214,16 @@ static enum errc apply_list(struct api_request *r, struct tx *tx, err *e)
 {
     struct rows rows;
     struct keyset key = {.column = "id", .param = 'u', .cursor = r->cursor, .limit = r->limit};
-    enum errc rc = tx_list(tx, r->arena, &test_list, PARAMS(v_uuid(&r->workspace_id)), NULL, 0, &key, &rows, &r->next_cursor, e);
-    if (rc != ERR_NONE)
-        return rc;
+    enum errc rc = tx_list(tx, r->arena, &test_list, PARAMS(v_uuid(&r->workspace_id)), NULL, 0, &key, &rows,
+                           &r->next_cursor, e);
+    if (rc != ERR_NONE) return rc;
     struct thing *items = arena_news(r->arena, struct thing, rows.n);
     for (unsigned i = 0; i < rows.n; i++) {
         const struct val *row = row_at(&rows, i);
-        items[i] = (struct thing){.id = val_uuid(&row[0]), .name = val_str(&row[1]), .note = val_str(&row[2]), .version = val_int(&row[3])};
+        items[i] = (struct thing){.id = val_uuid(&row[0]),
+                                  .name = val_str(&row[1]),
+                                  .note = val_str(&row[2]),
+                                  .version = val_int(&row[3])};
     }
     r->items = (struct objects){items, rows.n};
     return ERR_NONE;
@@ -233,8 +251,10 @@ static enum errc no_content(struct api_request *r, err *e)
 static void stream(struct api_request *r, struct http_conn *c, str fields)
 {
     char head[600];
-    int n = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n%.*sConnection: close\r\n\r\ndata: %.*s\n\n", STR(fields),
-                     STR(r->last_event_id));
+    int n = snprintf(
+        head, sizeof head,
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n%.*sConnection: close\r\n\r\ndata: %.*s\n\n",
+        STR(fields), STR(r->last_event_id));
     http_send(c, (str[]){str_of(head, (size_t)n)}, 1);
     http_finish(c, false);
 }
@@ -242,30 +262,114 @@ static void stream(struct api_request *r, struct http_conn *c, str fields)
 static const struct api_resource thing_resource = {":id", &test_find, "thing"};
 
 static const struct api_route routes[] = {
-    {.method = HTTP_GET, .path = "/api/projects", .name = "things_list", .access = ACCESS_PERMISSION, .permission = PERMISSION_PROJECTS_READ,
-     .scope = SCOPE_WORKSPACE, .query = &question_shape, .answer = &thing_shape, .is_list = true, .is_csv = true, .summary = "Things", .apply = apply_list},
-    {.method = HTTP_POST, .path = "/api/projects", .name = "things_new", .access = ACCESS_PERMISSION, .permission = PERMISSION_PROJECTS_CREATE,
-     .scope = SCOPE_WORKSPACE, .effect = EFFECT_STATE, .body = &thing_shape, .answer = &thing_shape, .status = 201, .body_max = 2000, .summary = "A new thing",
-     .prepare = prepare_new, .apply = apply_new, .after = after},
-    {.method = HTTP_GET, .path = "/api/projects/:id", .name = "things_get", .access = ACCESS_PERMISSION, .permission = PERMISSION_PROJECTS_READ,
-     .scope = SCOPE_WORKSPACE, .resource = &thing_resource, .answer = &thing_shape, .summary = "One thing", .apply = apply_get},
-    {.method = HTTP_PATCH, .path = "/api/projects/:id", .name = "things_patch", .access = ACCESS_PERMISSION, .permission = PERMISSION_PROJECTS_UPDATE,
-     .scope = SCOPE_WORKSPACE, .effect = EFFECT_STATE, .resource = &thing_resource, .body = &thing_shape, .answer = &thing_shape, .is_merge = true,
-     .summary = "Changes a thing", .apply = apply_patch},
-    {.method = HTTP_GET, .path = "/api/projects/templates", .name = "templates", .access = ACCESS_PERMISSION, .permission = PERMISSION_TEMPLATES_READ,
-     .scope = SCOPE_WORKSPACE, .summary = "Waits", .status = 204, .prepare = wait_at_door},
-    {.method = HTTP_POST, .path = "/api/gateway/keys", .name = "secrets_new", .access = ACCESS_PERMISSION, .permission = PERMISSION_GATEWAY_KEYS,
-     .scope = SCOPE_WORKSPACE, .effect = EFFECT_STATE, .body = &secret_shape, .answer = &secret_shape, .status = 201, .summary = "A thing with a secret",
-     .prepare = prepare_new, .apply = apply_secret},
-    {.method = HTTP_GET, .path = "/api/permissions", .name = "fails", .access = ACCESS_SIGNED_IN, .scope = SCOPE_SELF, .summary = "Fails", .prepare = leak},
-    {.method = HTTP_POST, .path = "/api/auth/login", .name = "open", .access = ACCESS_PUBLIC, .scope = SCOPE_INSTANCE, .summary = "Open to all",
+    {.method = HTTP_GET,
+     .path = "/api/projects",
+     .name = "things_list",
+     .access = ACCESS_PERMISSION,
+     .permission = PERMISSION_PROJECTS_READ,
+     .scope = SCOPE_WORKSPACE,
+     .query = &question_shape,
+     .answer = &thing_shape,
+     .is_list = true,
+     .is_csv = true,
+     .summary = "Things",
+     .apply = apply_list},
+    {.method = HTTP_POST,
+     .path = "/api/projects",
+     .name = "things_new",
+     .access = ACCESS_PERMISSION,
+     .permission = PERMISSION_PROJECTS_CREATE,
+     .scope = SCOPE_WORKSPACE,
+     .effect = EFFECT_STATE,
+     .body = &thing_shape,
+     .answer = &thing_shape,
+     .status = 201,
+     .body_max = 2000,
+     .summary = "A new thing",
+     .prepare = prepare_new,
+     .apply = apply_new,
+     .after = after},
+    {.method = HTTP_GET,
+     .path = "/api/projects/:id",
+     .name = "things_get",
+     .access = ACCESS_PERMISSION,
+     .permission = PERMISSION_PROJECTS_READ,
+     .scope = SCOPE_WORKSPACE,
+     .resource = &thing_resource,
+     .answer = &thing_shape,
+     .summary = "One thing",
+     .apply = apply_get},
+    {.method = HTTP_PATCH,
+     .path = "/api/projects/:id",
+     .name = "things_patch",
+     .access = ACCESS_PERMISSION,
+     .permission = PERMISSION_PROJECTS_UPDATE,
+     .scope = SCOPE_WORKSPACE,
+     .effect = EFFECT_STATE,
+     .resource = &thing_resource,
+     .body = &thing_shape,
+     .answer = &thing_shape,
+     .is_merge = true,
+     .summary = "Changes a thing",
+     .apply = apply_patch},
+    {.method = HTTP_GET,
+     .path = "/api/projects/templates",
+     .name = "templates",
+     .access = ACCESS_PERMISSION,
+     .permission = PERMISSION_TEMPLATES_READ,
+     .scope = SCOPE_WORKSPACE,
+     .summary = "Waits",
+     .status = 204,
+     .prepare = wait_at_door},
+    {.method = HTTP_POST,
+     .path = "/api/gateway/keys",
+     .name = "secrets_new",
+     .access = ACCESS_PERMISSION,
+     .permission = PERMISSION_GATEWAY_KEYS,
+     .scope = SCOPE_WORKSPACE,
+     .effect = EFFECT_STATE,
+     .body = &secret_shape,
+     .answer = &secret_shape,
+     .status = 201,
+     .summary = "A thing with a secret",
+     .prepare = prepare_new,
+     .apply = apply_secret},
+    {.method = HTTP_GET,
+     .path = "/api/permissions",
+     .name = "fails",
+     .access = ACCESS_SIGNED_IN,
+     .scope = SCOPE_SELF,
+     .summary = "Fails",
+     .prepare = leak},
+    {.method = HTTP_POST,
+     .path = "/api/auth/login",
+     .name = "open",
+     .access = ACCESS_PUBLIC,
+     .scope = SCOPE_INSTANCE,
+     .summary = "Open to all",
      .prepare = no_content},
-    {.method = HTTP_GET, .path = "/api/auth/sessions", .name = "sessions", .access = ACCESS_SESSION, .scope = SCOPE_SELF, .summary = "Sessions",
+    {.method = HTTP_GET,
+     .path = "/api/auth/sessions",
+     .name = "sessions",
+     .access = ACCESS_SESSION,
+     .scope = SCOPE_SELF,
+     .summary = "Sessions",
      .prepare = no_content},
-    {.method = HTTP_GET, .path = "/api/users", .name = "users", .access = ACCESS_INSTANCE_ADMIN, .scope = SCOPE_INSTANCE, .summary = "Users",
+    {.method = HTTP_GET,
+     .path = "/api/users",
+     .name = "users",
+     .access = ACCESS_INSTANCE_ADMIN,
+     .scope = SCOPE_INSTANCE,
+     .summary = "Users",
      .prepare = no_content},
-    {.method = HTTP_GET, .path = "/api/events", .name = "stream", .access = ACCESS_PERMISSION, .permission = PERMISSION_CHAT_READ, .scope = SCOPE_WORKSPACE,
-     .summary = "A stream", .stream = stream},
+    {.method = HTTP_GET,
+     .path = "/api/events",
+     .name = "stream",
+     .access = ACCESS_PERMISSION,
+     .permission = PERMISSION_CHAT_READ,
+     .scope = SCOPE_WORKSPACE,
+     .summary = "A stream",
+     .stream = stream},
 };
 static const struct api_table table = {"things", routes, LENGTH_OF(routes)};
 
@@ -275,8 +379,7 @@ static enum errc authenticate(void *ctx, struct api_request *r, const struct htt
 {
     const str *v = http_field(h, S("authorization"));
     (void)ctx;
-    if (!v || r->route->access == ACCESS_PUBLIC)
-        return ERR_NONE;
+    if (!v || r->route->access == ACCESS_PUBLIC) return ERR_NONE;
     str name = str_skip(*v, sizeof "Bearer " - 1);
     r->who.kind = PRINCIPAL_SESSION;
     r->who.key_scopes = permission_set_all();
@@ -299,7 +402,8 @@ static enum errc authenticate(void *ctx, struct api_request *r, const struct htt
 
 static enum errc authorize(void *ctx, struct api_request *r, struct tx *tx, err *e)
 {
-    bool is_alice = r->who.user_id.b[0] == 0xa1, is_w1 = memcmp(&r->workspace_id, &w1, sizeof w1) == 0, is_w2 = memcmp(&r->workspace_id, &w2, sizeof w2) == 0;
+    bool is_alice = r->who.user_id.b[0] == 0xa1, is_w1 = memcmp(&r->workspace_id, &w1, sizeof w1) == 0,
+         is_w2 = memcmp(&r->workspace_id, &w2, sizeof w2) == 0;
     (void)ctx;
     (void)tx;
     if (is_w1)
@@ -345,7 +449,8 @@ static uint8_t master[32] = {1, 2, 3};
 static void load_config(struct state *s, const struct config_setting *settings, unsigned n)
 {
     static const struct option_table *const tables[] = {&net_options, &api_options};
-    struct config_source source = {.flags = settings, .n_flags = n, .tables = tables, .n_tables = LENGTH_OF(tables)};
+    struct config_source source = {
+        .flags = settings, .n_flags = n, .tables = tables, .n_tables = LENGTH_OF(tables)};
     struct buf problems;
     buf_init(&problems, 1 << 16);
     if (config_load(&s->a, &source, &s->config, &problems, &s->e) != ERR_NONE)
@@ -380,8 +485,7 @@ static struct state *open_with(const struct config_setting *settings, unsigned n
                               .authenticate = authenticate,
                               .authorize = authorize,
                               .only_workspace = only_workspace};
-    if (api_new(&s->api, &setup, &s->e) != ERR_NONE)
-        fail_msg("%s", s->e.msg);
+    if (api_new(&s->api, &setup, &s->e) != ERR_NONE) fail_msg("%s", s->e.msg);
     s->b = bench_new();
     assert_int_equal(server_shared_init(&s->shared, &s->e), ERR_NONE);
     s->shared.limits = (struct server_limits){.http = {.head_bytes = 8192, .headers = 40},
@@ -395,7 +499,8 @@ static struct state *open_with(const struct config_setting *settings, unsigned n
     router_init(&s->router, 10000, 20);
     api_mount_on(s->api, &s->router);
     assert_int_equal(server_bind(&s->shared, S("127.0.0.1"), 0, &s->e), ERR_NONE);
-    assert_int_equal(server_start(&s->server, &s->b->loop, &s->shared, &handler, &s->router, &s->e), ERR_NONE);
+    assert_int_equal(server_start(&s->server, &s->b->loop, &s->shared, &handler, &s->router, &s->e),
+                     ERR_NONE);
     s->port = ntohs(((const struct sockaddr_in *)&s->shared.address)->sin_port);
     return s;
 }
@@ -428,28 +533,27 @@ static int tear_down(void **state)
 }
 
 /* For what another thread does: nothing of it wakes the loop. */
-#define POLL(b, condition)                                                              \
-    do {                                                                                \
-        usec deadline = clock_mono_us() + BENCH_DEADLINE_MS * USEC_PER_MS;              \
-        while (!(condition) && clock_mono_us() < deadline) {                            \
-            bench_turn(b);                                                              \
-            usleep(1000);                                                             \
-        }                                                                               \
-        if (!(condition)) fail_msg("line %d: it never came that %s", __LINE__, #condition); \
+#define POLL(b, condition)                                                                                   \
+    do {                                                                                                     \
+        usec deadline = clock_mono_us() + BENCH_DEADLINE_MS * USEC_PER_MS;                                   \
+        while (!(condition) && clock_mono_us() < deadline) {                                                 \
+            bench_turn(b);                                                                                   \
+            usleep(1000);                                                                                    \
+        }                                                                                                    \
+        if (!(condition)) fail_msg("line %d: it never came that %s", __LINE__, #condition);                  \
     } while (0)
 
 /* --- asking --- */
 
-static struct wire *begin(struct state *s, const char *who, const char *line, const char *fields, const char *body)
+static struct wire *begin(struct state *s, const char *who, const char *line, const char *fields,
+                          const char *body)
 {
     struct buf request;
     struct wire *w = wire_connect(s->b, s->port);
     buf_init(&request, 1 << 20);
     buf_addf(&request, "%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%s", line, fields);
-    if (who)
-        buf_addf(&request, "Authorization: Bearer %s\r\n", who);
-    if (body)
-        buf_addf(&request, "Content-Type: application/json\r\nContent-Length: %zu\r\n", strlen(body));
+    if (who) buf_addf(&request, "Authorization: Bearer %s\r\n", who);
+    if (body) buf_addf(&request, "Content-Type: application/json\r\nContent-Length: %zu\r\n", strlen(body));
     buf_addf(&request, "\r\n%s", body ? body : "");
     wire_send(w, buf_str(&request));
     buf_fini(&request);
@@ -472,14 +576,12 @@ static void assert_status(const struct wire *w, int status)
 
 static void assert_has(const struct wire *w, const char *part)
 {
-    if (!wire_has(w, part))
-        fail_msg("no '%s' in: %.*s", part, STR(buf_str(&w->in)));
+    if (!wire_has(w, part)) fail_msg("no '%s' in: %.*s", part, STR(buf_str(&w->in)));
 }
 
 static void assert_has_not(const struct wire *w, const char *part)
 {
-    if (wire_has(w, part))
-        fail_msg("'%s' in: %.*s", part, STR(buf_str(&w->in)));
+    if (wire_has(w, part)) fail_msg("'%s' in: %.*s", part, STR(buf_str(&w->in)));
 }
 
 /* The value of a field of the answer, in text. */
@@ -543,7 +645,8 @@ static void a_thing_is_made_read_and_listed(void **state)
     assert_has(s->w, "Cache-Control: no-store\r\n");
     assert_has(s->w, "X-Content-Type-Options: nosniff\r\n");
     assert_has(s->w, "X-Request-Id: ");
-    assert_has(s->w, "RateLimit-Policy: \"principal\";q=6000;w=60\r\nRateLimit: \"principal\";r=5999;t=1\r\n");
+    assert_has(s->w,
+               "RateLimit-Policy: \"principal\";q=6000;w=60\r\nRateLimit: \"principal\";r=5999;t=1\r\n");
     assert_has(s->w, "ETag: \"1\"\r\n");
     assert_has(s->w, "\"name\":\"first\",\"note\":null,\"version\":1}");
     assert_int_equal(n_after, 1);
@@ -572,21 +675,27 @@ static void all_wrong_fields_are_told_at_once_as_a_problem(void **state)
     ask(s, "alice", "POST /api/projects?x=1", "", "{\"nmae\":\"a\",\"note\":7,\"id\":null}");
     assert_status(s->w, 400);
     assert_has(s->w, "Content-Type: application/problem+json\r\n");
-    assert_has(s->w, "{\"type\":\"about:blank\",\"title\":\"Bad Request\",\"status\":400,\"detail\":\"5 fields are wrong: x, nmae, id, name, note\","
-                     "\"instance\":\"/api/projects\",\"code\":\"invalid_request\",\"errors\":["
-                     "{\"field\":\"x\",\"code\":\"unknown_field\",\"message\":\"is no query parameter here\"},"
-                     "{\"field\":\"nmae\",\"code\":\"unknown_field\",\"message\":\"is no field here; did you mean 'name'?\"},");
+    assert_has(s->w,
+               "{\"type\":\"about:blank\",\"title\":\"Bad Request\",\"status\":400,\"detail\":\"5 fields are "
+               "wrong: x, nmae, id, name, note\","
+               "\"instance\":\"/api/projects\",\"code\":\"invalid_request\",\"errors\":["
+               "{\"field\":\"x\",\"code\":\"unknown_field\",\"message\":\"is no query parameter here\"},"
+               "{\"field\":\"nmae\",\"code\":\"unknown_field\",\"message\":\"is no field here; did you mean "
+               "'name'?\"},");
     assert_has(s->w, "\"request_id\":\"");
     ask(s, "alice", "POST /api/projects", "", "{\"name\":\"taken\"}");
     assert_status(s->w, 400);
-    assert_has(s->w, "\"errors\":[{\"field\":\"name\",\"code\":\"duplicate\",\"message\":\"is taken; choose another\"}]");
+    assert_has(
+        s->w,
+        "\"errors\":[{\"field\":\"name\",\"code\":\"duplicate\",\"message\":\"is taken; choose another\"}]");
     ask(s, "alice", "POST /api/projects", "", "{\"name\":");
     assert_status(s->w, 400);
     assert_has(s->w, "\"code\":\"invalid_json\"");
     ask(s, "alice", "POST /api/projects", "", "[1]");
     assert_status(s->w, 400);
     assert_has(s->w, "must be a JSON object");
-    ask(s, "alice", "GET /api/projects?limit=0&least=101&workspace=77010000-0000-0000-0000-000000000000", "", NULL);
+    ask(s, "alice", "GET /api/projects?limit=0&least=101&workspace=77010000-0000-0000-0000-000000000000", "",
+        NULL);
     assert_status(s->w, 400);
     assert_has(s->w, "\"field\":\"limit\",\"code\":\"out_of_range\",\"message\":\"must be from 1 to 200\"");
     assert_has(s->w, "\"field\":\"least\"");
@@ -606,19 +715,25 @@ static void who_may_what_where(void **state)
         {NULL, "GET /api/projects", "", NULL, 401, "\"code\":\"unauthenticated\""},
         {"nobody", "GET /api/projects", "", NULL, 401, "WWW-Authenticate: Bearer\r\n"},
         {"bob", "GET /api/projects", "", NULL, 400, "name one in X-Catalyst-Workspace"},
-        {"bob", "GET /api/projects", "X-Catalyst-Workspace: nonsense\r\n", NULL, 400, "X-Catalyst-Workspace must be the id of a workspace"},
-        {"bob", "GET /api/projects", "X-Catalyst-Workspace: 77010000-0000-0000-0000-000000000000\r\n", NULL, 200, "\"items\":[]"},
-        {"bob", "GET /api/projects?workspace=77020000-0000-0000-0000-000000000000", "", NULL, 200, "\"items\":[]"},
-        {"alice", "GET /api/projects?workspace=77020000-0000-0000-0000-000000000000", "", NULL, 404, "there is no such workspace"},
-        {"bob", "POST /api/projects?workspace=77010000-0000-0000-0000-000000000000", "", "{\"name\":\"n\"}", 403,
-         "\"code\":\"forbidden\",\"permission\":\"projects.create\""},
+        {"bob", "GET /api/projects", "X-Catalyst-Workspace: nonsense\r\n", NULL, 400,
+         "X-Catalyst-Workspace must be the id of a workspace"},
+        {"bob", "GET /api/projects", "X-Catalyst-Workspace: 77010000-0000-0000-0000-000000000000\r\n", NULL,
+         200, "\"items\":[]"},
+        {"bob", "GET /api/projects?workspace=77020000-0000-0000-0000-000000000000", "", NULL, 200,
+         "\"items\":[]"},
+        {"alice", "GET /api/projects?workspace=77020000-0000-0000-0000-000000000000", "", NULL, 404,
+         "there is no such workspace"},
+        {"bob", "POST /api/projects?workspace=77010000-0000-0000-0000-000000000000", "", "{\"name\":\"n\"}",
+         403, "\"code\":\"forbidden\",\"permission\":\"projects.create\""},
         {"key", "GET /api/projects", "", NULL, 200, "\"items\":[]"},
-        {"key", "GET /api/projects?workspace=77020000-0000-0000-0000-000000000000", "", NULL, 404, "there is no such workspace"},
+        {"key", "GET /api/projects?workspace=77020000-0000-0000-0000-000000000000", "", NULL, 404,
+         "there is no such workspace"},
         {"key", "GET /api/auth/sessions", "", NULL, 403, "API keys may not do this"},
         {"alice", "GET /api/auth/sessions", "", NULL, 204, "Set-Cookie: a=b; HttpOnly\r\n"},
         {"alice", "GET /api/users", "", NULL, 403, "only an administrator of this instance may do this"},
         {"admin", "GET /api/users", "", NULL, 204, ""},
-        {"alice", "GET /api/projects/0199f3a2-7c1e-7bbb-8a6e-2f1d9c0b4e55", "", NULL, 404, "there is no such thing"},
+        {"alice", "GET /api/projects/0199f3a2-7c1e-7bbb-8a6e-2f1d9c0b4e55", "", NULL, 404,
+         "there is no such thing"},
         {"alice", "GET /api/projects/none", "", NULL, 404, "there is no such thing"},
         {"nobody", "POST /api/auth/login", "", NULL, 204, ""},
         {"alice", "GET /api/nothing", "", NULL, 404, "\"code\":\"not_found\""},
@@ -649,7 +764,8 @@ static void what_the_head_forbids_is_refused_before_the_pool(void **state)
     ask(s, "alice", "POST /api/projects", "", body);
     assert_status(s->w, 413);
     assert_has(s->w, "Content-Type: application/problem+json\r\n");
-    ask(s, "alice", "POST /api/projects", "Content-Type: application/merge-patch+json\r\nContent-Length: 2\r\n", NULL);
+    ask(s, "alice", "POST /api/projects",
+        "Content-Type: application/merge-patch+json\r\nContent-Length: 2\r\n", NULL);
     assert_status(s->w, 415);
 }
 
@@ -775,7 +891,8 @@ static void refusals_are_events_and_a_flood_of_them_is_counted(void **state)
 {
     struct state *s = *state;
     for (unsigned i = 0; i < 25; i++)
-        ask(s, "bob", "POST /api/projects?workspace=77010000-0000-0000-0000-000000000000", "", "{\"name\":\"n\"}");
+        ask(s, "bob", "POST /api/projects?workspace=77010000-0000-0000-0000-000000000000", "",
+            "{\"name\":\"n\"}");
     unsigned n = denials(s).n; /* a minute may have ended meanwhile: then there are more of them */
     assert_in_range(n, 10, 21);
     api_free(s->api);
@@ -786,15 +903,15 @@ static void refusals_are_events_and_a_flood_of_them_is_counted(void **state)
     assert_true(str_find(first, S("\"permission\":\"projects.create\"")) > 0);
     assert_true(str_find(first, S("\"count\":1")) > 0);
     assert_true(str_find(first, S("\"status\":\"failure\"")) > 0);
-    if (rows.n == 11)
-        assert_true(str_find(last, S("\"count\":15")) > 0);
+    if (rows.n == 11) assert_true(str_find(last, S("\"count\":15")) > 0);
 }
 
 static void rates_are_kept_for_a_principal_and_for_an_address(void **state)
 {
     struct state *s = *state;
-    static const struct config_setting settings[] = {{STR_LIT("api.rate_per_minute"), STR_LIT("3"), STR_LIT("")},
-                                                     {STR_LIT("api.rate_per_address_per_minute"), STR_LIT("6"), STR_LIT("")}};
+    static const struct config_setting settings[] = {
+        {STR_LIT("api.rate_per_minute"), STR_LIT("3"), STR_LIT("")},
+        {STR_LIT("api.rate_per_address_per_minute"), STR_LIT("6"), STR_LIT("")}};
     tear_down(state);
     *state = s = open_with(settings, LENGTH_OF(settings));
     for (unsigned i = 0; i < 3; i++) {
@@ -818,7 +935,8 @@ static void rates_are_kept_for_a_principal_and_for_an_address(void **state)
 static void a_full_pool_answers_503(void **state)
 {
     struct state *s = *state;
-    static const struct config_setting settings[] = {{STR_LIT("api.threads"), STR_LIT("1"), STR_LIT("")}, {STR_LIT("api.queue"), STR_LIT("1"), STR_LIT("")}};
+    static const struct config_setting settings[] = {{STR_LIT("api.threads"), STR_LIT("1"), STR_LIT("")},
+                                                     {STR_LIT("api.queue"), STR_LIT("1"), STR_LIT("")}};
     tear_down(state);
     *state = s = open_with(settings, LENGTH_OF(settings));
     set_door(true);
@@ -892,8 +1010,7 @@ static void refuses_to_start(struct state *s, const struct api_route *route, con
                               .authorize = authorize,
                               .only_workspace = only_workspace};
     assert_int_equal(api_new(&a, &setup, &s->e), ERR_INTERNAL);
-    if (!strstr(s->e.msg, why))
-        fail_msg("not '%s': %s", why, s->e.msg);
+    if (!strstr(s->e.msg, why)) fail_msg("not '%s': %s", why, s->e.msg);
 }
 
 static void a_route_that_its_row_does_not_agree_with_does_not_start(void **state)
@@ -931,8 +1048,7 @@ static void the_document_is_json_and_every_reference_in_it_leads_somewhere(void 
         const struct json *o = v;
         for (str path = ref; path.len;)
             o = json_get(o, str_cut(&path, '/'));
-        if (!o)
-            fail_msg("%.*s leads nowhere", STR(ref));
+        if (!o) fail_msg("%.*s leads nowhere", STR(ref));
     }
     assert_true(n > 20);
     const struct json *post = json_get(json_get(json_get(v, S("paths")), S("/api/projects")), S("post"));
@@ -941,7 +1057,9 @@ static void the_document_is_json_and_every_reference_in_it_leads_somewhere(void 
     buf_clear(&out);
     api_reference(&mount, 1, &out);
     assert_int_equal(buf_err(&out), ERR_NONE);
-    assert_true(str_find(buf_str(&out), S("### POST /api/projects\n\nA new thing.\n\nAsks for `projects.create`; API keys: yes. Takes [ThingInput](#thinginput)")) > 0);
+    assert_true(
+        str_find(buf_str(&out), S("### POST /api/projects\n\nA new thing.\n\nAsks for `projects.create`; API "
+                                  "keys: yes. Takes [ThingInput](#thinginput)")) > 0);
     buf_fini(&out);
 }
 

@@ -93,7 +93,8 @@ static void a_full_queue_refuses(void **state)
 {
     (void)state;
     struct pool *p;
-    struct pool_task tasks[5] = {{.run = wait_at_gate}, {.run = wait_at_gate}, {.run = count}, {.run = count}, {.run = count}};
+    struct pool_task tasks[5] = {
+        {.run = wait_at_gate}, {.run = wait_at_gate}, {.run = count}, {.run = count}, {.run = count}};
     err e = {0};
     assert_int_equal(pool_new(&p, &(struct pool_setup){"test", 2, 2, 60000}, NULL), ERR_NONE);
     assert_int_equal(pool_submit(p, &tasks[0], NULL), ERR_NONE);
@@ -154,10 +155,12 @@ static void what_waited_too_long_is_told_by_the_thread_that_takes_it(void **stat
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(everything_that_was_taken_is_done_before_the_stop_returns, setup, teardown),
+        cmocka_unit_test_setup_teardown(everything_that_was_taken_is_done_before_the_stop_returns, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_full_queue_refuses, setup, teardown),
         cmocka_unit_test_setup_teardown(what_waited_too_long_is_told_by_the_next_that_comes, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_waited_too_long_is_told_by_the_thread_that_takes_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_waited_too_long_is_told_by_the_thread_that_takes_it, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

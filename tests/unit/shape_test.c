@@ -39,7 +39,8 @@ static const struct field limits_fields[] = {
 static const struct shape limits_shape = SHAPE("Limits", struct limits, limits_fields, NULL);
 static const struct field thing_fields[] = {
     FIELD(struct thing, id, FIELD_UUID, .flags = FIELD_READONLY, .meaning = "Its id."),
-    FIELD(struct thing, name, FIELD_TEXT, .min = 1, .max = 8, .format = FORMAT_LINE, .flags = FIELD_REQUIRED, .meaning = "Its name."),
+    FIELD(struct thing, name, FIELD_TEXT, .min = 1, .max = 8, .format = FORMAT_LINE, .flags = FIELD_REQUIRED,
+          .meaning = "Its name."),
     FIELD(struct thing, kind, FIELD_ONE_OF, .choices = "small|medium|large", .fallback = "\"medium\""),
     FIELD(struct thing, mail, FIELD_TEXT, .format = FORMAT_EMAIL, .flags = FIELD_NULLABLE | FIELD_PERSONAL),
     FIELD(struct thing, site, FIELD_TEXT, .format = FORMAT_URL, .flags = FIELD_NULLABLE),
@@ -122,8 +123,7 @@ static void assert_encodes(const struct thing *t, const char *want)
     buf_init(&out, 1 << 16);
     json_writer_init(&w, &out);
     shape_encode(&thing_shape, t, &w);
-    if (!str_eq(buf_str(&out), str_c(want)))
-        fail_msg("encoded: %.*s\nwanted:  %s", STR(buf_str(&out)), want);
+    if (!str_eq(buf_str(&out), str_c(want))) fail_msg("encoded: %.*s\nwanted:  %s", STR(buf_str(&out)), want);
     buf_fini(&out);
 }
 
@@ -132,22 +132,28 @@ static void a_full_body_is_read_and_written_back(void **state)
     (void)state;
     struct fixture f;
     begin(&f);
-    assert_int_equal(
-        decode(&f,
-               "{\"name\":\"n\",\"kind\":\"large\",\"mail\":\"ada@example.com\",\"site\":\"https://example.com/x\",\"note\":\"a\\nb\","
-               "\"settings\":{\"a\": [1, 2.50]},\"password\":\"p\",\"count\":7,\"price_usd\":\"0.25\",\"made_us\":\"2026-11-24T06:50:00Z\","
-               "\"is_on\":false,\"tags\":[\"a\",\"b-c\"],\"limits\":{\"per_minute\":5,\"parallel\":2},\"owner\":{\"name\":\"Ada\"},"
-               "\"rules\":[{\"per_minute\":1},{}]}",
-               SHAPE_NEW),
-        ERR_NONE);
+    assert_int_equal(decode(&f,
+                            "{\"name\":\"n\",\"kind\":\"large\",\"mail\":\"ada@example.com\",\"site\":"
+                            "\"https://example.com/x\",\"note\":\"a\\nb\","
+                            "\"settings\":{\"a\": [1, "
+                            "2.50]},\"password\":\"p\",\"count\":7,\"price_usd\":\"0.25\",\"made_us\":\"2026-"
+                            "11-24T06:50:00Z\","
+                            "\"is_on\":false,\"tags\":[\"a\",\"b-c\"],\"limits\":{\"per_minute\":5,"
+                            "\"parallel\":2},\"owner\":{\"name\":\"Ada\"},"
+                            "\"rules\":[{\"per_minute\":1},{}]}",
+                            SHAPE_NEW),
+                     ERR_NONE);
     assert_true(str_eq(f.thing.password, S("p")));
     assert_int_equal(f.thing.price, 250000000);
     assert_encodes(&f.thing,
-                   "{\"id\":null,\"name\":\"n\",\"kind\":\"large\",\"mail\":\"ada@example.com\",\"site\":\"https://example.com/x\","
-                   "\"note\":\"a\\nb\",\"settings\":{\"a\":[1,2.50]},\"count\":7,\"price_usd\":\"0.250000000\",\"price_nanousd\":250000000,"
+                   "{\"id\":null,\"name\":\"n\",\"kind\":\"large\",\"mail\":\"ada@example.com\",\"site\":"
+                   "\"https://example.com/x\","
+                   "\"note\":\"a\\nb\",\"settings\":{\"a\":[1,2.50]},\"count\":7,\"price_usd\":\"0."
+                   "250000000\",\"price_nanousd\":250000000,"
                    "\"made_us\":\"2026-11-24T06:50:00.000000Z\",\"is_on\":false,\"tags\":[\"a\",\"b-c\"],"
                    "\"limits\":{\"per_minute\":5,\"parallel\":2},\"owner\":{\"name\":\"Ada\",\"mail\":null},"
-                   "\"rules\":[{\"per_minute\":1,\"parallel\":null},{\"per_minute\":60,\"parallel\":null}],\"used_us\":null,\"secret\":\"\"}");
+                   "\"rules\":[{\"per_minute\":1,\"parallel\":null},{\"per_minute\":60,\"parallel\":null}],"
+                   "\"used_us\":null,\"secret\":\"\"}");
     end(&f);
 }
 
@@ -158,9 +164,12 @@ static void absent_members_get_their_fallback_or_none(void **state)
     begin(&f);
     assert_int_equal(decode(&f, "{\"name\":\"n\"}", SHAPE_NEW), ERR_NONE);
     assert_int_equal(f.present, 1 << 1);
-    assert_encodes(&f.thing, "{\"id\":null,\"name\":\"n\",\"kind\":\"medium\",\"mail\":null,\"site\":null,\"note\":null,\"settings\":{},"
-                             "\"count\":null,\"price_usd\":null,\"price_nanousd\":null,\"made_us\":null,\"is_on\":true,\"tags\":[],"
-                             "\"limits\":{\"per_minute\":60,\"parallel\":null},\"owner\":null,\"rules\":[],\"used_us\":null,\"secret\":\"\"}");
+    assert_encodes(&f.thing, "{\"id\":null,\"name\":\"n\",\"kind\":\"medium\",\"mail\":null,\"site\":null,"
+                             "\"note\":null,\"settings\":{},"
+                             "\"count\":null,\"price_usd\":null,\"price_nanousd\":null,\"made_us\":null,\"is_"
+                             "on\":true,\"tags\":[],"
+                             "\"limits\":{\"per_minute\":60,\"parallel\":null},\"owner\":null,\"rules\":[],"
+                             "\"used_us\":null,\"secret\":\"\"}");
     end(&f);
 }
 
@@ -170,16 +179,22 @@ static void all_wrong_fields_are_told_at_once(void **state)
     struct fixture f;
     begin(&f);
     assert_int_equal(
-        decode(&f,
-               "{\"id\":\"x\",\"name\":\"much too long\",\"kind\":\"medum\",\"mail\":\"no\",\"site\":\"ftp://x\",\"note\":7,\"settings\":[],"
-               "\"count\":101,\"price_usd\":\"1e99\",\"made_us\":\"noon\",\"is_on\":1,\"tags\":[\"a\",\"!\",5],"
-               "\"limits\":{\"per_minute\":0,\"paralel\":1},\"owner\":{},\"rules\":[{},{},{}],\"secret\":\"s\",\"colour\":1}",
-               SHAPE_NEW),
+        decode(
+            &f,
+            "{\"id\":\"x\",\"name\":\"much too "
+            "long\",\"kind\":\"medum\",\"mail\":\"no\",\"site\":\"ftp://x\",\"note\":7,\"settings\":[],"
+            "\"count\":101,\"price_usd\":\"1e99\",\"made_us\":\"noon\",\"is_on\":1,\"tags\":[\"a\",\"!\",5],"
+            "\"limits\":{\"per_minute\":0,\"paralel\":1},\"owner\":{},\"rules\":[{},{},{}],\"secret\":\"s\","
+            "\"colour\":1}",
+            SHAPE_NEW),
         ERR_INVALID);
-    assert_errors(&f, "id read_only, secret read_only, colour unknown_field, name too_long, kind not_one_of, mail bad_format, "
-                      "site bad_format, note wrong_type, settings wrong_type, count out_of_range, price_usd bad_format, made_us bad_format, "
-                      "is_on wrong_type, tags[1] bad_format, tags[2] wrong_type, limits.paralel unknown_field, "
-                      "limits.per_minute out_of_range, owner.name required, rules too_long");
+    assert_errors(&f,
+                  "id read_only, secret read_only, colour unknown_field, name too_long, kind not_one_of, "
+                  "mail bad_format, "
+                  "site bad_format, note wrong_type, settings wrong_type, count out_of_range, price_usd "
+                  "bad_format, made_us bad_format, "
+                  "is_on wrong_type, tags[1] bad_format, tags[2] wrong_type, limits.paralel unknown_field, "
+                  "limits.per_minute out_of_range, owner.name required, rules too_long");
     assert_true(str_starts(str_c(f.e.msg), S("19 fields are wrong: id, secret, colour, name")));
     end(&f);
 }
@@ -199,13 +214,15 @@ static void a_message_says_what_would_be_right(void **state)
         {"{\"name\":\"123456789\"}", "must have at most 8 characters, not 9"},
         {"{\"name\":\"  \"}", "must not be only spaces"},
         {"{\"name\":\"a\\nb\"}", "must not contain control characters"},
-        {"{\"name\":\"n\",\"note\":\"a\\u0000b\"}", "must not contain control characters other than tab and newline"},
+        {"{\"name\":\"n\",\"note\":\"a\\u0000b\"}",
+         "must not contain control characters other than tab and newline"},
         {"{\"name\":null}", "must not be null"},
         {"{}", "is required: Its name."},
         {"{\"name\":\"n\",\"count\":1.5}", "must be a whole number of at most 63 bits, not '1.5'"},
         {"{\"name\":\"n\",\"count\":\"1\"}", "must be a whole number, not a text"},
         {"{\"name\":\"n\",\"id\":null}", "is set by the server; leave it out"},
-        {"{\"name\":\"n\",\"price_usd\":\"1\",\"price_nanousd\":2}", "must be the same amount as price_usd; send one of the two"},
+        {"{\"name\":\"n\",\"price_usd\":\"1\",\"price_nanousd\":2}",
+         "must be the same amount as price_usd; send one of the two"},
         {"{\"name\":\"n\",\"tags\":[\"a\",\"b\",\"c\",\"d\"]}", "must have at most 3 entries, not 4"},
     };
     (void)state;
@@ -224,15 +241,26 @@ static void a_merge_changes_only_what_is_there(void **state)
     (void)state;
     struct fixture f;
     begin(&f);
-    assert_int_equal(decode(&f, "{\"name\":\"n\",\"note\":\"x\",\"count\":3,\"settings\":{\"a\":1,\"b\":{\"c\":1}},\"owner\":{\"name\":\"Ada\"},"
-                                "\"limits\":{\"per_minute\":5,\"parallel\":2}}", SHAPE_NEW), ERR_NONE);
+    assert_int_equal(decode(&f,
+                            "{\"name\":\"n\",\"note\":\"x\",\"count\":3,\"settings\":{\"a\":1,\"b\":{\"c\":1}"
+                            "},\"owner\":{\"name\":\"Ada\"},"
+                            "\"limits\":{\"per_minute\":5,\"parallel\":2}}",
+                            SHAPE_NEW),
+                     ERR_NONE);
     struct owner *before = f.thing.owner;
-    assert_int_equal(decode(&f, "{\"note\":null,\"count\":4,\"settings\":{\"a\":null,\"b\":{\"d\":2}},\"owner\":{\"mail\":\"a@example.com\"},"
-                                "\"limits\":{\"parallel\":null}}", SHAPE_MERGE), ERR_NONE);
-    assert_encodes(&f.thing, "{\"id\":null,\"name\":\"n\",\"kind\":\"medium\",\"mail\":null,\"site\":null,\"note\":null,"
-                             "\"settings\":{\"b\":{\"c\":1,\"d\":2}},\"count\":4,\"price_usd\":null,\"price_nanousd\":null,\"made_us\":null,"
-                             "\"is_on\":true,\"tags\":[],\"limits\":{\"per_minute\":5,\"parallel\":null},"
-                             "\"owner\":{\"name\":\"Ada\",\"mail\":\"a@example.com\"},\"rules\":[],\"used_us\":null,\"secret\":\"\"}");
+    assert_int_equal(decode(&f,
+                            "{\"note\":null,\"count\":4,\"settings\":{\"a\":null,\"b\":{\"d\":2}},\"owner\":{"
+                            "\"mail\":\"a@example.com\"},"
+                            "\"limits\":{\"parallel\":null}}",
+                            SHAPE_MERGE),
+                     ERR_NONE);
+    assert_encodes(
+        &f.thing, "{\"id\":null,\"name\":\"n\",\"kind\":\"medium\",\"mail\":null,\"site\":null,\"note\":null,"
+                  "\"settings\":{\"b\":{\"c\":1,\"d\":2}},\"count\":4,\"price_usd\":null,\"price_nanousd\":"
+                  "null,\"made_us\":null,"
+                  "\"is_on\":true,\"tags\":[],\"limits\":{\"per_minute\":5,\"parallel\":null},"
+                  "\"owner\":{\"name\":\"Ada\",\"mail\":\"a@example.com\"},\"rules\":[],\"used_us\":null,"
+                  "\"secret\":\"\"}");
     assert_null(before->mail.p);
     assert_int_equal(decode(&f, "{\"owner\":null}", SHAPE_MERGE), ERR_NONE);
     assert_null(f.thing.owner);
@@ -250,9 +278,12 @@ struct question {
     uuid id;
 };
 static const struct field question_fields[] = {
-    FIELD(struct question, text, FIELD_TEXT, .flags = FIELD_NULLABLE), FIELD(struct question, limit, FIELD_INT, .min = 1, .max = 200, .fallback = "50"),
-    FIELD(struct question, since_us, FIELD_TIME),                     FIELD(struct question, least, FIELD_MONEY),
-    FIELD(struct question, is_open, FIELD_BOOL),                      FIELD(struct question, kinds, FIELD_TEXTS, .choices = "a|b"),
+    FIELD(struct question, text, FIELD_TEXT, .flags = FIELD_NULLABLE),
+    FIELD(struct question, limit, FIELD_INT, .min = 1, .max = 200, .fallback = "50"),
+    FIELD(struct question, since_us, FIELD_TIME),
+    FIELD(struct question, least, FIELD_MONEY),
+    FIELD(struct question, is_open, FIELD_BOOL),
+    FIELD(struct question, kinds, FIELD_TEXTS, .choices = "a|b"),
     FIELD(struct question, id, FIELD_UUID),
 };
 static const struct shape question_shape = SHAPE("Question", struct question, question_fields, NULL);
@@ -263,11 +294,12 @@ static void a_query_string_is_read_by_the_same_table(void **state)
     struct fixture f;
     struct question q = {0};
     begin(&f);
-    assert_int_equal(shape_decode_query(&f.a, &question_shape,
-                                        S("text=a+b%2Bc%C3%A9&&since_us=2026-11-24&least_usd=0.5&is_open=true&kinds=a,b"
-                                          "&id=0199f3a2-7c1e-7bbb-8a6e-2f1d9c0b4e55"),
-                                        &q, &f.errors, &f.e),
-                     ERR_NONE);
+    assert_int_equal(
+        shape_decode_query(&f.a, &question_shape,
+                           S("text=a+b%2Bc%C3%A9&&since_us=2026-11-24&least_usd=0.5&is_open=true&kinds=a,b"
+                             "&id=0199f3a2-7c1e-7bbb-8a6e-2f1d9c0b4e55"),
+                           &q, &f.errors, &f.e),
+        ERR_NONE);
     assert_true(str_eq(q.text, S("a b+c\xC3\xA9")));
     assert_int_equal(q.limit, 50);
     assert_int_equal(q.least, 500000000);
@@ -275,10 +307,12 @@ static void a_query_string_is_read_by_the_same_table(void **state)
     assert_int_equal(q.kinds.n, 2);
     assert_int_equal(shape_decode_query(&f.a, &question_shape, S(""), &q, &f.errors, &f.e), ERR_NONE);
     assert_true(q.since_us == NO_VALUE && !q.text.p && uuid_is_nil(&q.id) && !q.is_open);
-    assert_int_equal(
-        shape_decode_query(&f.a, &question_shape, S("limit=0&limit=5&tex=1&kinds=a,c&is_open=yes&text=%zz&since_us=+1"), &q, &f.errors, &f.e),
-        ERR_INVALID);
-    assert_errors(&f, "text bad_format, limit duplicate, tex unknown_field, limit out_of_range, since_us bad_format, is_open wrong_type, "
+    assert_int_equal(shape_decode_query(&f.a, &question_shape,
+                                        S("limit=0&limit=5&tex=1&kinds=a,c&is_open=yes&text=%zz&since_us=+1"),
+                                        &q, &f.errors, &f.e),
+                     ERR_INVALID);
+    assert_errors(&f, "text bad_format, limit duplicate, tex unknown_field, limit out_of_range, since_us "
+                      "bad_format, is_open wrong_type, "
                       "kinds[1] not_one_of");
     end(&f);
 }
@@ -296,9 +330,9 @@ static void diff(const struct thing *a, const struct thing *b, const char *want)
     json_writer_init(&y, &after);
     bool differs = shape_diff(&thing_shape, a, b, &box.boxes, &x, &y);
     assert_int_equal(differs, before.len > 2 || after.len > 2);
-    buf_addf(&all, "%.*s > %.*s | %.*s", STR(buf_str(&before)), STR(buf_str(&after)), STR(buf_str(&box.seen)));
-    if (!str_eq(buf_str(&all), str_c(want)))
-        fail_msg("differs: %.*s\nwanted:  %s", STR(buf_str(&all)), want);
+    buf_addf(&all, "%.*s > %.*s | %.*s", STR(buf_str(&before)), STR(buf_str(&after)),
+             STR(buf_str(&box.seen)));
+    if (!str_eq(buf_str(&all), str_c(want))) fail_msg("differs: %.*s\nwanted:  %s", STR(buf_str(&all)), want);
     buf_fini(&before);
     buf_fini(&after);
     buf_fini(&all);
@@ -310,7 +344,11 @@ static void an_event_names_every_changed_member_and_no_personal_value(void **sta
     (void)state;
     struct fixture f;
     begin(&f);
-    assert_int_equal(decode(&f, "{\"name\":\"n\",\"mail\":\"a@example.com\",\"price_usd\":1,\"tags\":[\"a\"],\"owner\":{\"name\":\"Ada\"}}", SHAPE_NEW), ERR_NONE);
+    assert_int_equal(decode(&f,
+                            "{\"name\":\"n\",\"mail\":\"a@example.com\",\"price_usd\":1,\"tags\":[\"a\"],"
+                            "\"owner\":{\"name\":\"Ada\"}}",
+                            SHAPE_NEW),
+                     ERR_NONE);
     struct thing a = f.thing, b = f.thing;
     b.used_us = 5;
     b.password = S("other");
@@ -322,15 +360,21 @@ static void an_event_names_every_changed_member_and_no_personal_value(void **sta
     b.tags = (struct texts){NULL, 0};
     b.owner = &(struct owner){.name = S("Bob")};
     diff(&a, &b,
-         "{\"name\":\"n\",\"mail\":{\"commitment\":\"c\"},\"price_usd\":\"1.000000000\",\"price_nanousd\":1000000000,\"tags\":[\"a\"],"
+         "{\"name\":\"n\",\"mail\":{\"commitment\":\"c\"},\"price_usd\":\"1.000000000\",\"price_nanousd\":"
+         "1000000000,\"tags\":[\"a\"],"
          "\"owner\":{\"name\":{\"commitment\":\"c\"},\"mail\":null}} > "
-         "{\"name\":\"m\",\"mail\":{\"commitment\":\"c\"},\"price_usd\":null,\"price_nanousd\":null,\"tags\":[],"
+         "{\"name\":\"m\",\"mail\":{\"commitment\":\"c\"},\"price_usd\":null,\"price_nanousd\":null,\"tags\":"
+         "[],"
          "\"owner\":{\"name\":{\"commitment\":\"c\"},\"mail\":null}} | "
-         "before.mail=\"a@example.com\";before.owner.name=\"Ada\";after.mail=\"b@example.com\";after.owner.name=\"Bob\";");
-    struct thing small = {.name = S("n"), .count = NO_VALUE, .price = NO_VALUE, .made_us = NO_VALUE, .limits = {1, NO_VALUE}};
-    const char *whole = "{\"id\":null,\"name\":\"n\",\"kind\":\"\",\"mail\":null,\"site\":null,\"note\":null,\"settings\":null,\"count\":null,"
-                        "\"price_usd\":null,\"price_nanousd\":null,\"made_us\":null,\"is_on\":false,\"tags\":[],"
-                        "\"limits\":{\"per_minute\":1,\"parallel\":null},\"owner\":null,\"rules\":[]}";
+         "before.mail=\"a@example.com\";before.owner.name=\"Ada\";after.mail=\"b@example.com\";after.owner."
+         "name=\"Bob\";");
+    struct thing small = {
+        .name = S("n"), .count = NO_VALUE, .price = NO_VALUE, .made_us = NO_VALUE, .limits = {1, NO_VALUE}};
+    const char *whole =
+        "{\"id\":null,\"name\":\"n\",\"kind\":\"\",\"mail\":null,\"site\":null,\"note\":null,\"settings\":"
+        "null,\"count\":null,"
+        "\"price_usd\":null,\"price_nanousd\":null,\"made_us\":null,\"is_on\":false,\"tags\":[],"
+        "\"limits\":{\"per_minute\":1,\"parallel\":null},\"owner\":null,\"rules\":[]}";
     char want[600];
     snprintf(want, sizeof want, "null > %s | ", whole);
     diff(NULL, &small, want);
@@ -346,14 +390,20 @@ static void a_schema_follows_the_use(void **state)
         enum shape_use use;
         const char *want;
     } cases[] = {
-        {SHAPE_ANSWER, "{\"type\":\"object\",\"description\":\"Who it belongs to.\",\"properties\":{\"name\":{\"type\":\"string\",\"minLength\":1,"
-                       "\"maxLength\":20},\"mail\":{\"type\":[\"string\",\"null\"],\"maxLength\":10000,\"format\":\"email\"}},"
+        {SHAPE_ANSWER, "{\"type\":\"object\",\"description\":\"Who it belongs "
+                       "to.\",\"properties\":{\"name\":{\"type\":\"string\",\"minLength\":1,"
+                       "\"maxLength\":20},\"mail\":{\"type\":[\"string\",\"null\"],\"maxLength\":10000,"
+                       "\"format\":\"email\"}},"
                        "\"required\":[\"name\",\"mail\"]}"},
-        {SHAPE_INPUT, "{\"type\":\"object\",\"description\":\"Who it belongs to.\",\"properties\":{\"name\":{\"type\":\"string\",\"minLength\":1,"
-                      "\"maxLength\":20},\"mail\":{\"type\":[\"string\",\"null\"],\"maxLength\":10000,\"format\":\"email\"}},"
+        {SHAPE_INPUT, "{\"type\":\"object\",\"description\":\"Who it belongs "
+                      "to.\",\"properties\":{\"name\":{\"type\":\"string\",\"minLength\":1,"
+                      "\"maxLength\":20},\"mail\":{\"type\":[\"string\",\"null\"],\"maxLength\":10000,"
+                      "\"format\":\"email\"}},"
                       "\"required\":[\"name\"],\"additionalProperties\":false}"},
-        {SHAPE_PATCH, "{\"type\":\"object\",\"description\":\"Who it belongs to.\",\"properties\":{\"name\":{\"type\":\"string\",\"minLength\":1,"
-                      "\"maxLength\":20},\"mail\":{\"type\":[\"string\",\"null\"],\"maxLength\":10000,\"format\":\"email\"}},"
+        {SHAPE_PATCH, "{\"type\":\"object\",\"description\":\"Who it belongs "
+                      "to.\",\"properties\":{\"name\":{\"type\":\"string\",\"minLength\":1,"
+                      "\"maxLength\":20},\"mail\":{\"type\":[\"string\",\"null\"],\"maxLength\":10000,"
+                      "\"format\":\"email\"}},"
                       "\"additionalProperties\":false}"},
     };
     for (size_t i = 0; i < LENGTH_OF(cases); i++) {
@@ -383,17 +433,27 @@ static void a_schema_follows_the_use(void **state)
 static void csv_quotes_and_disarms_formulas(void **state)
 {
     (void)state;
-    struct thing t = {.name = S("=1+1"), .kind = S("a,\"b\""), .settings = S("{\"a\":1}"), .count = -3, .price = 1, .made_us = 0,
-                      .tags = {(str[]){S("a"), S("b")}, 2}, .limits = {1, NO_VALUE}, .used_us = NO_VALUE, .password = S("p"), .secret = S("s")};
+    struct thing t = {.name = S("=1+1"),
+                      .kind = S("a,\"b\""),
+                      .settings = S("{\"a\":1}"),
+                      .count = -3,
+                      .price = 1,
+                      .made_us = 0,
+                      .tags = {(str[]){S("a"), S("b")}, 2},
+                      .limits = {1, NO_VALUE},
+                      .used_us = NO_VALUE,
+                      .password = S("p"),
+                      .secret = S("s")};
     struct buf out;
     buf_init(&out, 1 << 16);
     shape_csv_header(&thing_shape, &out);
     shape_csv_row(&thing_shape, &t, &out);
-    const char *want = "id,name,kind,mail,site,note,settings,count,price_usd,price_nanousd,made_us,is_on,tags,limits.per_minute,limits.parallel,"
+    const char *want = "id,name,kind,mail,site,note,settings,count,price_usd,price_nanousd,made_us,is_on,"
+                       "tags,limits.per_minute,limits.parallel,"
                        "owner.name,owner.mail,rules,used_us\r\n"
-                       ",'=1+1,\"a,\"\"b\"\"\",,,,\"{\"\"a\"\":1}\",-3,0.000000001,1,1970-01-01T00:00:00.000000Z,false,a; b,1,,,,[],\r\n";
-    if (!str_eq(buf_str(&out), str_c(want)))
-        fail_msg("csv: %.*s\nnot: %s", STR(buf_str(&out)), want);
+                       ",'=1+1,\"a,\"\"b\"\"\",,,,\"{\"\"a\"\":1}\",-3,0.000000001,1,1970-01-01T00:00:00."
+                       "000000Z,false,a; b,1,,,,[],\r\n";
+    if (!str_eq(buf_str(&out), str_c(want))) fail_msg("csv: %.*s\nnot: %s", STR(buf_str(&out)), want);
     buf_fini(&out);
 }
 
@@ -418,21 +478,22 @@ static void a_secret_is_left_out_of_the_copy_that_is_kept(void **state)
 
 static void e_mail_addresses_are_told_from_others(void **state)
 {
-    static const char *const good[] = {"a@b", "ada.l+x@mail.example.com", "j\xC3\xBCrgen@example.com", "a@xn--e1afmkfd.example"};
-    static const char *const bad[] = {"", "a", "@b", "a@", "a@b@c", "a b@c", "a..b@c", ".a@b", "a@-b", "a@b..c", "a@b.", "a@b c", "a\\@b"};
+    static const char *const good[] = {"a@b", "ada.l+x@mail.example.com", "j\xC3\xBCrgen@example.com",
+                                       "a@xn--e1afmkfd.example"};
+    static const char *const bad[] = {"",     "a",    "@b",     "a@",   "a@b@c", "a b@c", "a..b@c",
+                                      ".a@b", "a@-b", "a@b..c", "a@b.", "a@b c", "a\\@b"};
     (void)state;
     struct fixture f;
     char body[200];
     begin(&f);
     for (size_t i = 0; i < LENGTH_OF(good); i++) {
         snprintf(body, sizeof body, "{\"name\":\"n\",\"mail\":\"%s\"}", good[i]);
-        if (decode(&f, body, SHAPE_NEW) != ERR_NONE)
-            fail_msg("%s is refused", good[i]);
+        if (decode(&f, body, SHAPE_NEW) != ERR_NONE) fail_msg("%s is refused", good[i]);
     }
     for (size_t i = 0; i < LENGTH_OF(bad); i++) {
-        snprintf(body, sizeof body, "{\"name\":\"n\",\"mail\":\"%s\"}", strcmp(bad[i], "a\\@b") ? bad[i] : "a\\\\@b");
-        if (decode(&f, body, SHAPE_NEW) != ERR_INVALID)
-            fail_msg("%s is taken", bad[i]);
+        snprintf(body, sizeof body, "{\"name\":\"n\",\"mail\":\"%s\"}",
+                 strcmp(bad[i], "a\\@b") ? bad[i] : "a\\\\@b");
+        if (decode(&f, body, SHAPE_NEW) != ERR_INVALID) fail_msg("%s is taken", bad[i]);
     }
     end(&f);
 }
@@ -445,8 +506,11 @@ static void a_full_arena_is_an_error_of_its_own(void **state)
     struct json *v;
     begin(&f);
     arena_init(&small, 64, 64);
-    assert_int_equal(json_parse(&f.a, S("{\"name\":\"n\",\"tags\":[\"a\",\"b\",\"c\"],\"rules\":[{},{}]}"), &v, NULL), ERR_NONE);
-    assert_int_equal(shape_decode(&small, &thing_shape, v, SHAPE_NEW, &f.thing, NULL, &f.errors, &f.e), ERR_TOO_LARGE);
+    assert_int_equal(
+        json_parse(&f.a, S("{\"name\":\"n\",\"tags\":[\"a\",\"b\",\"c\"],\"rules\":[{},{}]}"), &v, NULL),
+        ERR_NONE);
+    assert_int_equal(shape_decode(&small, &thing_shape, v, SHAPE_NEW, &f.thing, NULL, &f.errors, &f.e),
+                     ERR_TOO_LARGE);
     arena_fini(&small);
     end(&f);
 }

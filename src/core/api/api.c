@@ -29,7 +29,8 @@ static const struct option options[] = {
 const struct option_table api_options = {options, LENGTH_OF(options)};
 
 static const char *const route_label[] = {"route", NULL}, *const request_labels[] = {"route", "status", NULL};
-static const int64_t seconds_bounds_us[] = {500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 1000000, 5000000};
+static const int64_t seconds_bounds_us[] = {500,   1000,   2500,   5000,    10000,  25000,
+                                            50000, 100000, 250000, 1000000, 5000000};
 
 /* --- the tables against the rows of rbac.json --- */
 
@@ -56,9 +57,11 @@ static enum errc check_route(const struct api_route *route, const struct rbac_ro
 {
     *row = rbac_find(method_name(route->method), route->path);
     if (!*row)
-        return err_set(e, ERR_INTERNAL, "route %s: %s %s has no row in rbac.json", route->name, method_name(route->method), route->path);
+        return err_set(e, ERR_INTERNAL, "route %s: %s %s has no row in rbac.json", route->name,
+                       method_name(route->method), route->path);
     if (strcmp((*row)->permission, access_text(route)) != 0)
-        return err_set(e, ERR_INTERNAL, "route %s: it asks for '%s', its row in rbac.json for '%s'", route->name, access_text(route), (*row)->permission);
+        return err_set(e, ERR_INTERNAL, "route %s: it asks for '%s', its row in rbac.json for '%s'",
+                       route->name, access_text(route), (*row)->permission);
     if (route->access == ACCESS_SESSION && (*row)->takes_keys)
         return err_set(e, ERR_INTERNAL, "route %s: its row in rbac.json lets API keys in", route->name);
     if (route->access == ACCESS_PERMISSION && route->scope != SCOPE_WORKSPACE)
@@ -78,11 +81,11 @@ static enum errc add_endpoints(struct api *a, const struct api_mount *mount, err
         str name[] = {str_c(route->name)};
         *ep = (struct endpoint){.api = route, .service = mount->service, .tag = mount->table->tag};
         enum errc rc = check_route(route, &ep->row, e);
-        if (rc != ERR_NONE)
-            return rc;
+        if (rc != ERR_NONE) return rc;
         ep->body_max = route->body_max ? route->body_max : a->body_max;
-        ep->seconds = stats_series(stats_declare(STAT_HISTOGRAM, "catalyst_api_seconds", "Time from a request's arrival to its answer.",
-                                                 route_label, seconds_bounds_us, LENGTH_OF(seconds_bounds_us), 1000000),
+        ep->seconds = stats_series(stats_declare(STAT_HISTOGRAM, "catalyst_api_seconds",
+                                                 "Time from a request's arrival to its answer.", route_label,
+                                                 seconds_bounds_us, LENGTH_OF(seconds_bounds_us), 1000000),
                                    name);
         ep->route = (struct route){
             .method = route->method,
@@ -102,8 +105,7 @@ static enum errc make_endpoints(struct api *a, err *e)
     for (unsigned i = 0; i < a->n_mounts; i++)
         n += a->mounts[i].table->n;
     a->endpoints = calloc(n, sizeof *a->endpoints);
-    if (!a->endpoints)
-        return err_code(e, ERR_NO_MEMORY);
+    if (!a->endpoints) return err_code(e, ERR_NO_MEMORY);
     for (unsigned i = 0; i < a->n_mounts && rc == ERR_NONE; i++)
         rc = add_endpoints(a, &a->mounts[i], e);
     return rc != ERR_NONE ? rc : api_compile(a, e);
@@ -122,8 +124,7 @@ static void *tidy_main(void *arg)
         clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_sec += TIDY_S;
         pthread_cond_timedwait(&a->tidy_wake, &a->tidy_lock, &until);
-        if (a->is_stopping)
-            break;
+        if (a->is_stopping) break;
         pthread_mutex_unlock(&a->tidy_lock);
         usec now = clock_now_us();
         refusals_tidy(a->refusals, now, false);
@@ -140,16 +141,14 @@ static void *tidy_main(void *arg)
 static enum errc start_tidying(struct api *a, err *e)
 {
     int rc = pthread_create(&a->tidy, NULL, tidy_main, a);
-    if (rc != 0)
-        return err_errno(e, ERR_INTERNAL, rc, "starting thread api-tidy");
+    if (rc != 0) return err_errno(e, ERR_INTERNAL, rc, "starting thread api-tidy");
     a->is_tidying = true;
     return ERR_NONE;
 }
 
 static void stop_tidying(struct api *a)
 {
-    if (!a->is_tidying)
-        return;
+    if (!a->is_tidying) return;
     pthread_mutex_lock(&a->tidy_lock);
     a->is_stopping = true;
     pthread_cond_signal(&a->tidy_wake);
@@ -164,8 +163,7 @@ static struct api *alloc(const struct api_setup *setup)
 {
     struct api *a = calloc(1, sizeof *a);
     pthread_condattr_t monotonic;
-    if (!a)
-        return NULL;
+    if (!a) return NULL;
     a->store = setup->store;
     a->setup = *setup;
     arena_init(&a->arena, ARENA_MAX, 4096);
@@ -185,12 +183,11 @@ enum errc api_new(struct api **out, const struct api_setup *setup, err *e)
     struct api *a = alloc(setup);
     enum errc rc;
     *out = NULL;
-    if (!a)
-        return err_code(e, ERR_NO_MEMORY);
+    if (!a) return err_code(e, ERR_NO_MEMORY);
     a->is_behind_proxy = config_bool(c, "listen.behind_tls_proxy");
     a->body_max = (size_t)config_int(c, "limits.api_body_bytes");
-    a->requests = stats_declare(STAT_COUNTER, "catalyst_api_requests_total", "Requests under /api by route and status.",
-                                request_labels, NULL, 0, 1);
+    a->requests = stats_declare(STAT_COUNTER, "catalyst_api_requests_total",
+                                "Requests under /api by route and status.", request_labels, NULL, 0, 1);
     if (setup->n_mounts >= API_TABLES_MAX) {
         api_free(a);
         return err_set(e, ERR_INTERNAL, "more than %d tables of endpoints", API_TABLES_MAX - 1);
@@ -198,12 +195,16 @@ enum errc api_new(struct api **out, const struct api_setup *setup, err *e)
     memcpy(a->mounts, setup->mounts, setup->n_mounts * sizeof a->mounts[0]);
     a->mounts[setup->n_mounts] = (struct api_mount){&api_own_table, a};
     a->n_mounts = setup->n_mounts + 1;
-    struct pool_setup pool = {.name = "api", .threads = (unsigned)config_int(c, "api.threads"), .queue = (unsigned)config_int(c, "api.queue"),
+    struct pool_setup pool = {.name = "api",
+                              .threads = (unsigned)config_int(c, "api.threads"),
+                              .queue = (unsigned)config_int(c, "api.queue"),
                               .wait_ms = (uint64_t)config_int(c, "api.deadline_ms")};
-    if ((rc = make_endpoints(a, e)) != ERR_NONE || (rc = rate_new(&a->by_principal, (unsigned)config_int(c, "api.rate_per_minute"), e)) != ERR_NONE ||
-        (rc = rate_new(&a->by_address, (unsigned)config_int(c, "api.rate_per_address_per_minute"), e)) != ERR_NONE ||
-        (rc = refusals_new(&a->refusals, a->store, e)) != ERR_NONE || (rc = pool_new(&a->pool, &pool, e)) != ERR_NONE ||
-        (rc = start_tidying(a, e)) != ERR_NONE) {
+    if ((rc = make_endpoints(a, e)) != ERR_NONE ||
+        (rc = rate_new(&a->by_principal, (unsigned)config_int(c, "api.rate_per_minute"), e)) != ERR_NONE ||
+        (rc = rate_new(&a->by_address, (unsigned)config_int(c, "api.rate_per_address_per_minute"), e)) !=
+            ERR_NONE ||
+        (rc = refusals_new(&a->refusals, a->store, e)) != ERR_NONE ||
+        (rc = pool_new(&a->pool, &pool, e)) != ERR_NONE || (rc = start_tidying(a, e)) != ERR_NONE) {
         api_free(a);
         return rc;
     }
@@ -218,12 +219,10 @@ enum errc api_new(struct api **out, const struct api_setup *setup, err *e)
 
 void api_free(struct api *a)
 {
-    if (!a)
-        return;
+    if (!a) return;
     pool_free(a->pool);
     stop_tidying(a);
-    if (a->refusals)
-        refusals_tidy(a->refusals, clock_now_us(), true);
+    if (a->refusals) refusals_tidy(a->refusals, clock_now_us(), true);
     api_calls_free(a); /* answered by the pool after their loop had ended */
     refusals_free(a->refusals);
     rate_free(a->by_principal);

@@ -8,7 +8,8 @@
 const char *api_code(enum errc code)
 {
     switch (code) {
-    case ERR_UNAUTHENTICATED: return "unauthenticated"; /* the gateway speaks of API keys, and of permissions in its dialects' words */
+    case ERR_UNAUTHENTICATED:
+        return "unauthenticated"; /* the gateway speaks of API keys, and of permissions in its dialects' words */
     case ERR_FORBIDDEN: return "forbidden";
     default: return errc_name(code);
     }
@@ -21,12 +22,11 @@ void api_security_fields(struct buf *fields, bool is_secure)
                       "X-Content-Type-Options: nosniff\r\n"
                       "Referrer-Policy: no-referrer\r\n"
                       "Cross-Origin-Resource-Policy: same-origin\r\n"));
-    if (is_secure)
-        buf_add(fields, S("Strict-Transport-Security: max-age=63072000; includeSubDomains\r\n"));
+    if (is_secure) buf_add(fields, S("Strict-Transport-Security: max-age=63072000; includeSubDomains\r\n"));
 }
 
-void api_problem(struct buf *out, int status, const char *code, str detail, str instance, str request_id, const char *permission,
-                 const struct field_errors *errors)
+void api_problem(struct buf *out, int status, const char *code, str detail, str instance, str request_id,
+                 const char *permission, const struct field_errors *errors)
 {
     struct json_writer w;
     json_writer_init(&w, out);
@@ -35,11 +35,9 @@ void api_problem(struct buf *out, int status, const char *code, str detail, str 
     json_put_str(&w, "title", str_c(http_reason(status)));
     json_put_int(&w, "status", status);
     json_put_str(&w, "detail", detail);
-    if (instance.len)
-        json_put_str(&w, "instance", instance);
+    if (instance.len) json_put_str(&w, "instance", instance);
     json_put_str(&w, "code", str_c(code));
-    if (permission)
-        json_put_str(&w, "permission", str_c(permission));
+    if (permission) json_put_str(&w, "permission", str_c(permission));
     if (errors && errors->first) {
         json_name(&w, S("errors"));
         json_array(&w);
@@ -66,9 +64,9 @@ static void put_field(struct buf *fields, const char *name, str value)
 
 static void put_rate(struct api_call *k)
 {
-    if (!k->has_rate || !rate_per_minute(k->api->by_principal))
-        return;
-    buf_addf(&k->fields, "RateLimit-Policy: \"principal\";q=%u;w=60\r\nRateLimit: \"principal\";r=%u;t=%u\r\n",
+    if (!k->has_rate || !rate_per_minute(k->api->by_principal)) return;
+    buf_addf(&k->fields,
+             "RateLimit-Policy: \"principal\";q=%u;w=60\r\nRateLimit: \"principal\";r=%u;t=%u\r\n",
              rate_per_minute(k->api->by_principal), k->rate.left, k->rate.wait_s);
 }
 
@@ -85,14 +83,16 @@ static void begin_fields(struct api_call *k)
 /* What went wrong inside is for the log; the client gets the request's id to ask about it. */
 static bool is_inner(enum errc code)
 {
-    return code == ERR_INTERNAL || code == ERR_IO || code == ERR_CORRUPT || code == ERR_CONFIG || code == ERR_USAGE || code == ERR_NO_MEMORY;
+    return code == ERR_INTERNAL || code == ERR_IO || code == ERR_CORRUPT || code == ERR_CONFIG ||
+           code == ERR_USAGE || code == ERR_NO_MEMORY;
 }
 
 static unsigned retry_after(const struct api_call *k, enum errc code)
 {
-    if (k->r.retry_after_s)
-        return k->r.retry_after_s;
-    return code == ERR_BUSY || code == ERR_UNAVAILABLE || code == ERR_NO_MEMORY || code == ERR_RATE_LIMITED ? 1 : 0;
+    if (k->r.retry_after_s) return k->r.retry_after_s;
+    return code == ERR_BUSY || code == ERR_UNAVAILABLE || code == ERR_NO_MEMORY || code == ERR_RATE_LIMITED
+               ? 1
+               : 0;
 }
 
 void api_answer_problem(struct api_call *k, const err *e)
@@ -104,25 +104,24 @@ void api_answer_problem(struct api_call *k, const err *e)
     k->status = errc_http_status(code);
     k->media_type = S("application/problem+json");
     if (is_inner(code))
-        log_event(LOG_ERROR, "api_failed", LOG_S("request_id", id), LOG_S("route", str_c(k->r.route->name)), LOG_S("error", str_c(errc_name(code))),
-                  LOG_S("reason", str_c(e->msg)), LOG_S("file", str_c(e->file ? e->file : "")), LOG_I("line", e->line));
+        log_event(LOG_ERROR, "api_failed", LOG_S("request_id", id), LOG_S("route", str_c(k->r.route->name)),
+                  LOG_S("error", str_c(errc_name(code))), LOG_S("reason", str_c(e->msg)),
+                  LOG_S("file", str_c(e->file ? e->file : "")), LOG_I("line", e->line));
     unsigned wait_s = retry_after(k, code);
-    if (wait_s)
-        buf_addf(&k->fields, "Retry-After: %u\r\n", wait_s);
-    if (k->status == 401)
-        buf_add(&k->fields, S("WWW-Authenticate: Bearer\r\n"));
-    api_problem(&k->out, k->status, api_code(code), is_inner(code) ? str_c(errc_text(code)) : str_c(e->msg), k->head.path, id,
-                code == ERR_FORBIDDEN ? k->permission : NULL, &k->r.errors);
+    if (wait_s) buf_addf(&k->fields, "Retry-After: %u\r\n", wait_s);
+    if (k->status == 401) buf_add(&k->fields, S("WWW-Authenticate: Bearer\r\n"));
+    api_problem(&k->out, k->status, api_code(code), is_inner(code) ? str_c(errc_text(code)) : str_c(e->msg),
+                k->head.path, id, code == ERR_FORBIDDEN ? k->permission : NULL, &k->r.errors);
 }
 
 int api_success_status(const struct api_request *r)
 {
-    if (r->status)
-        return r->status;
+    if (r->status) return r->status;
     return r->raw.p && !r->route->status ? 200 : api_documented_status(r->route);
 }
 
-static void encode_one(const struct api_request *r, const void *value, bool without_secrets, struct json_writer *w)
+static void encode_one(const struct api_request *r, const void *value, bool without_secrets,
+                       struct json_writer *w)
 {
     if (without_secrets)
         shape_encode_without_secrets(r->route->answer, value, w);
@@ -186,8 +185,7 @@ static void put_next_link(struct api_call *k)
     }
     for (str rest = k->head.query; rest.len;) {
         str pair = str_cut(&rest, '&');
-        if (pair.len && !str_starts(pair, S("cursor=")))
-            buf_addf(&k->fields, "&%.*s", STR(pair));
+        if (pair.len && !str_starts(pair, S("cursor="))) buf_addf(&k->fields, "&%.*s", STR(pair));
     }
     buf_add(&k->fields, S(">; rel=\"next\"\r\n"));
 }
@@ -195,12 +193,10 @@ static void put_next_link(struct api_call *k)
 static bool is_not_modified(const struct api_call *k)
 {
     const str *seen = http_field(&k->head, S("if-none-match"));
-    if (!seen || !k->r.etag.len || k->r.method != HTTP_GET)
-        return false;
+    if (!seen || !k->r.etag.len || k->r.method != HTTP_GET) return false;
     for (str rest = *seen; rest.len;) {
         str tag = str_trim(str_cut(&rest, ','));
-        if (str_starts(tag, S("W/")))
-            tag = str_skip(tag, 2);
+        if (str_starts(tag, S("W/"))) tag = str_skip(tag, 2);
         if (tag.len == k->r.etag.len + 2 && str_eq(str_take(str_skip(tag, 1), k->r.etag.len), k->r.etag))
             return true;
     }
@@ -220,27 +216,22 @@ void api_answer(struct api_call *k)
     bool is_csv = r->route->is_list && k->wants_csv;
     begin_fields(k);
     k->status = api_success_status(r);
-    k->media_type = r->raw.p ? (r->raw_type.len ? r->raw_type : S("application/json")) : is_csv ? S("text/csv; charset=utf-8") : S("application/json");
+    k->media_type = r->raw.p ? (r->raw_type.len ? r->raw_type : S("application/json"))
+                    : is_csv ? S("text/csv; charset=utf-8")
+                             : S("application/json");
     for (unsigned i = 0; i < r->n_cookies; i++)
         put_field(&k->fields, "Set-Cookie", r->cookies[i]);
-    if (r->location.p)
-        put_field(&k->fields, "Location", r->location);
-    if (r->etag.len)
-        buf_addf(&k->fields, "ETag: \"%.*s\"\r\n", STR(r->etag));
-    if (r->route->is_csv)
-        buf_add(&k->fields, S("Vary: Accept\r\n"));
-    if (is_csv && r->next_cursor.len)
-        put_next_link(k);
-    if (k->is_replay)
-        buf_add(&k->fields, S("Idempotency-Replayed: true\r\n"));
+    if (r->location.p) put_field(&k->fields, "Location", r->location);
+    if (r->etag.len) buf_addf(&k->fields, "ETag: \"%.*s\"\r\n", STR(r->etag));
+    if (r->route->is_csv) buf_add(&k->fields, S("Vary: Accept\r\n"));
+    if (is_csv && r->next_cursor.len) put_next_link(k);
+    if (k->is_replay) buf_add(&k->fields, S("Idempotency-Replayed: true\r\n"));
     if (is_not_modified(k)) {
         k->status = 304;
         k->media_type = S("");
         return;
     }
     api_encode(k, false, &k->out);
-    if (!k->out.len)
-        k->media_type = S("");
-    if (!k->out.len && k->status == 200)
-        k->status = 204;
+    if (!k->out.len) k->media_type = S("");
+    if (!k->out.len && k->status == 200) k->status = 204;
 }

@@ -1,4 +1,5 @@
-/* api_document.h - what openapi.json and docs/api.md have in common: the tables, and the shapes that their routes use. Private to src/core/api. */
+/* api_document.h - what openapi.json and docs/api.md have in common: the tables, and the shapes that their
+ * routes use. Private to src/core/api. */
 #ifndef CORE_API_DOCUMENT_H
 #define CORE_API_DOCUMENT_H
 

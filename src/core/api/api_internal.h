@@ -1,6 +1,7 @@
 /* api_internal.h - what the files of core/api share. Private to src/core/api.
  *
- * A request is a struct api_call: made on its loop, run on the pool, answered on its loop, freed there. The loop touches only `conn` of it while the pool has it.
+ * A request is a struct api_call: made on its loop, run on the pool, answered on its loop, freed there. The
+ * loop touches only `conn` of it while the pool has it.
  */
 #ifndef CORE_API_INTERNAL_H
 #define CORE_API_INTERNAL_H
@@ -119,7 +120,8 @@ void api_encode(const struct api_call *k, bool without_secrets, struct buf *out)
 int api_success_status(const struct api_request *r);
 
 /* --- api_idempotency.c --- */
-/* In the unit: finds the answer of an earlier request with the key (*found: r holds it), or ERR_CONFLICT when the earlier one asked for something else. */
+/* In the unit: finds the answer of an earlier request with the key (*found: r holds it), or ERR_CONFLICT
+ * when the earlier one asked for something else. */
 WARN_UNUSED enum errc api_idempotency_find(struct api_call *k, struct tx *tx, bool *found, err *e);
 WARN_UNUSED enum errc api_idempotency_keep(struct api_call *k, struct tx *tx, err *e);
 /* Deletes what is older than a day. */

@@ -12,13 +12,15 @@
 static const struct route *find(void *service, const struct http_head *h, str *allow, size_t *body_max)
 {
     const struct endpoint *ep = api_find(service, h->method, h->path, allow);
-    if (!ep)
-        return NULL;
+    if (!ep) return NULL;
     *body_max = ep->body_max;
     return &ep->route;
 }
 
-static const struct endpoint *endpoint_of(const struct route *route) { return (const struct endpoint *)(const void *)route; }
+static const struct endpoint *endpoint_of(const struct route *route)
+{
+    return (const struct endpoint *)(const void *)route;
+}
 
 /* "application/json; charset=utf-8" is JSON too. */
 static bool is_media_type(str value, str wanted) { return str_ieq(str_trim(str_cut(&value, ';')), wanted); }
@@ -26,7 +28,8 @@ static bool is_media_type(str value, str wanted) { return str_ieq(str_trim(str_c
 enum errc api_admit(void *service, struct http_conn *c, const struct http_head *h, err *e)
 {
     const struct endpoint *ep = endpoint_of(c->route);
-    bool has_body = h->framing == HTTP_BODY_CHUNKED || (h->framing == HTTP_BODY_LENGTH && h->content_length > 0);
+    bool has_body =
+        h->framing == HTTP_BODY_CHUNKED || (h->framing == HTTP_BODY_LENGTH && h->content_length > 0);
     (void)service;
     if (!has_body || is_media_type(h->content_type, S("application/json")) ||
         (ep->api->is_merge && is_media_type(h->content_type, S("application/merge-patch+json"))))
@@ -42,8 +45,7 @@ void api_call_free(struct api_call *k)
     struct api *a = k->api;
     pthread_mutex_lock(&a->lock);
     *k->link = k->next;
-    if (k->next)
-        k->next->link = k->link;
+    if (k->next) k->next->link = k->link;
     pthread_mutex_unlock(&a->lock);
     buf_fini(&k->body);
     buf_fini(&k->fields);
@@ -61,8 +63,7 @@ void api_calls_free(struct api *a)
 struct api_call *api_call_new(struct api *a, const struct endpoint *ep)
 {
     struct api_call *k = malloc(sizeof *k);
-    if (!k)
-        return NULL;
+    if (!k) return NULL;
     memset(k, 0, offsetof(struct api_call, head)); /* of the head only what is used is ever written */
     memset((char *)k + offsetof(struct api_call, body), 0, sizeof *k - offsetof(struct api_call, body));
     k->api = a;
@@ -74,8 +75,7 @@ struct api_call *api_call_new(struct api *a, const struct endpoint *ep)
     pthread_mutex_lock(&a->lock);
     k->next = a->calls;
     k->link = &a->calls;
-    if (k->next)
-        k->next->link = &k->next;
+    if (k->next) k->next->link = &k->next;
     a->calls = k;
     pthread_mutex_unlock(&a->lock);
     return k;
@@ -83,8 +83,7 @@ struct api_call *api_call_new(struct api *a, const struct endpoint *ep)
 
 static str copy(struct arena *a, str s, bool *is_full)
 {
-    if (!s.p)
-        return s;
+    if (!s.p) return s;
     str out = str_dup(a, s);
     *is_full |= !out.p;
     return out;
@@ -116,7 +115,8 @@ static str field_or_empty(const struct http_head *h, str name)
 }
 
 /* The peer; behind a proxy that makes the TLS what that proxy added last to X-Forwarded-For. */
-static str client_address(const struct api *a, const struct http_conn *c, const struct http_head *h, char out[ADDRESS_MAX])
+static str client_address(const struct api *a, const struct http_conn *c, const struct http_head *h,
+                          char out[ADDRESS_MAX])
 {
     struct in6_addr ignored;
     str forwarded = a->is_behind_proxy ? field_or_empty(h, S("x-forwarded-for")) : S("");
@@ -141,14 +141,15 @@ static str address_key(str address, uint8_t out[16])
 {
     char text[ADDRESS_MAX];
     snprintf(text, sizeof text, "%.*s", STR(address));
-    if (inet_pton(AF_INET, text, out) == 1)
-        return str_of((const char *)out, 4);
-    if (inet_pton(AF_INET6, text, out) == 1)
-        return str_of((const char *)out, 8);
+    if (inet_pton(AF_INET, text, out) == 1) return str_of((const char *)out, 4);
+    if (inet_pton(AF_INET6, text, out) == 1) return str_of((const char *)out, 8);
     return address;
 }
 
-static bool is_secure(const struct api *a, const struct http_conn *c) { return c->server->shared->tls || a->is_behind_proxy; }
+static bool is_secure(const struct api *a, const struct http_conn *c)
+{
+    return c->server->shared->tls || a->is_behind_proxy;
+}
 
 /* --- the way back --- */
 
@@ -178,7 +179,8 @@ static void reply(struct api_call *k)
         err e;
         buf_clear(&k->fields);
         buf_clear(&k->out);
-        api_answer_problem(k, (err_set(&e, ERR_TOO_LARGE, "the answer does not fit into memory; ask for less of it"), &e));
+        api_answer_problem(
+            k, (err_set(&e, ERR_TOO_LARGE, "the answer does not fit into memory; ask for less of it"), &e));
     }
     http_reply(c, k->status, k->media_type, buf_str(&k->fields), buf_str(&k->out));
 }
@@ -231,7 +233,8 @@ static void refuse_now(struct api_call *k, const err *e)
     api_call_free(k);
 }
 
-void api_handle(void *service, struct http_conn *c, const struct route *route, const struct http_request *request)
+void api_handle(void *service, struct http_conn *c, const struct route *route,
+                const struct http_request *request)
 {
     struct api *a = service;
     const struct endpoint *ep = endpoint_of(route);
@@ -260,7 +263,8 @@ void api_handle(void *service, struct http_conn *c, const struct route *route, c
         .is_secure = is_secure(a, c),
     };
     k->r.address = str_dup(&k->arena, client_address(a, c, request->head, address));
-    if (!copy_head(&k->arena, request->head, &k->head) || !k->r.address.p || !http_take_body(c, request, &k->body)) {
+    if (!copy_head(&k->arena, request->head, &k->head) || !k->r.address.p ||
+        !http_take_body(c, request, &k->body)) {
         err_code(&e, ERR_NO_MEMORY);
         refuse_now(k, &e);
         return;
@@ -269,19 +273,20 @@ void api_handle(void *service, struct http_conn *c, const struct route *route, c
     struct rate_answer by_address = rate_take(a->by_address, address_key(k->r.address, key), clock_mono_us());
     if (!by_address.is_allowed) {
         k->r.retry_after_s = by_address.wait_s;
-        err_set(&e, ERR_RATE_LIMITED, "more than %u requests a minute from this address", rate_per_minute(a->by_address));
+        err_set(&e, ERR_RATE_LIMITED, "more than %u requests a minute from this address",
+                rate_per_minute(a->by_address));
         refuse_now(k, &e);
         return;
     }
     c->user = k;
     c->on_gone = on_gone;
     c->on_stop = on_stop;
-    if (pool_submit(a->pool, &k->task, &e) != ERR_NONE)
-        refuse_now(k, &e);
+    if (pool_submit(a->pool, &k->task, &e) != ERR_NONE) refuse_now(k, &e);
 }
 
 /* What is refused by the head, or because the body could not be read. */
-static void refuse(void *service, struct http_conn *c, const struct route *route, const struct http_head *h, const err *e)
+static void refuse(void *service, struct http_conn *c, const struct route *route, const struct http_head *h,
+                   const err *e)
 {
     const struct api *a = service;
     struct buf fields, body;
@@ -293,7 +298,8 @@ static void refuse(void *service, struct http_conn *c, const struct route *route
     buf_init(&body, API_PROBLEM_MAX);
     api_security_fields(&fields, is_secure(a, c));
     buf_addf(&fields, "X-Request-Id: %s\r\n", id_text);
-    api_problem(&body, errc_http_status(e->code), api_code(e->code), str_c(e->msg), h ? h->path : S(""), str_c(id_text), NULL, NULL);
+    api_problem(&body, errc_http_status(e->code), api_code(e->code), str_c(e->msg), h ? h->path : S(""),
+                str_c(id_text), NULL, NULL);
     http_reply(c, errc_http_status(e->code), S("application/problem+json"), buf_str(&fields), buf_str(&body));
     buf_fini(&fields);
     buf_fini(&body);

@@ -19,10 +19,8 @@ void document_init(struct document *d, const struct api_mount *mounts, unsigned 
     for (unsigned t = 0; t < d->n_tables; t++)
         for (unsigned i = 0; i < d->tables[t]->n; i++) {
             const struct api_route *route = &d->tables[t]->routes[i];
-            if (route->answer)
-                document_use(d, route->answer, SHAPE_ANSWER, route->is_list);
-            if (route->body)
-                document_use(d, route->body, route->is_merge ? SHAPE_PATCH : SHAPE_INPUT, false);
+            if (route->answer) document_use(d, route->answer, SHAPE_ANSWER, route->is_list);
+            if (route->body) document_use(d, route->body, route->is_merge ? SHAPE_PATCH : SHAPE_INPUT, false);
         }
 }
 
@@ -43,8 +41,10 @@ void document_use(struct document *d, const struct shape *s, enum shape_use use,
     }
     d->uses[d->n_uses++] = (struct shape_used){s, use, as_list};
     for (unsigned k = 0; k < s->n; k++)
-        if (s->fields[k].shape && !(s->fields[k].flags & (use == SHAPE_ANSWER ? FIELD_WRITEONLY : FIELD_READONLY)))
-            document_use(d, s->fields[k].shape, use == SHAPE_PATCH && s->fields[k].type == FIELD_OBJECTS ? SHAPE_INPUT : use, false);
+        if (s->fields[k].shape &&
+            !(s->fields[k].flags & (use == SHAPE_ANSWER ? FIELD_WRITEONLY : FIELD_READONLY)))
+            document_use(d, s->fields[k].shape,
+                         use == SHAPE_PATCH && s->fields[k].type == FIELD_OBJECTS ? SHAPE_INPUT : use, false);
 }
 
 /* --- pieces --- */
@@ -89,8 +89,7 @@ static void put_path_params(struct json_writer *w, const struct api_route *route
 {
     for (str rest = str_skip(str_c(route->path), 1); rest.len;) {
         str segment = str_cut(&rest, '/');
-        if (segment.p[0] != ':')
-            continue;
+        if (segment.p[0] != ':') continue;
         str name = str_skip(segment, 1);
         json_object(w);
         json_put_str(w, "name", name);
@@ -98,8 +97,7 @@ static void put_path_params(struct json_writer *w, const struct api_route *route
         json_put_bool(w, "required", true);
         open_member(w, "schema");
         json_put_str(w, "type", S("string"));
-        if (str_ends(name, S("id")))
-            json_put_str(w, "format", S("uuid"));
+        if (str_ends(name, S("id"))) json_put_str(w, "format", S("uuid"));
         json_end(w);
         json_end(w);
     }
@@ -111,17 +109,13 @@ static void put_query_param(struct json_writer *w, const struct field *f, const 
     char name[96];
     int n = snprintf(name, sizeof name, "%s%s", f->name, suffix);
     shown.flags &= (uint16_t)~FIELD_NULLABLE; /* a parameter that is not wanted is left out */
-    if (f->type == FIELD_MONEY)
-        shown = (struct field){.name = f->name, .type = FIELD_TEXT, .max = 32};
+    if (f->type == FIELD_MONEY) shown = (struct field){.name = f->name, .type = FIELD_TEXT, .max = 32};
     json_object(w);
     json_put_str(w, "name", str_of(name, (size_t)n));
     json_put_str(w, "in", S("query"));
-    if (f->flags & FIELD_REQUIRED)
-        json_put_bool(w, "required", true);
-    if (f->meaning)
-        json_put_str(w, "description", str_c(f->meaning));
-    if (f->type == FIELD_TEXTS)
-        json_put_bool(w, "explode", false);
+    if (f->flags & FIELD_REQUIRED) json_put_bool(w, "required", true);
+    if (f->meaning) json_put_str(w, "description", str_c(f->meaning));
+    if (f->type == FIELD_TEXTS) json_put_bool(w, "explode", false);
     json_name(w, S("schema"));
     field_schema(&shown, SHAPE_INPUT, false, w);
     json_end(w);
@@ -129,14 +123,15 @@ static void put_query_param(struct json_writer *w, const struct field *f, const 
 
 static bool has_params(const struct api_route *route)
 {
-    return str_chr(str_c(route->path), ':') >= 0 || route->query || route->is_list || route->scope == SCOPE_WORKSPACE || api_takes_key(route) ||
-           route->method == HTTP_PUT || route->method == HTTP_PATCH;
+    return str_chr(str_c(route->path), ':') >= 0 || route->query || route->is_list ||
+           route->scope == SCOPE_WORKSPACE || api_takes_key(route) || route->method == HTTP_PUT ||
+           route->method == HTTP_PATCH;
 }
 
 bool api_takes_key(const struct api_route *route)
 {
-    return route->method == HTTP_POST && !route->is_idempotent_exempt && route->effect != EFFECT_NONE && route->db == DB_MAIN && route->access != ACCESS_PUBLIC &&
-           route->access != ACCESS_SETUP_TOKEN;
+    return route->method == HTTP_POST && !route->is_idempotent_exempt && route->effect != EFFECT_NONE &&
+           route->db == DB_MAIN && route->access != ACCESS_PUBLIC && route->access != ACCESS_SETUP_TOKEN;
 }
 
 static bool names_workspace(const struct api_route *route)
@@ -146,27 +141,25 @@ static bool names_workspace(const struct api_route *route)
 
 static void put_params(struct json_writer *w, const struct api_route *route)
 {
-    if (!has_params(route))
-        return;
+    if (!has_params(route)) return;
     json_name(w, S("parameters"));
     json_array(w);
     put_path_params(w, route);
     for (unsigned i = 0; route->query && i < route->query->n; i++)
-        put_query_param(w, &route->query->fields[i], route->query->fields[i].type == FIELD_MONEY ? "_usd" : "");
+        put_query_param(w, &route->query->fields[i],
+                        route->query->fields[i].type == FIELD_MONEY ? "_usd" : "");
     if (route->is_list) {
         put_ref_object(w, "parameters", "Limit");
         put_ref_object(w, "parameters", "Cursor");
     }
-    if (names_workspace(route))
-        put_ref_object(w, "parameters", "Workspace");
-    if (route->method == HTTP_PUT || route->method == HTTP_PATCH)
-        put_ref_object(w, "parameters", "IfMatch");
-    if (api_takes_key(route))
-        put_ref_object(w, "parameters", "IdempotencyKey");
+    if (names_workspace(route)) put_ref_object(w, "parameters", "Workspace");
+    if (route->method == HTTP_PUT || route->method == HTTP_PATCH) put_ref_object(w, "parameters", "IfMatch");
+    if (api_takes_key(route)) put_ref_object(w, "parameters", "IdempotencyKey");
     json_end(w);
 }
 
-static void put_json_content(struct json_writer *w, const char *media_type, const char *name, const char *suffix)
+static void put_json_content(struct json_writer *w, const char *media_type, const char *name,
+                             const char *suffix)
 {
     open_member(w, media_type);
     open_member(w, "schema");
@@ -178,20 +171,18 @@ static void put_json_content(struct json_writer *w, const char *media_type, cons
 static bool needs_body(const struct shape *s)
 {
     for (unsigned i = 0; i < s->n; i++)
-        if (s->fields[i].flags & FIELD_REQUIRED && !(s->fields[i].flags & FIELD_READONLY))
-            return true;
+        if (s->fields[i].flags & FIELD_REQUIRED && !(s->fields[i].flags & FIELD_READONLY)) return true;
     return false;
 }
 
 static void put_body(struct json_writer *w, const struct api_route *route)
 {
-    if (!route->body)
-        return;
+    if (!route->body) return;
     open_member(w, "requestBody");
     json_put_bool(w, "required", route->is_merge || needs_body(route->body));
     open_member(w, "content");
-    put_json_content(w, route->is_merge ? "application/merge-patch+json" : "application/json", route->body->name,
-                     shape_use_suffix(route->is_merge ? SHAPE_PATCH : SHAPE_INPUT));
+    put_json_content(w, route->is_merge ? "application/merge-patch+json" : "application/json",
+                     route->body->name, shape_use_suffix(route->is_merge ? SHAPE_PATCH : SHAPE_INPUT));
     json_end(w);
     json_end(w);
 }
@@ -205,10 +196,8 @@ static void put_header_ref(struct json_writer *w, const char *name, const char *
 
 int api_documented_status(const struct api_route *route)
 {
-    if (route->status)
-        return route->status;
-    if (route->is_delayed)
-        return 202;
+    if (route->status) return route->status;
+    if (route->is_delayed) return 202;
     return route->answer || route->stream ? 200 : 204;
 }
 
@@ -222,8 +211,7 @@ static void put_success(struct json_writer *w, const struct api_route *route)
     json_put_str(w, "description", str_c(http_reason(code)));
     open_member(w, "headers");
     put_header_ref(w, "X-Request-Id", "RequestId");
-    if (code == 201 || code == 202)
-        put_header_ref(w, "Location", "Location");
+    if (code == 201 || code == 202) put_header_ref(w, "Location", "Location");
     json_end(w);
     if (route->answer) {
         open_member(w, "content");
@@ -292,7 +280,8 @@ bool api_lets_keys_in(const struct api_route *route)
 {
     static const char *const names[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"};
     const struct rbac_row *row = rbac_find(names[route->method], route->path);
-    return row && row->takes_keys && route->access != ACCESS_SESSION && route->access != ACCESS_INSTANCE_ADMIN;
+    return row && row->takes_keys && route->access != ACCESS_SESSION &&
+           route->access != ACCESS_INSTANCE_ADMIN;
 }
 
 static void put_security(struct json_writer *w, const struct api_route *route)
@@ -331,8 +320,7 @@ static void put_operation(struct json_writer *w, const struct api_table *t, cons
     json_str(w, str_c(t->tag));
     json_end(w);
     json_put_str(w, "summary", str_c(route->summary ? route->summary : route->name));
-    if (route->text)
-        json_put_str(w, "description", str_c(route->text));
+    if (route->text) json_put_str(w, "description", str_c(route->text));
     put_params(w, route);
     put_body(w, route);
     put_responses(w, route);
@@ -346,8 +334,7 @@ static bool is_first_of_path(const struct document *d, unsigned table, unsigned 
     const char *path = d->tables[table]->routes[index].path;
     for (unsigned t = 0; t <= table; t++)
         for (unsigned i = 0; i < (t == table ? index : d->tables[t]->n); i++)
-            if (!strcmp(d->tables[t]->routes[i].path, path))
-                return false;
+            if (!strcmp(d->tables[t]->routes[i].path, path)) return false;
     return true;
 }
 
@@ -357,8 +344,7 @@ static void put_paths(struct json_writer *w, const struct document *d)
     for (unsigned t = 0; t < d->n_tables; t++)
         for (unsigned i = 0; i < d->tables[t]->n; i++) {
             const char *path = d->tables[t]->routes[i].path;
-            if (!is_first_of_path(d, t, i))
-                continue;
+            if (!is_first_of_path(d, t, i)) continue;
             put_path_name(w, path);
             json_object(w);
             for (unsigned u = t; u < d->n_tables; u++)
@@ -371,44 +357,52 @@ static void put_paths(struct json_writer *w, const struct document *d)
 }
 
 /* What every document has. JSON as it stands. */
-#define PROBLEM_SCHEMA                                                                                                                            \
-    "{\"type\":\"object\",\"description\":\"What went wrong (RFC 9457).\",\"properties\":{"                                                       \
-    "\"type\":{\"type\":\"string\"},\"title\":{\"type\":\"string\"},\"status\":{\"type\":\"integer\"},"                                           \
-    "\"detail\":{\"type\":\"string\",\"description\":\"What was wrong, and what would be right.\"},"                                              \
-    "\"instance\":{\"type\":\"string\",\"description\":\"The path that was asked for.\"},"                                                        \
-    "\"code\":{\"type\":\"string\",\"description\":\"For programs; never changes.\"},"                                                            \
-    "\"permission\":{\"type\":\"string\",\"description\":\"With 403: the one that was missing.\"},"                                               \
-    "\"errors\":{\"type\":\"array\",\"description\":\"Every wrong field of a request.\","                                                         \
-    "\"items\":{\"$ref\":\"#/components/schemas/FieldError\"}},"                                                                                  \
-    "\"request_id\":{\"type\":\"string\",\"format\":\"uuid\"}},"                                                                                  \
+#define PROBLEM_SCHEMA                                                                                       \
+    "{\"type\":\"object\",\"description\":\"What went wrong (RFC 9457).\",\"properties\":{"                  \
+    "\"type\":{\"type\":\"string\"},\"title\":{\"type\":\"string\"},\"status\":{\"type\":\"integer\"},"      \
+    "\"detail\":{\"type\":\"string\",\"description\":\"What was wrong, and what would be right.\"},"         \
+    "\"instance\":{\"type\":\"string\",\"description\":\"The path that was asked for.\"},"                   \
+    "\"code\":{\"type\":\"string\",\"description\":\"For programs; never changes.\"},"                       \
+    "\"permission\":{\"type\":\"string\",\"description\":\"With 403: the one that was missing.\"},"          \
+    "\"errors\":{\"type\":\"array\",\"description\":\"Every wrong field of a request.\","                    \
+    "\"items\":{\"$ref\":\"#/components/schemas/FieldError\"}},"                                             \
+    "\"request_id\":{\"type\":\"string\",\"format\":\"uuid\"}},"                                             \
     "\"required\":[\"type\",\"title\",\"status\",\"detail\",\"code\",\"request_id\"]}"
-#define FIELD_ERROR_SCHEMA                                                                                                                        \
-    "{\"type\":\"object\",\"properties\":{\"field\":{\"type\":\"string\",\"description\":\"budget.limit_usd, tags[2]\"},"                         \
-    "\"code\":{\"type\":\"string\",\"enum\":[\"required\",\"unknown_field\",\"wrong_type\",\"too_short\",\"too_long\",\"out_of_range\","         \
-    "\"not_one_of\",\"bad_format\",\"read_only\",\"duplicate\"]},\"message\":{\"type\":\"string\"}},"                                             \
+#define FIELD_ERROR_SCHEMA                                                                                   \
+    "{\"type\":\"object\",\"properties\":{\"field\":{\"type\":\"string\",\"description\":\"budget.limit_"    \
+    "usd, tags[2]\"},"                                                                                       \
+    "\"code\":{\"type\":\"string\",\"enum\":[\"required\",\"unknown_field\",\"wrong_type\",\"too_short\","   \
+    "\"too_long\",\"out_of_range\","                                                                         \
+    "\"not_one_of\",\"bad_format\",\"read_only\",\"duplicate\"]},\"message\":{\"type\":\"string\"}},"        \
     "\"required\":[\"field\",\"code\",\"message\"]}"
-#define PARAMETERS                                                                                                                                \
-    "{\"Limit\":{\"name\":\"limit\",\"in\":\"query\",\"description\":\"Items at most.\","                                                         \
-    "\"schema\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":200,\"default\":50}},"                                                            \
-    "\"Cursor\":{\"name\":\"cursor\",\"in\":\"query\",\"description\":\"next_cursor of the answer before.\",\"schema\":{\"type\":\"string\"}},"   \
-    "\"Workspace\":{\"name\":\"X-Catalyst-Workspace\",\"in\":\"header\","                                                                         \
-    "\"description\":\"The workspace; without it the API key's own, or the only one that the user is in.\","                                      \
-    "\"schema\":{\"type\":\"string\",\"format\":\"uuid\"}},"                                                                                      \
-    "\"IfMatch\":{\"name\":\"If-Match\",\"in\":\"header\",\"description\":\"The ETag that was read; 412 when the resource has changed since.\"," \
-    "\"schema\":{\"type\":\"string\"}},"                                                                                                          \
-    "\"IdempotencyKey\":{\"name\":\"Idempotency-Key\",\"in\":\"header\","                                                                         \
-    "\"description\":\"Sent again with the same key within 24 hours, the request is answered as the first time and done once.\","                 \
+#define PARAMETERS                                                                                           \
+    "{\"Limit\":{\"name\":\"limit\",\"in\":\"query\",\"description\":\"Items at most.\","                    \
+    "\"schema\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":200,\"default\":50}},"                       \
+    "\"Cursor\":{\"name\":\"cursor\",\"in\":\"query\",\"description\":\"next_cursor of the answer "          \
+    "before.\",\"schema\":{\"type\":\"string\"}},"                                                           \
+    "\"Workspace\":{\"name\":\"X-Catalyst-Workspace\",\"in\":\"header\","                                    \
+    "\"description\":\"The workspace; without it the API key's own, or the only one that the user is in.\"," \
+    "\"schema\":{\"type\":\"string\",\"format\":\"uuid\"}},"                                                 \
+    "\"IfMatch\":{\"name\":\"If-Match\",\"in\":\"header\",\"description\":\"The ETag that was read; 412 "    \
+    "when the resource has changed since.\","                                                                \
+    "\"schema\":{\"type\":\"string\"}},"                                                                     \
+    "\"IdempotencyKey\":{\"name\":\"Idempotency-Key\",\"in\":\"header\","                                    \
+    "\"description\":\"Sent again with the same key within 24 hours, the request is answered as the first "  \
+    "time and done once.\","                                                                                 \
     "\"schema\":{\"type\":\"string\",\"maxLength\":255}}}"
-#define HEADERS                                                                                                                                   \
-    "{\"RequestId\":{\"description\":\"Names the request in the log.\",\"schema\":{\"type\":\"string\",\"format\":\"uuid\"}},"                    \
-    "\"Location\":{\"description\":\"Where the new resource, or the job, is.\",\"schema\":{\"type\":\"string\"}}}"
-#define RESPONSES                                                                                                                                 \
-    "{\"Problem\":{\"description\":\"Refused or failed\",\"content\":{\"application/problem+json\":"                                              \
+#define HEADERS                                                                                              \
+    "{\"RequestId\":{\"description\":\"Names the request in the "                                            \
+    "log.\",\"schema\":{\"type\":\"string\",\"format\":\"uuid\"}},"                                          \
+    "\"Location\":{\"description\":\"Where the new resource, or the job, "                                   \
+    "is.\",\"schema\":{\"type\":\"string\"}}}"
+#define RESPONSES                                                                                            \
+    "{\"Problem\":{\"description\":\"Refused or failed\",\"content\":{\"application/problem+json\":"         \
     "{\"schema\":{\"$ref\":\"#/components/schemas/Problem\"}}}}}"
-#define SECURITY_SCHEMES                                                                                                                          \
-    "{\"session\":{\"type\":\"apiKey\",\"in\":\"cookie\",\"name\":\"__Host-cat_session\","                                                        \
-    "\"description\":\"The cookie of a sign-in; cat_session over plain HTTP on loopback.\"},"                                                     \
-    "\"csrf\":{\"type\":\"apiKey\",\"in\":\"header\",\"name\":\"X-CSRF-Token\",\"description\":\"csrf_token of GET /api/auth/me.\"},"             \
+#define SECURITY_SCHEMES                                                                                     \
+    "{\"session\":{\"type\":\"apiKey\",\"in\":\"cookie\",\"name\":\"__Host-cat_session\","                   \
+    "\"description\":\"The cookie of a sign-in; cat_session over plain HTTP on loopback.\"},"                \
+    "\"csrf\":{\"type\":\"apiKey\",\"in\":\"header\",\"name\":\"X-CSRF-Token\",\"description\":\"csrf_"      \
+    "token of GET /api/auth/me.\"},"                                                                         \
     "\"apiKey\":{\"type\":\"http\",\"scheme\":\"bearer\",\"description\":\"An API key: cat_\\u2026\"}}"
 
 static void put_raw(struct json_writer *w, const char *name, str json)
@@ -457,8 +451,7 @@ static void put_schemas(struct json_writer *w, const struct document *d)
         int n = snprintf(name, sizeof name, "%s%s", d->uses[i].shape->name, shape_use_suffix(d->uses[i].use));
         json_name(w, str_of(name, (size_t)n));
         shape_schema(d->uses[i].shape, d->uses[i].use, w);
-        if (d->uses[i].as_list)
-            put_list_schema(w, d->uses[i].shape);
+        if (d->uses[i].as_list) put_list_schema(w, d->uses[i].shape);
     }
     json_end(w);
 }
@@ -474,8 +467,11 @@ void api_openapi(const struct api_mount *mounts, unsigned n, struct buf *out)
     open_member(&w, "info");
     json_put_str(&w, "title", S("Catalyst"));
     json_put_str(&w, "version", S(CATALYST_VERSION));
-    json_put_str(&w, "description", S("The control plane of Catalyst. Money is a decimal text (NAME_usd) beside an integer of billionths (NAME_nanousd); times are "
-                                      "RFC 3339 in UTC. An unknown field is an error; every wrong field of a request is told at once."));
+    json_put_str(
+        &w, "description",
+        S("The control plane of Catalyst. Money is a decimal text (NAME_usd) beside an integer of billionths "
+          "(NAME_nanousd); times are "
+          "RFC 3339 in UTC. An unknown field is an error; every wrong field of a request is told at once."));
     json_end(&w);
     json_name(&w, S("servers"));
     json_array(&w);

@@ -1,4 +1,5 @@
-/* Refusals as events: the first ten of a principal or address, route and minute singly, then one that counts the rest, so that nobody can flood the log. */
+/* Refusals as events: the first ten of a principal or address, route and minute singly, then one that counts
+ * the rest, so that nobody can flood the log. */
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -7,20 +8,21 @@
 #include "core/events.h"
 
 #define SINGLY 10
-#define ENTRIES 1024       /* callers and routes of a minute that are told apart; one more makes the least recent be written */
+#define ENTRIES                                                                                              \
+    1024 /* callers and routes of a minute that are told apart; one more makes the least recent be written */
 #define WAYS 8
 #define ADDRESS_MAX 64
 #define MINUTE_US (60LL * USEC_PER_S)
-#define EVENT_N 1000       /* apart from the events that a handler numbers from 0 */
+#define EVENT_N 1000 /* apart from the events that a handler numbers from 0 */
 
 struct refusal {
-    uint64_t key;          /* 0: free */
+    uint64_t key; /* 0: free */
     int64_t minute;
     unsigned n;
     const struct api_route *route;
     const char *permission;
     enum errc code;
-    struct principal who;  /* without its texts */
+    struct principal who; /* without its texts */
     uuid workspace_id;
     bool is_member;
     char address[ADDRESS_MAX];
@@ -29,7 +31,7 @@ struct refusal {
 
 struct refusals {
     struct store *store;
-    pthread_mutex_t lock;  /* guards the entries */
+    pthread_mutex_t lock; /* guards the entries */
     struct refusal entries[ENTRIES];
 };
 
@@ -37,8 +39,7 @@ enum errc refusals_new(struct refusals **out, struct store *s, err *e)
 {
     struct refusals *f = calloc(1, sizeof *f);
     *out = f;
-    if (!f)
-        return err_code(e, ERR_NO_MEMORY);
+    if (!f) return err_code(e, ERR_NO_MEMORY);
     f->store = s;
     pthread_mutex_init(&f->lock, NULL);
     return ERR_NONE;
@@ -46,15 +47,15 @@ enum errc refusals_new(struct refusals **out, struct store *s, err *e)
 
 void refusals_free(struct refusals *f)
 {
-    if (f)
-        pthread_mutex_destroy(&f->lock);
+    if (f) pthread_mutex_destroy(&f->lock);
     free(f);
 }
 
 static enum errc add_event(struct tx *tx, void *ctx, err *e) { return tx_event(tx, ctx, e); }
 
 /* n: how many the event stands for. */
-static void write_event(struct store *s, const struct api_request *r, const struct api_route *route, const char *permission, enum errc code, unsigned n)
+static void write_event(struct store *s, const struct api_request *r, const struct api_route *route,
+                        const char *permission, enum errc code, unsigned n)
 {
     struct buf metadata;
     struct json_writer w;
@@ -66,15 +67,15 @@ static void write_event(struct store *s, const struct api_request *r, const stru
     json_writer_init(&w, &metadata);
     json_object(&w);
     json_put_str(&w, "route", str_c(route->name));
-    if (permission)
-        json_put_str(&w, "permission", str_c(permission));
+    if (permission) json_put_str(&w, "permission", str_c(permission));
     json_put_int(&w, "count", n);
     json_end(&w);
     ev.resource_type = S("route");
     ev.status = S("failure");
     ev.error = str_c(api_code(code));
     ev.metadata = buf_str(&metadata);
-    if (person_key_ensure(s, &r->who.user_id, r->now_us, &e) != ERR_NONE || db_write(store_db(s, DB_MAIN), add_event, &ev, &e) != ERR_NONE)
+    if (person_key_ensure(s, &r->who.user_id, r->now_us, &e) != ERR_NONE ||
+        db_write(store_db(s, DB_MAIN), add_event, &ev, &e) != ERR_NONE)
         log_error(LOG_ERROR, "refusal_not_recorded", &e);
     buf_fini(&metadata);
 }
@@ -108,16 +109,22 @@ static uint64_t key_of(const struct api_request *r)
     return hash ? hash : 1;
 }
 
-static void begin(struct refusal *x, uint64_t key, int64_t minute, const struct api_request *r, const char *permission, enum errc code)
+static void begin(struct refusal *x, uint64_t key, int64_t minute, const struct api_request *r,
+                  const char *permission, enum errc code)
 {
-    *x = (struct refusal){.key = key, .minute = minute, .route = r->route, .permission = permission, .code = code, .who = r->who,
-                          .workspace_id = r->workspace_id, .is_member = r->role.len > 0};
+    *x = (struct refusal){.key = key,
+                          .minute = minute,
+                          .route = r->route,
+                          .permission = permission,
+                          .code = code,
+                          .who = r->who,
+                          .workspace_id = r->workspace_id,
+                          .is_member = r->role.len > 0};
     x->who.email = x->who.name = (str){NULL, 0};
     x->who.key_projects = NULL;
     x->who.n_key_projects = 0;
     x->address_len = r->address.len < ADDRESS_MAX ? r->address.len : ADDRESS_MAX;
-    if (x->address_len)
-        memcpy(x->address, r->address.p, x->address_len);
+    if (x->address_len) memcpy(x->address, r->address.p, x->address_len);
 }
 
 void refusals_add(struct refusals *f, const struct api_request *r, const char *permission, enum errc code)
@@ -131,8 +138,7 @@ void refusals_add(struct refusals *f, const struct api_request *r, const char *p
             x = &set[i];
             break;
         }
-        if (!set[i].key || (x->key && set[i].minute < x->minute))
-            x = &set[i];
+        if (!set[i].key || (x->key && set[i].minute < x->minute)) x = &set[i];
     }
     if (x->key != key || x->minute != minute) {
         old = *x;
@@ -140,10 +146,8 @@ void refusals_add(struct refusals *f, const struct api_request *r, const char *p
     }
     bool is_single = ++x->n <= SINGLY;
     pthread_mutex_unlock(&f->lock);
-    if (old.n > SINGLY)
-        write_counted(f->store, &old, r->now_us);
-    if (is_single)
-        write_event(f->store, r, r->route, permission, code, 1);
+    if (old.n > SINGLY) write_counted(f->store, &old, r->now_us);
+    if (is_single) write_event(f->store, r, r->route, permission, code, 1);
 }
 
 void refusals_tidy(struct refusals *f, usec now_us, bool all)
@@ -157,7 +161,6 @@ void refusals_tidy(struct refusals *f, usec now_us, bool all)
             f->entries[i] = (struct refusal){0};
         }
         pthread_mutex_unlock(&f->lock);
-        if (old.n > SINGLY)
-            write_counted(f->store, &old, now_us);
+        if (old.n > SINGLY) write_counted(f->store, &old, now_us);
     }
 }

@@ -22,10 +22,8 @@ static str field(const struct api_call *k, str name)
 static str if_match(const struct api_call *k)
 {
     str v = str_trim(field(k, S("if-match")));
-    if (str_starts(v, S("W/")))
-        v = str_skip(v, 2);
-    if (v.len >= 2 && v.p[0] == '"' && v.p[v.len - 1] == '"')
-        return str_of(v.p + 1, v.len - 2);
+    if (str_starts(v, S("W/"))) v = str_skip(v, 2);
+    if (v.len >= 2 && v.p[0] == '"' && v.p[v.len - 1] == '"') return str_of(v.p + 1, v.len - 2);
     return str_eq(v, S("*")) ? S("") : v;
 }
 
@@ -35,10 +33,8 @@ static bool wants_csv(const struct api_call *k)
     for (str rest = field(k, S("accept")); rest.len;) {
         str range = str_cut(&rest, ',');
         str type = str_trim(str_cut(&range, ';'));
-        if (str_ieq(type, S("text/csv")))
-            return true;
-        if (str_ieq(type, S("application/json")) || str_eq(type, S("*/*")))
-            return false;
+        if (str_ieq(type, S("text/csv"))) return true;
+        if (str_ieq(type, S("application/json")) || str_eq(type, S("*/*"))) return false;
     }
     return false;
 }
@@ -47,15 +43,16 @@ static enum errc read_idempotency_key(struct api_call *k, err *e)
 {
     const struct api_route *route = k->r.route;
     str v = str_trim(field(k, S("idempotency-key")));
-    if (!v.len || route->method != HTTP_POST || route->is_idempotent_exempt)
-        return ERR_NONE;
-    if (v.len >= 2 && v.p[0] == '"' && v.p[v.len - 1] == '"')
-        v = str_of(v.p + 1, v.len - 2);
+    if (!v.len || route->method != HTTP_POST || route->is_idempotent_exempt) return ERR_NONE;
+    if (v.len >= 2 && v.p[0] == '"' && v.p[v.len - 1] == '"') v = str_of(v.p + 1, v.len - 2);
     bool is_fine = v.len > 0 && v.len <= KEY_MAX;
     for (size_t i = 0; i < v.len; i++)
         is_fine = is_fine && v.p[i] > ' ' && v.p[i] < 0x7F;
     if (!is_fine)
-        return err_set(e, ERR_INVALID, "Idempotency-Key must be 1 to %d printable ASCII characters without spaces, such as a UUID", KEY_MAX);
+        return err_set(
+            e, ERR_INVALID,
+            "Idempotency-Key must be 1 to %d printable ASCII characters without spaces, such as a UUID",
+            KEY_MAX);
     k->idempotency_key = v;
     return ERR_NONE;
 }
@@ -69,12 +66,12 @@ static enum errc authenticate(struct api_call *k, err *e)
     enum api_access access = r->route->access;
     bool is_open = access == ACCESS_PUBLIC || access == ACCESS_SETUP_TOKEN;
     enum errc rc = s->authenticate(s->ctx, r, &k->head, e);
-    if (is_open && rc == ERR_UNAUTHENTICATED) { /* an old cookie is no reason to keep somebody from signing in */
+    if (is_open &&
+        rc == ERR_UNAUTHENTICATED) { /* an old cookie is no reason to keep somebody from signing in */
         r->who = (struct principal){.kind = PRINCIPAL_NONE};
         return ERR_NONE;
     }
-    if (rc != ERR_NONE || is_open || r->who.kind != PRINCIPAL_NONE)
-        return rc;
+    if (rc != ERR_NONE || is_open || r->who.kind != PRINCIPAL_NONE) return rc;
     return err_set(e, ERR_UNAUTHENTICATED, "sign in, or send an API key as Authorization: Bearer");
 }
 
@@ -82,10 +79,8 @@ static int param_index(const struct endpoint *ep, const char *param)
 {
     int k = 0;
     for (unsigned i = 0; i < ep->n_segments; i++) {
-        if (ep->segments[i].p[0] != ':')
-            continue;
-        if (str_eq(ep->segments[i], str_c(param)))
-            return k;
+        if (ep->segments[i].p[0] != ':') continue;
+        if (str_eq(ep->segments[i], str_c(param))) return k;
         k++;
     }
     return -1;
@@ -99,7 +94,8 @@ static enum errc named_workspace(struct api_call *k, bool *is_named, err *e)
     *is_named = true;
     if (str_starts(str_c(r->route->path), S("/api/workspaces/:id"))) {
         r->workspace_id = r->path_id[0];
-        return uuid_is_nil(&r->workspace_id) ? err_set(e, ERR_NOT_FOUND, "there is no such workspace") : ERR_NONE;
+        return uuid_is_nil(&r->workspace_id) ? err_set(e, ERR_NOT_FOUND, "there is no such workspace")
+                                             : ERR_NONE;
     }
     text = str_trim(field(k, S("x-catalyst-workspace")));
     const char *from = "X-Catalyst-Workspace";
@@ -132,13 +128,13 @@ static enum errc find_resource(struct api_call *k, struct tx *tx, err *e)
     assert(i >= 0 && "the resource's parameter stands in the path");
     enum errc rc = uuid_is_nil(&r->path_id[i])
                        ? ERR_NOT_FOUND
-                       : tx_query_row(tx, &k->arena, what->find, PARAMS(v_uuid(&r->workspace_id), v_uuid(&r->path_id[i])), &row, e);
+                       : tx_query_row(tx, &k->arena, what->find,
+                                      PARAMS(v_uuid(&r->workspace_id), v_uuid(&r->path_id[i])), &row, e);
     if (rc == ERR_NONE && r->who.n_key_projects && row[0].type != VAL_NULL) {
         uuid project = val_uuid(&row[0]);
         rc = ERR_NOT_FOUND;
         for (unsigned j = 0; j < r->who.n_key_projects; j++)
-            if (!memcmp(&r->who.key_projects[j], &project, sizeof project))
-                rc = ERR_NONE;
+            if (!memcmp(&r->who.key_projects[j], &project, sizeof project)) rc = ERR_NONE;
     }
     return rc == ERR_NOT_FOUND ? err_set(e, ERR_NOT_FOUND, "there is no such %s", what->noun) : rc;
 }
@@ -152,12 +148,10 @@ static enum errc look_up(struct tx *tx, void *ctx, err *e)
     const struct api_setup *s = &k->api->setup;
     if (!l->is_named) {
         enum errc rc = s->only_workspace(s->ctx, r, tx, &r->workspace_id, e);
-        if (rc != ERR_NONE)
-            return rc;
+        if (rc != ERR_NONE) return rc;
     }
     enum errc rc = s->authorize(s->ctx, r, tx, e);
-    if (rc != ERR_NONE)
-        return rc == ERR_NOT_FOUND ? err_set(e, rc, "there is no such workspace") : rc;
+    if (rc != ERR_NONE) return rc == ERR_NOT_FOUND ? err_set(e, rc, "there is no such workspace") : rc;
     return l->finds_resource ? find_resource(k, tx, e) : ERR_NONE;
 }
 
@@ -175,9 +169,9 @@ static enum errc find_workspace(struct api_call *k, err *e)
     if (r->route->scope != SCOPE_WORKSPACE)
         return what ? db_read(store_db(k->api->store, what->find->db), look_up_resource, &l, e) : ERR_NONE;
     enum errc rc = named_workspace(k, &l.is_named, e);
-    if (rc != ERR_NONE)
-        return rc;
-    if (r->who.kind == PRINCIPAL_API_KEY && memcmp(&r->workspace_id, &r->who.key_workspace_id, sizeof(uuid)) != 0)
+    if (rc != ERR_NONE) return rc;
+    if (r->who.kind == PRINCIPAL_API_KEY &&
+        memcmp(&r->workspace_id, &r->who.key_workspace_id, sizeof(uuid)) != 0)
         return err_set(e, ERR_NOT_FOUND, "there is no such workspace");
     rc = db_read(store_db(k->api->store, DB_MAIN), look_up, &l, e);
     if (rc == ERR_NONE && what && !l.finds_resource)
@@ -189,8 +183,7 @@ static enum errc check_permission(struct api_call *k, err *e)
 {
     struct api_request *r = &k->r;
     const struct api_route *route = r->route;
-    if (route->access == ACCESS_PUBLIC || route->access == ACCESS_SETUP_TOKEN)
-        return ERR_NONE;
+    if (route->access == ACCESS_PUBLIC || route->access == ACCESS_SETUP_TOKEN) return ERR_NONE;
     const char *permission = route->access == ACCESS_PERMISSION ? permission_name(route->permission) : NULL;
     if (r->who.kind == PRINCIPAL_API_KEY && !k->endpoint->row->takes_keys) {
         k->permission = permission;
@@ -198,7 +191,8 @@ static enum errc check_permission(struct api_call *k, err *e)
     }
     if (route->access == ACCESS_INSTANCE_ADMIN && !r->who.is_instance_admin)
         return err_set(e, ERR_FORBIDDEN, "only an administrator of this instance may do this");
-    if (route->access == ACCESS_PERMISSION && !permission_set_has(&r->may, route->permission) && !(route->is_own && route->is_own(r))) {
+    if (route->access == ACCESS_PERMISSION && !permission_set_has(&r->may, route->permission) &&
+        !(route->is_own && route->is_own(r))) {
         k->permission = permission;
         return err_set(e, ERR_FORBIDDEN, "this needs the permission %s", permission);
     }
@@ -208,15 +202,14 @@ static enum errc check_permission(struct api_call *k, err *e)
 static enum errc check_rate(struct api_call *k, err *e)
 {
     struct api_request *r = &k->r;
-    if (r->who.kind == PRINCIPAL_NONE)
-        return ERR_NONE;
+    if (r->who.kind == PRINCIPAL_NONE) return ERR_NONE;
     const uuid *who = r->who.kind == PRINCIPAL_API_KEY ? &r->who.credential_id : &r->who.user_id;
     k->rate = rate_take(k->api->by_principal, str_of((const char *)who->b, sizeof who->b), clock_mono_us());
     k->has_rate = true;
-    if (k->rate.is_allowed)
-        return ERR_NONE;
+    if (k->rate.is_allowed) return ERR_NONE;
     r->retry_after_s = k->rate.wait_s;
-    return err_set(e, ERR_RATE_LIMITED, "more than %u requests a minute", rate_per_minute(k->api->by_principal));
+    return err_set(e, ERR_RATE_LIMITED, "more than %u requests a minute",
+                   rate_per_minute(k->api->by_principal));
 }
 
 /* --- decoding --- */
@@ -249,11 +242,9 @@ static enum errc split_query(struct api_call *k, str *own, str *rest, err *e)
     for (str all = k->head.query; all.len;) {
         str pair = str_cut(&all, '&'), value = pair;
         str name = str_cut(&value, '=');
-        if (route->scope == SCOPE_WORKSPACE && str_eq(name, S("workspace")))
-            continue;
+        if (route->scope == SCOPE_WORKSPACE && str_eq(name, S("workspace"))) continue;
         struct buf *b = &texts[!(route->is_list && (str_eq(name, S("limit")) || str_eq(name, S("cursor"))))];
-        if (b->len)
-            buf_add_char(b, '&');
+        if (b->len) buf_add_char(b, '&');
         buf_add(b, pair);
     }
     for (unsigned i = 0; i < 2; i++) {
@@ -272,13 +263,14 @@ static enum errc decode_query(struct api_call *k, err *e)
     str own, rest;
     void *query = arena_alloc(&k->arena, shape->size);
     enum errc rc = query ? split_query(k, &own, &rest, e) : err_code(e, ERR_NO_MEMORY);
-    if (rc != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE) return rc;
     if (r->route->is_list) {
-        rc = shape_decode_query(&k->arena, k->wants_csv ? &csv_shape : &list_shape, own, &page, &r->errors, e);
-        if (rc != ERR_NONE && rc != ERR_INVALID)
-            return rc;
-        r->limit = page.limit != NO_VALUE ? (unsigned)page.limit : k->wants_csv ? API_CSV_DEFAULT : API_LIST_DEFAULT;
+        rc =
+            shape_decode_query(&k->arena, k->wants_csv ? &csv_shape : &list_shape, own, &page, &r->errors, e);
+        if (rc != ERR_NONE && rc != ERR_INVALID) return rc;
+        r->limit = page.limit != NO_VALUE ? (unsigned)page.limit
+                   : k->wants_csv         ? API_CSV_DEFAULT
+                                          : API_LIST_DEFAULT;
         r->cursor = page.cursor;
     }
     rc = shape_decode_query(&k->arena, shape, rest, query, &r->errors, e);
@@ -293,19 +285,15 @@ static enum errc decode_body(struct api_call *k, err *e)
     str text = str_trim(buf_str(&k->body));
     struct json *json;
     if (!text.len) {
-        if (!r->route->body)
-            return ERR_NONE;
+        if (!r->route->body) return ERR_NONE;
         text = S("{}");
     }
     enum errc rc = json_parse(&k->arena, text, &json, e);
-    if (rc == ERR_SYNTAX)
-        err_prefix(e, "the body is not JSON");
-    if (rc != ERR_NONE)
-        return rc;
+    if (rc == ERR_SYNTAX) err_prefix(e, "the body is not JSON");
+    if (rc != ERR_NONE) return rc;
     r->body_json = json;
     void *body = arena_alloc(&k->arena, shape->size);
-    if (!body)
-        return err_code(e, ERR_NO_MEMORY);
+    if (!body) return err_code(e, ERR_NO_MEMORY);
     if (r->route->is_merge) {
         r->body = NULL;
         if (json->type == JSON_OBJECT)
@@ -320,13 +308,10 @@ static enum errc decode_body(struct api_call *k, err *e)
 static enum errc decode(struct api_call *k, err *e)
 {
     enum errc rc = decode_query(k, e);
-    if (rc != ERR_NONE && rc != ERR_INVALID)
-        return rc;
+    if (rc != ERR_NONE && rc != ERR_INVALID) return rc;
     enum errc rc_body = decode_body(k, e);
-    if (rc_body != ERR_NONE && rc_body != ERR_INVALID)
-        return rc_body;
-    if (k->r.errors.n)
-        return field_errors_sum(&k->r.errors, e);
+    if (rc_body != ERR_NONE && rc_body != ERR_INVALID) return rc_body;
+    if (k->r.errors.n) return field_errors_sum(&k->r.errors, e);
     return rc_body;
 }
 
@@ -342,8 +327,7 @@ static enum errc load_job(struct api_call *k, struct tx *tx, err *e)
 {
     struct api_request *r = &k->r;
     struct job_view *view = arena_new(&k->arena, struct job_view);
-    if (!view)
-        return err_code(e, ERR_NO_MEMORY);
+    if (!view) return err_code(e, ERR_NO_MEMORY);
     r->answer = view;
     r->location = api_location(r, "/api/jobs/", &r->job_id);
     return tx_job_view(tx, &k->arena, &r->job_id, view, e);
@@ -361,16 +345,14 @@ static enum errc unit_run(struct tx *tx, void *ctx, err *e)
     if (k->idempotency_key.len) {
         bool is_found;
         rc = api_idempotency_find(k, tx, &is_found, e);
-        if (rc != ERR_NONE || is_found)
-            return rc;
+        if (rc != ERR_NONE || is_found) return rc;
     }
     rc = r->route->apply(r, tx, e);
-    if (rc != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE) return rc;
     if (r->route->effect == EFFECT_STATE && tx_changed(tx) > 0 && !tx_noted(tx))
-        return err_set(e, ERR_INTERNAL, "%s changed %lld rows and added no event: nothing is committed", r->route->name, (long long)tx_changed(tx));
-    if (r->route->is_delayed && !uuid_is_nil(&r->job_id) && (rc = load_job(k, tx, e)) != ERR_NONE)
-        return rc;
+        return err_set(e, ERR_INTERNAL, "%s changed %lld rows and added no event: nothing is committed",
+                       r->route->name, (long long)tx_changed(tx));
+    if (r->route->is_delayed && !uuid_is_nil(&r->job_id) && (rc = load_job(k, tx, e)) != ERR_NONE) return rc;
     return k->idempotency_key.len ? api_idempotency_keep(k, tx, e) : ERR_NONE;
 }
 
@@ -380,14 +362,13 @@ static enum errc apply(struct api_call *k, err *e)
     const struct api_route *route = r->route;
     struct unit u = {.k = k, .before = *r, .mark = arena_mark(&k->arena)};
     struct db *db = store_db(k->api->store, route->db);
-    if (route->effect == EFFECT_NONE)
-        return db_read(db, unit_run, &u, e);
-    enum errc rc = person_key_ensure(k->api->store, &r->who.user_id, r->now_us, e); /* the unit's event may be the first about them */
-    if (rc == ERR_NONE)
-        rc = db_write(db, unit_run, &u, e);
-    /* Two requests with one key at the same time, on PostgreSQL: the later one finds the row that the first has written meanwhile. */
-    if (rc == ERR_CONFLICT && k->idempotency_key.len)
-        rc = db_write(db, unit_run, &u, e);
+    if (route->effect == EFFECT_NONE) return db_read(db, unit_run, &u, e);
+    enum errc rc = person_key_ensure(k->api->store, &r->who.user_id, r->now_us,
+                                     e); /* the unit's event may be the first about them */
+    if (rc == ERR_NONE) rc = db_write(db, unit_run, &u, e);
+    /* Two requests with one key at the same time, on PostgreSQL: the later one finds the row that the first
+     * has written meanwhile. */
+    if (rc == ERR_CONFLICT && k->idempotency_key.len) rc = db_write(db, unit_run, &u, e);
     return rc;
 }
 
@@ -401,21 +382,17 @@ static enum errc pipeline(struct api_call *k, err *e)
     k->wants_csv = route->is_csv && wants_csv(k);
     if (!api_path_params(&k->arena, k->endpoint, k->head.path, r))
         return err_set(e, ERR_NOT_FOUND, "the path is not well-formed");
-    if ((rc = authenticate(k, e)) != ERR_NONE || (rc = find_workspace(k, e)) != ERR_NONE || (rc = check_permission(k, e)) != ERR_NONE ||
-        (rc = check_rate(k, e)) != ERR_NONE || (rc = read_idempotency_key(k, e)) != ERR_NONE || (rc = decode(k, e)) != ERR_NONE)
+    if ((rc = authenticate(k, e)) != ERR_NONE || (rc = find_workspace(k, e)) != ERR_NONE ||
+        (rc = check_permission(k, e)) != ERR_NONE || (rc = check_rate(k, e)) != ERR_NONE ||
+        (rc = read_idempotency_key(k, e)) != ERR_NONE || (rc = decode(k, e)) != ERR_NONE)
         return rc;
     if (r->who.kind == PRINCIPAL_NONE || route->db != DB_MAIN || route->effect == EFFECT_NONE)
         k->idempotency_key = (str){NULL, 0};
-    if (route->prepare && (rc = route->prepare(r, e)) != ERR_NONE)
-        return rc;
-    if (route->apply && (rc = apply(k, e)) != ERR_NONE)
-        return rc;
-    if (k->is_replay)
-        return ERR_NONE;
-    if (k->api->setup.jobs && !uuid_is_nil(&r->job_id))
-        jobs_wake(k->api->setup.jobs);
-    if (route->after)
-        route->after(r);
+    if (route->prepare && (rc = route->prepare(r, e)) != ERR_NONE) return rc;
+    if (route->apply && (rc = apply(k, e)) != ERR_NONE) return rc;
+    if (k->is_replay) return ERR_NONE;
+    if (k->api->setup.jobs && !uuid_is_nil(&r->job_id)) jobs_wake(k->api->setup.jobs);
+    if (route->after) route->after(r);
     return ERR_NONE;
 }
 
@@ -440,7 +417,6 @@ void api_run(struct api_call *k)
     }
     if (e.code != rc) /* a handler that named no reason */
         err_code(&e, rc);
-    if (is_denial(k, rc))
-        refusals_add(k->api->refusals, &k->r, k->permission, rc);
+    if (is_denial(k, rc)) refusals_add(k->api->refusals, &k->r, k->permission, rc);
     api_answer_problem(k, &e);
 }
