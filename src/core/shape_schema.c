@@ -88,7 +88,10 @@ static void put_body(const struct field *f, enum shape_use use, struct json_writ
         json_put_str(w, "format", S("uuid"));
         return;
     case FIELD_JSON:
-        if (f->format == FORMAT_OBJECT) put_type(w, "object", is_nullable);
+        if (f->format == FORMAT_OBJECT) {
+            put_type(w, "object", is_nullable);
+            json_put_bool(w, "additionalProperties", true);
+        }
         return;
     case FIELD_TEXTS:
         put_type(w, "array", is_nullable);
