@@ -18,7 +18,7 @@ struct job_run;
 
 struct job_kind {
     const char *name;         /* "workspace.purge"; never changes */
-    unsigned max_tries;       /* 0: 5 */
+    unsigned max_tries;       /* without a new checkpoint; 0: 5 */
     unsigned timeout_s;       /* 0: 3600 */
     enum permission started_by; /* permission that may cancel another's job; PERMISSION_NONE: audit.read */
     enum errc (*run)(void *ctx, struct job_run *j, err *e);

@@ -12,7 +12,7 @@
 
 SQL(test_job, DB_MAIN, SQL_INSTANCE, "u", "SELECT state, tries, result, error_code, checkpoint, done, run_at_us FROM jobs WHERE id = $1");
 SQL(test_leave, DB_MAIN, SQL_INSTANCE, "uuiitu",
-    "UPDATE jobs SET state = 'running', node_id = $1, boot_id = $2, lease_us = $3, tries = $4, checkpoint = $5 WHERE id = $6");
+    "UPDATE jobs SET state = 'running', node_id = $1, boot_id = $2, lease_us = $3, tries = $4, stalled = $4, checkpoint = $5 WHERE id = $6");
 SQL(test_cancel, DB_MAIN, SQL_INSTANCE, "u", "UPDATE jobs SET is_cancelled = 1 WHERE id = $1");
 SQL(test_failures, DB_MAIN, SQL_INSTANCE, "", "SELECT bytes FROM events WHERE type = 'job.failed' ORDER BY seq");
 SQL(test_count_jobs, DB_MAIN, SQL_INSTANCE, "", "SELECT COUNT(*) FROM jobs");

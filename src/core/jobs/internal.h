@@ -22,6 +22,7 @@ struct job_run {
     struct job job;
     struct job_view view;      /* as the row was claimed; progress as it goes on */
     str checkpoint;
+    int64_t stalled;           /* tries since the checkpoint last moved, this one included */
     struct buf result;
     char phase[JOB_PHASE_MAX];
     usec until_us;             /* monotonic: its time is over */

@@ -61,7 +61,10 @@ enum errc job_save(struct job_run *run, str checkpoint, err *e)
     enum errc rc = check_stop(run, e);
     if (rc != ERR_NONE && (run->is_lost || run->is_cancelled))
         return rc;
-    return touch(run, job_save_unit, &t, e); /* also when the server stops: the next try goes on from here */
+    rc = touch(run, job_save_unit, &t, e); /* also when the server stops: the next try goes on from here */
+    if (!str_eq(checkpoint, run->checkpoint))
+        run->stalled = 1;
+    return rc;
 }
 
 enum errc job_progress(struct job_run *run, int64_t done, int64_t total, str phase, err *e)
@@ -96,10 +99,10 @@ void job_result(struct job_run *run, str json)
 
 /* --- the end of a try --- */
 
-static usec backoff(const struct jobs *j, int64_t tries)
+static usec backoff(const struct jobs *j, int64_t stalled)
 {
     usec wait = j->retry_us;
-    for (int64_t i = 1; i < tries && wait < AGAIN_MOST_US; i++)
+    for (int64_t i = 1; i < stalled && wait < AGAIN_MOST_US; i++)
         wait *= 4;
     return wait < AGAIN_MOST_US ? wait : AGAIN_MOST_US;
 }
@@ -116,9 +119,9 @@ static void decide(struct job_end *end, enum errc rc)
         end->why = NULL;
     } else if (rc == ERR_CANCELLED && run->jobs->is_stopping) {
         end->how = JOB_RELEASED;
-    } else if (errc_is_retryable(rc) && run->view.tries < most) {
+    } else if (errc_is_retryable(rc) && run->stalled < most) {
         end->how = JOB_AGAIN;
-        end->again_us += backoff(run->jobs, run->view.tries);
+        end->again_us += backoff(run->jobs, run->stalled);
     } else {
         end->how = JOB_FAILED;
     }
@@ -188,7 +191,7 @@ static void execute(struct job_run *run)
     run->until_us = clock_mono_us() + (usec)seconds * USEC_PER_S;
     if (run->is_cancelled || run->jobs->is_stopping) {
         rc = err_code(&e, ERR_CANCELLED);
-    } else if (run->view.tries > most) { /* the tries before ended with their server */
+    } else if (run->stalled > most) { /* the tries before ended with their server, and got nowhere */
         rc = err_set(&e, ERR_CANCELLED, "the server ended %u times while this job ran", most);
     } else {
         job_show(run->jobs, &run->view);

@@ -5,24 +5,24 @@
 #include "core/jobs/internal.h"
 
 SQL(add_job, DB_MAIN, 0, "uuuuttiit",
-    "INSERT INTO jobs (id, workspace_id, project_id, user_id, kind, state, input, done, total, phase, tries, run_at_us, created_us, unique_key, is_cancelled) "
-    "VALUES ($1, $2, $3, $4, $5, 'queued', $6, 0, 0, '', 0, $7, $8, $9, 0) ON CONFLICT DO NOTHING");
+    "INSERT INTO jobs (id, workspace_id, project_id, user_id, kind, state, input, done, total, phase, tries, stalled, run_at_us, created_us, unique_key, is_cancelled) "
+    "VALUES ($1, $2, $3, $4, $5, 'queued', $6, 0, 0, '', 0, 0, $7, $8, $9, 0) ON CONFLICT DO NOTHING");
 SQL(find_job, DB_MAIN, SQL_INSTANCE, "u", "SELECT " JOB_VIEW_COLUMNS " FROM jobs WHERE id = $1");
 
 #define DUE "state = 'queued' AND run_at_us <= $1"
 SQL_PER_ENGINE(job_due, DB_MAIN, SQL_INSTANCE, "it", "SELECT id FROM jobs WHERE " DUE " AND instr($2, ',' || kind || ',') > 0 LIMIT 1",
                "SELECT id FROM jobs WHERE " DUE " AND strpos($2, ',' || kind || ',') > 0 LIMIT 1");
-#define CLAIM_COLUMNS JOB_VIEW_COLUMNS ", input, checkpoint, is_cancelled"
+#define CLAIM_COLUMNS JOB_VIEW_COLUMNS ", input, checkpoint, is_cancelled, stalled"
 SQL_PER_ENGINE(jobs_due, DB_MAIN, SQL_INSTANCE, "iti",
                "SELECT " CLAIM_COLUMNS " FROM jobs WHERE " DUE " AND instr($2, ',' || kind || ',') > 0 ORDER BY run_at_us, id LIMIT $3",
                "SELECT " CLAIM_COLUMNS " FROM jobs WHERE " DUE " AND strpos($2, ',' || kind || ',') > 0 ORDER BY run_at_us, id LIMIT $3 "
                "FOR UPDATE SKIP LOCKED");
 SQL(claim_job, DB_MAIN, SQL_INSTANCE, "uuiiu",
-    "UPDATE jobs SET state = 'running', node_id = $1, boot_id = $2, lease_us = $3, tries = tries + 1, started_us = COALESCE(started_us, $4) "
+    "UPDATE jobs SET state = 'running', node_id = $1, boot_id = $2, lease_us = $3, tries = tries + 1, stalled = stalled + 1, started_us = COALESCE(started_us, $4) "
     "WHERE id = $5 AND state = 'queued'");
 
 SQL(save_job, DB_MAIN, SQL_INSTANCE, "tiuu",
-    "UPDATE jobs SET checkpoint = $1, lease_us = $2 WHERE id = $3 AND boot_id = $4 AND state = 'running'");
+    "UPDATE jobs SET stalled = CASE WHEN checkpoint = $1 THEN stalled ELSE 1 END, checkpoint = $1, lease_us = $2 WHERE id = $3 AND boot_id = $4 AND state = 'running'");
 SQL(progress_job, DB_MAIN, SQL_INSTANCE, "iituu",
     "UPDATE jobs SET done = $1, total = $2, phase = $3 WHERE id = $4 AND boot_id = $5 AND state = 'running'");
 SQL(lease_jobs, DB_MAIN, SQL_INSTANCE, "iu", "UPDATE jobs SET lease_us = $1 WHERE boot_id = $2 AND state = 'running'");
@@ -30,9 +30,9 @@ SQL(watch_jobs, DB_MAIN, SQL_INSTANCE, "u", "SELECT id, is_cancelled FROM jobs W
 SQL(end_job, DB_MAIN, SQL_INSTANCE, "tttiiituu",
     "UPDATE jobs SET state = $1, error_code = $2, error = $3, done = $4, total = $5, finished_us = $6, result = $7, node_id = NULL, boot_id = NULL, "
     "lease_us = NULL WHERE id = $8 AND boot_id = $9 AND state = 'running'");
-SQL(release_job, DB_MAIN, SQL_INSTANCE, "ittiuu",
-    "UPDATE jobs SET state = 'queued', run_at_us = $1, error_code = $2, error = $3, tries = tries - $4, node_id = NULL, boot_id = NULL, lease_us = NULL "
-    "WHERE id = $5 AND boot_id = $6 AND state = 'running'");
+SQL(release_job, DB_MAIN, SQL_INSTANCE, "ittiiuu",
+    "UPDATE jobs SET state = 'queued', run_at_us = $1, error_code = $2, error = $3, tries = tries - $4, stalled = stalled - $5, node_id = NULL, boot_id = NULL, lease_us = NULL "
+    "WHERE id = $6 AND boot_id = $7 AND state = 'running'");
 
 #define VOID "UPDATE jobs SET state = 'queued', run_at_us = $1, node_id = NULL, boot_id = NULL, lease_us = NULL "
 SQL(void_expired, DB_MAIN, SQL_INSTANCE, "ii", VOID "WHERE state = 'running' AND lease_us < $2");
@@ -138,6 +138,7 @@ struct job_run *job_run_of_row(struct jobs *j, const struct val *row, usec now_u
     run->kind = job_kind_of(j, v->kind);
     run->checkpoint = copy(&run->arena, val_str(&row[17]), &is_full);
     run->is_cancelled = val_bool(&row[18]);
+    run->stalled = val_int(&row[19]) + 1;
     run->job = (struct job){
         .id = v->id,
         .kind = v->kind,
@@ -206,7 +207,7 @@ enum errc job_end_unit(struct tx *tx, void *ctx, err *e)
     }
     if (end->how == JOB_AGAIN || end->how == JOB_RELEASED)
         rc = tx_exec_unaudited(tx, &release_job,
-                               PARAMS(v_int(end->again_us), code, why, v_int(end->how == JOB_RELEASED), v_uuid(&v->id), v_uuid(&run->jobs->boot)),
+                               PARAMS(v_int(end->again_us), code, why, v_int(end->how == JOB_RELEASED), v_int(end->how == JOB_RELEASED), v_uuid(&v->id), v_uuid(&run->jobs->boot)),
                                &changed, e);
     else
         rc = tx_exec_unaudited(tx, &end_job,

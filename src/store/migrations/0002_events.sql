@@ -54,6 +54,7 @@ CREATE TABLE jobs (
     total {int} NOT NULL,        -- 0: unknown
     phase {text} NOT NULL,
     tries {int} NOT NULL,
+    stalled {int} NOT NULL,      -- tries since the checkpoint last moved
     run_at_us {int} NOT NULL,    -- queued: not before
     created_us {int} NOT NULL,
     started_us {int},            -- of the first try
