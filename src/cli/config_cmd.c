@@ -2,6 +2,8 @@
 #include <stdio.h>
 
 #include "cli/serve.h"
+#include "cli/store.h"
+#include "core/settings.h"
 
 #define CONFIG_ARENA_LIMIT (64u << 20)
 
@@ -37,6 +39,44 @@ static int check(const struct cli_app *app, const struct cli_args *args)
     return exit_code;
 }
 
+/* The settings of the database, secrets masked, when the data folder has one. What is wrong with it is no reason not to show the rest. */
+static void read_database(const struct config *c, const struct cli_args *args, struct arena *a,
+                          struct config_setting **out, unsigned *n)
+{
+    struct store_source source = backend_store_source(c, cli_data_dir(args));
+    struct store *store = NULL;
+    err e = {0};
+    *n = 0;
+    source.migrates = false;
+    if (cli_store_exists(&source, &e)) return;
+    enum errc code = store_open(&store, &source, &e);
+    if (!code) code = settings_read(store, NULL, a, out, n, &e);
+    if (code) fprintf(stderr, "catalyst: the settings of the database are not shown: %s\n", e.msg);
+    if (code) *n = 0;
+    store_close(store);
+}
+
+static enum errc with_database(const struct cli_app *app, const struct cli_args *args, struct arena *a,
+                               struct config **config, err *e)
+{
+    struct config_source source;
+    struct config_setting *settings = NULL;
+    struct buf problems;
+    unsigned n = 0;
+    enum errc code = cli_config(app, args, a, config, e);
+    if (code) return code;
+    read_database(*config, args, a, &settings, &n);
+    if (n == 0) return ERR_NONE;
+    code = cli_config_source(app, args, a, &source, e);
+    if (code) return code;
+    source.database = settings;
+    source.n_database = n;
+    buf_init(&problems, 1 << 20);
+    code = config_load(a, &source, config, &problems, e); /* what is said of the other layers has been said */
+    buf_fini(&problems);
+    return code;
+}
+
 static int show(const struct cli_app *app, const struct cli_args *args)
 {
     struct arena a;
@@ -46,7 +86,7 @@ static int show(const struct cli_app *app, const struct cli_args *args)
     err e = {0};
     struct config *config = NULL;
     int exit_code;
-    if (cli_config(app, args, &a, &config, &e)) {
+    if (with_database(app, args, &a, &config, &e)) {
         exit_code = cli_fail(&e);
     } else {
         config_show(config, cli_flag(args, "--origin") != NULL, cli_flag(args, "--json") != NULL, &out);

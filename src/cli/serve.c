@@ -177,9 +177,9 @@ static void run_until_stopped(struct process *p, uv_loop_t *main_loop, unsigned 
 
 static int serve(const struct cli_app *app, const struct cli_args *args)
 {
-    struct process p = {.lock_fd = -1};
+    struct process p = {.app = app, .lock_fd = -1};
     struct arena a;
-    struct reload_source source = {.ctx = &p};
+    struct config_source layers;
     struct generation *first = NULL;
     const struct config *config;
     struct buf problems;
@@ -191,24 +191,28 @@ static int serve(const struct cli_app *app, const struct cli_args *args)
     buf_init(&problems, PROBLEMS_MAX);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
-    if (cli_config_source(app, args, &a, &source.layers, &e) != ERR_NONE || reload_new(&p.reload, &source, &problems, &e) != ERR_NONE)
+    if (cli_config_source(app, args, &a, &layers, &e) != ERR_NONE || reload_new(&p.reload, &layers, &problems, &e) != ERR_NONE)
         goto failed;
-    fprintf(stderr, "%.*s", STR(buf_str(&problems))); /* warnings */
-    buf_clear(&problems);
     first = reload_current(p.reload);
-    config = generation_config(first);
+    config = generation_config(first); /* without the database's settings: what they cannot change */
     raise_descriptor_limit();
     p.n_nodes = loops_wanted(config);
-    if (datadir_open(cli_data_dir(args), &p.lock_fd, &e) != ERR_NONE || stats_init(p.n_nodes) != ERR_NONE)
-        goto failed;
-    reload_declare(p.reload);
-    if (serve_settings(&p, config, &a, &e) != ERR_NONE || server_shared_init(&p.shared, &e) != ERR_NONE)
+    if (datadir_open(cli_data_dir(args), &p.lock_fd, &e) != ERR_NONE || stats_init(p.n_nodes) != ERR_NONE ||
+        server_shared_init(&p.shared, &e) != ERR_NONE)
         goto failed;
     has_shared = true;
+    reload_declare(p.reload);
     if (page_new(&p.page, config_text(config, "listen.path_prefix"), &e) != ERR_NONE || serve_bind(&p, config, &e) != ERR_NONE ||
-        gateway_new(&p.gateway, &(struct gateway_setup){config, cli_data_dir(args), p.n_nodes}, &problems, &e) != ERR_NONE)
+        services_open_database(&p, config, cli_data_dir(args), &problems, &e) != ERR_NONE)
         goto failed;
-    if (services_open(&p, config, cli_data_dir(args), &a, &e) != ERR_NONE)
+    generation_let_go(first);
+    first = reload_current(p.reload);
+    config = generation_config(first);
+    fprintf(stderr, "%.*s", STR(buf_str(&problems))); /* warnings */
+    buf_clear(&problems);
+    if (serve_settings(&p, config, &a, &e) != ERR_NONE ||
+        gateway_new(&p.gateway, &(struct gateway_setup){config, cli_data_dir(args), p.n_nodes}, &problems, &e) != ERR_NONE ||
+        services_open(&p, config, cli_data_dir(args), &a, &e) != ERR_NONE)
         goto failed;
     p.nodes = calloc(p.n_nodes, sizeof *p.nodes);
     if (!p.nodes) {

@@ -10,6 +10,7 @@
 #include "cli/cli.h"
 #include "core/backend.h"
 #include "core/control.h"
+#include "core/flags.h"
 #include "core/export.h"
 #include "core/identity/identity.h"
 #include "core/jobs.h"
@@ -18,6 +19,7 @@
 #include "core/ops.h"
 #include "core/page.h"
 #include "core/reload.h"
+#include "core/settings.h"
 #include "gateway/gateway.h"
 #include "net/outbound.h"
 
@@ -41,12 +43,15 @@ struct services {
     struct notify *notify;
     struct export *export;
     struct identity *identity;
+    struct settings *settings;
+    struct flags *flags;
     struct api *api;
     struct control *control;
     struct control_command commands[1];
 };
 
 struct process {
+    const struct cli_app *app;
     struct server_shared shared;
     struct reload *reload;
     struct outbound *outbound;
@@ -76,6 +81,8 @@ void serve_follow(struct process *p);
 /* The one list of tables of endpoints, in the order of the documentation: what the server mounts and `catalyst openapi` describes. s may be NULL when
  * nothing is served. Returns their number. */
 unsigned services_mounts(const struct services *s, struct api_mount out[API_TABLES_MAX]);
+/* Opens the databases, and makes the first configuration anew with their settings. */
+WARN_UNUSED enum errc services_open_database(struct process *p, const struct config *c, const char *data_dir, struct buf *problems, err *e);
 /* Opens what the endpoints stand on, when the address is bound and the gateway is there; on an error services_close takes back what was opened. */
 WARN_UNUSED enum errc services_open(struct process *p, const struct config *c, const char *data_dir, struct arena *a, err *e);
 /* Starts what works by itself, and prints the link of the first start. */

@@ -53,6 +53,7 @@ unsigned services_mounts(const struct services *s, struct api_mount out[API_TABL
         {&setup_api, identity},      {&auth_api, identity},    {&sessions_api, identity},    {&users_api, identity},
         {&workspaces_api, identity}, {&members_api, identity}, {&invitations_api, identity}, {&api_keys_api, identity},
         {&export_api, s ? s->export : NULL}, {&projects_api, NULL}, {&jobs_api, s ? s->jobs : NULL},
+        {&settings_api, s ? s->settings : NULL}, {&flags_api, s ? s->flags : NULL},
         {&notify_api, s ? s->notify : NULL}, {&live_api, s ? s->live : NULL},
     };
     memcpy(out, mounts, sizeof mounts);
@@ -76,15 +77,29 @@ static enum errc open_api(struct services *s, const struct config *c, err *e)
     return api_new(&s->api, &setup, e);
 }
 
+static enum errc read_settings(void *ctx, struct arena *a, struct config_setting **out, unsigned *n, err *e)
+{
+    const struct backend *b = ctx;
+    return settings_read(b->store, b->secrets, a, out, n, e);
+}
+
+enum errc services_open_database(struct process *p, const struct config *c, const char *data_dir, struct buf *problems, err *e)
+{
+    struct services *s = &p->services;
+    enum errc rc = backend_open(&s->backend, c, data_dir, e);
+    return rc == ERR_NONE ? reload_database(p->reload, read_settings, &s->backend, problems, e) : rc;
+}
+
 enum errc services_open(struct process *p, const struct config *c, const char *data_dir, struct arena *a, err *e)
 {
     struct services *s = &p->services;
     struct live_setup live = {.config = c, .recheck = recheck, .ctx = s};
-    enum errc rc = backend_open(&s->backend, c, data_dir, e);
-    if (rc != ERR_NONE)
-        return rc;
+    enum errc rc;
     live.store = s->backend.store;
     uuid node = gateway_node(p->gateway);
+    if ((rc = settings_new(&s->settings, s->backend.store, s->backend.secrets, p->reload, p->app->tables, p->app->n_tables, e)) != ERR_NONE ||
+        (rc = flags_new(&s->flags, s->backend.store, e)) != ERR_NONE)
+        return rc;
     if ((rc = live_new(&s->live, &live, e)) != ERR_NONE || (rc = open_background(s, c, data_dir, &node, e)) != ERR_NONE)
         return rc;
     struct identity_source source = {
@@ -136,6 +151,8 @@ void services_close(struct services *s)
     export_free(s->export);
     live_free(s->live);
     identity_free(s->identity);
+    flags_free(s->flags);
+    settings_free(s->settings);
     backend_close(&s->backend);
     *s = (struct services){0};
 }

@@ -8,17 +8,18 @@
  *
  * Names in rules: targetingKey (the user's id, or the API key's), workspace, user, role, $flagd.flagKey,
  * $flagd.timestamp (seconds). A flag can hide a feature, it never gives a permission.
- * Threads: any; flag_bool does not wait (it reads a snapshot that other threads refresh).
+ * Threads: any. flag_bool reads a snapshot: on a loop it never waits, elsewhere it may read the database anew when the
+ * snapshot is FLAGS_AGE_S old (another node may have changed a flag).
  * Source: flagd.dev, flag definitions; OpenFeature, resolution reasons.
  */
 #ifndef CORE_FLAGS_H
 #define CORE_FLAGS_H
 
-#include "base/random.h"
+#include "core/api.h"
 #include "json/tree.h"
 #include "json/write.h"
 
-struct flag {
+struct feature_flag {
     str name;
     bool is_enabled;
     const struct json *variants;  /* an object */
@@ -27,7 +28,7 @@ struct flag {
 };
 
 /* Slices of the definition. ERR_INVALID says which member is wrong and why. */
-WARN_UNUSED enum errc flag_parse(str name, const struct json *definition, struct flag *out, err *e);
+WARN_UNUSED enum errc flag_parse(str name, const struct json *definition, struct feature_flag *out, err *e);
 
 struct flag_context {
     uuid workspace_id;
@@ -44,6 +45,24 @@ struct flag_result {
     str variant;
     const struct json *value; /* NULL: whoever asks takes a value of its own */
 };
-struct flag_result flag_evaluate(struct arena *a, const struct flag *f, const struct flag_context *c);
+struct flag_result flag_evaluate(struct arena *a, const struct feature_flag *f, const struct flag_context *c);
+
+/* --- the flags of the server --- */
+
+#define FLAGS_AGE_S 5
+
+struct flags;
+struct store;
+WARN_UNUSED enum errc flags_new(struct flags **out, struct store *store, err *e);
+void flags_free(struct flags *f);
+/* Reads all flags anew. */
+WARN_UNUSED enum errc flags_refresh(struct flags *f, err *e);
+/* The value of a boolean flag; fallback when there is none, it is disabled, or it is no boolean. */
+bool flag_bool(struct flags *f, const char *name, const struct flag_context *c, bool fallback);
+/* Every flag of the workspace as {"NAME": value, …}; null for a flag without a value. */
+void flags_write_values(struct flags *f, struct arena *a, const struct flag_context *c,
+                        struct json_writer *w);
+
+extern const struct api_table flags_api; /* mounted with struct flags */
 
 #endif

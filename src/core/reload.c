@@ -18,13 +18,15 @@ struct generation {
 };
 
 struct reload {
-    struct reload_source source;
+    struct config_source layers;
+    enum errc (*settings)(void *ctx, struct arena *a, struct config_setting **out, unsigned *n, err *e);
+    void *settings_ctx;
     struct config_follower followers[FOLLOWERS_MAX];
     unsigned n_followers;
     pthread_mutex_t turn; /* one reload at a time; guards is_closed */
     bool is_closed;
-    pthread_mutex_t lock; /* guards current */
-    struct generation *first, *current;
+    pthread_mutex_t lock;                      /* guards current */
+    struct generation *seed, *first, *current; /* seed: without the database */
     struct stat_series *taken, *refused;
 };
 
@@ -48,7 +50,7 @@ void generation_let_go(struct generation *g)
 static enum errc load(struct reload *r, const struct config_setting *settings, unsigned n,
                       struct generation **out, struct buf *problems, err *e)
 {
-    struct config_source source = r->source.layers;
+    struct config_source source = r->layers;
     struct generation *g = calloc(1, sizeof *g);
     if (!g) return err_code(e, ERR_NO_MEMORY);
     g->n_held = 1;
@@ -71,34 +73,53 @@ static enum errc load_all(struct reload *r, struct generation **out, struct buf 
     unsigned n = 0;
     enum errc rc = ERR_NONE;
     arena_init(&scratch, GENERATION_LIMIT, 0);
-    if (r->source.settings) rc = r->source.settings(r->source.ctx, &scratch, &settings, &n, e);
+    if (r->settings) rc = r->settings(r->settings_ctx, &scratch, &settings, &n, e);
     if (!rc) rc = load(r, settings, n, out, problems, e);
     arena_fini(&scratch);
     return rc;
 }
 
-enum errc reload_new(struct reload **out, const struct reload_source *source, struct buf *problems, err *e)
+enum errc reload_new(struct reload **out, const struct config_source *layers, struct buf *problems, err *e)
 {
     struct reload *r = calloc(1, sizeof *r);
     if (!r) return err_code(e, ERR_NO_MEMORY);
-    r->source = *source;
+    r->layers = *layers;
     pthread_mutex_init(&r->turn, NULL);
     pthread_mutex_init(&r->lock, NULL);
-    enum errc rc = load_all(r, &r->first, problems, e);
+    enum errc rc = load_all(r, &r->seed, problems, e);
     if (rc) {
         reload_free(r);
         return rc;
     }
-    r->current = generation_hold(r->first);
+    r->first = generation_hold(r->seed);
+    r->current = generation_hold(r->seed);
     *out = r;
+    return ERR_NONE;
+}
+
+enum errc reload_database(struct reload *r,
+                          enum errc (*settings)(void *ctx, struct arena *a, struct config_setting **out,
+                                                unsigned *n, err *e),
+                          void *ctx, struct buf *problems, err *e)
+{
+    struct generation *g = NULL;
+    r->settings = settings;
+    r->settings_ctx = ctx;
+    enum errc rc = load_all(r, &g, problems, e);
+    if (rc) return rc;
+    generation_let_go(r->first);
+    generation_let_go(r->current);
+    r->first = g;
+    r->current = generation_hold(g);
     return ERR_NONE;
 }
 
 void reload_declare(struct reload *r)
 {
     static const char *const labels[] = {"result", NULL};
-    struct stat *m = stats_declare(STAT_COUNTER, "catalyst_config_reloads_total",
-                                   "Configurations that were read again, by what became of them.", labels, NULL, 0, 1);
+    struct stat *m =
+        stats_declare(STAT_COUNTER, "catalyst_config_reloads_total",
+                      "Configurations that were read again, by what became of them.", labels, NULL, 0, 1);
     r->taken = stats_series(m, &S("taken"));
     r->refused = stats_series(m, &S("refused"));
 }
@@ -115,6 +136,7 @@ void reload_free(struct reload *r)
     if (!r) return;
     generation_let_go(r->current);
     generation_let_go(r->first);
+    generation_let_go(r->seed);
     pthread_mutex_destroy(&r->turn);
     pthread_mutex_destroy(&r->lock);
     free(r);

@@ -5,7 +5,7 @@
  * have prepared, all commit, which cannot fail. So a configuration with an error changes nothing: it is refused with a line in the
  * log and counted, and what is in force stays. Keys that take effect only at start are named in the log.
  * A generation of the configuration lives as long as somebody holds it: who keeps slices of it on another thread holds it meanwhile.
- * The first one lives until reload_free.
+ * The first one, which rooms are started with, lives until reload_free.
  * Threads: any but loops; reloads run one after the other.
  */
 #ifndef CORE_RELOAD_H
@@ -28,18 +28,16 @@ struct config_follower {
 };
 #define FOLLOWERS_MAX 16
 
-struct reload_source {
-    /* Everything but the database, with texts that live as long as the server. */
-    struct config_source layers;
-    /* The settings of the database, in the arena; NULL without one. */
-    enum errc (*settings)(void *ctx, struct arena *a, struct config_setting **out, unsigned *n, err *e);
-    void *ctx;
-};
-
 struct reload;
-/* Loads the first generation; problems as config_load. */
-WARN_UNUSED enum errc reload_new(struct reload **out, const struct reload_source *source, struct buf *problems, err *e);
+/* Loads the first generation from everything but the database; texts of layers live as long as the server. Problems as config_load. */
+WARN_UNUSED enum errc reload_new(struct reload **out, const struct config_source *layers,
+                                 struct buf *problems, err *e);
 void reload_free(struct reload *r);
+/* The database is open: its settings (in the arena) are a layer from now on, and the first generation is made anew with them. */
+WARN_UNUSED enum errc reload_database(struct reload *r,
+                                      enum errc (*settings)(void *ctx, struct arena *a,
+                                                            struct config_setting **out, unsigned *n, err *e),
+                                      void *ctx, struct buf *problems, err *e);
 /* The metrics, after stats_init (whose size depends on the configuration). */
 void reload_declare(struct reload *r);
 /* Waits for a reload under way; later ones are ERR_UNAVAILABLE. Before the loops end. */

@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "json/lex.h"
+#include "json/tree.h"
 
 void json_writer_init(struct json_writer *w, struct buf *out)
 {
@@ -162,4 +163,33 @@ void json_escape(struct buf *out, str s)
         p = clean = next ? next : p + 1;
     }
     buf_add(out, (str){clean, (size_t)(p - clean)});
+}
+
+void json_put_tree(struct json_writer *w, const struct json *v)
+{
+    switch (v->type) {
+    case JSON_OBJECT:
+    case JSON_ARRAY:
+        if (w->depth >= JSON_WRITE_DEPTH - 1) {
+            w->out->failed = ERR_TOO_LARGE;
+            json_null(w);
+            return;
+        }
+        if (v->type == JSON_OBJECT)
+            json_object(w);
+        else
+            json_array(w);
+        for (const struct json *it = v->child; it; it = it->next) {
+            if (v->type == JSON_OBJECT) json_name(w, it->name);
+            json_put_tree(w, it);
+        }
+        json_end(w);
+        break;
+    case JSON_STRING: json_str(w, v->text); break;
+    case JSON_NUMBER: json_raw(w, v->text); break;
+    case JSON_TRUE:
+    case JSON_FALSE: json_boolean(w, v->type == JSON_TRUE); break;
+    case JSON_NONE:
+    case JSON_NULL: json_null(w); break;
+    }
 }

@@ -35,6 +35,10 @@ void json_put_int(struct json_writer *w, const char *name, int64_t v);
 void json_put_bool(struct json_writer *w, const char *name, bool v);
 void json_put_null(struct json_writer *w, const char *name);
 
+/* A tree as it was parsed. ERR_TOO_LARGE in the buffer when it is nested deeper than a writer can be. */
+struct json;
+void json_put_tree(struct json_writer *w, const struct json *v);
+
 /* Only the escaped contents, without quotes. */
 void json_escape(struct buf *out, str s);
 

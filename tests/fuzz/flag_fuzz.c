@@ -11,7 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct arena a;
     struct json *document = NULL, *attributes = NULL;
-    struct flag f;
+    struct feature_flag f;
     str text = str_of((const char *)data, size);
     ptrdiff_t at = str_find(text, S("\n%%\n"));
     arena_init(&a, 8u << 20, 0);

@@ -25,7 +25,7 @@ static const char *evaluated(const char *name, const char *definition, const cha
                              const char *attributes)
 {
     static char out[128];
-    struct flag f;
+    struct feature_flag f;
     err e = {0};
     if (flag_parse(str_c(name), json(definition), &f, &e)) fail_msg("%s in %s", e.msg, definition);
     struct flag_context c = {.targeting_key = str_c(key), .attributes = attributes ? json(attributes) : NULL};
@@ -107,7 +107,7 @@ static void a_rule_chooses_by_workspace_user_and_role(void **state)
         "\"targeting\":{\"if\":[{\"or\":[{\"in\":[{\"var\":\"role\"},[\"owner\",\"admin\"]]},"
         "{\"==\":[{\"var\":\"user\"},\"u1\"]},"
         "{\"==\":[{\"var\":\"workspace\"},\"01900000-0000-7000-8000-000000000001\"]}]},\"on\",null]}}";
-    struct flag f;
+    struct feature_flag f;
     err e = {0};
     uuid workspace;
     assert_int_equal(flag_parse(S("f"), json(by_role), &f, &e), ERR_NONE);
@@ -363,7 +363,7 @@ static void a_definition_that_is_wrong_is_refused_with_its_member(void **state)
          "one member"},
     };
     for (size_t i = 0; i < LENGTH_OF(rows); i++) {
-        struct flag f;
+        struct feature_flag f;
         err e = {0};
         assert_int_equal(flag_parse(S("f"), json(rows[i].definition), &f, &e), ERR_INVALID);
         if (!strstr(e.msg, rows[i].words)) fail_msg("no '%s' in: %s", rows[i].words, e.msg);

@@ -99,9 +99,6 @@ int client_done(struct client *c, const struct json *answer, const char *fmt, ..
 int client_requests(struct client *c);
 int client_usage(struct client *c);
 
-/* A tree as compact JSON. */
-void json_put_tree(struct json_writer *w, const struct json *v);
-
 /* EXIT_USAGE after telling that a positional argument is missing; EXIT_OK when all n are there. */
 int client_needs(struct client *c, unsigned n);
 /* Tells the failure; its exit code. */

@@ -10,30 +10,6 @@
 #define CELL_MAX 60 /* columns of the screen */
 #define OUT_MAX (256u << 20)
 
-void json_put_tree(struct json_writer *w, const struct json *v)
-{
-    switch (v->type) {
-    case JSON_OBJECT:
-    case JSON_ARRAY:
-        if (v->type == JSON_OBJECT)
-            json_object(w);
-        else
-            json_array(w);
-        for (const struct json *it = v->child; it; it = it->next) {
-            if (v->type == JSON_OBJECT) json_name(w, it->name);
-            json_put_tree(w, it);
-        }
-        json_end(w);
-        break;
-    case JSON_STRING: json_str(w, v->text); break;
-    case JSON_NUMBER: json_raw(w, v->text); break;
-    case JSON_TRUE:
-    case JSON_FALSE: json_boolean(w, v->type == JSON_TRUE); break;
-    case JSON_NONE:
-    case JSON_NULL: json_null(w); break;
-    }
-}
-
 static int print_json(const struct json *v)
 {
     struct buf out;

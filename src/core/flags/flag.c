@@ -40,9 +40,9 @@ static enum errc check_variants(const struct json *variants, err *e)
     return ERR_NONE;
 }
 
-enum errc flag_parse(str name, const struct json *definition, struct flag *out, err *e)
+enum errc flag_parse(str name, const struct json *definition, struct feature_flag *out, err *e)
 {
-    *out = (struct flag){.name = name};
+    *out = (struct feature_flag){.name = name};
     const struct json *state = json_get(definition, S("state")),
                       *fallback = json_get(definition, S("defaultVariant"));
     if (!state || state->type != JSON_STRING ||
@@ -70,7 +70,7 @@ enum errc flag_parse(str name, const struct json *definition, struct flag *out, 
 /* --- evaluating --- */
 
 struct asked {
-    const struct flag *flag;
+    const struct feature_flag *flag;
     const struct flag_context *context;
     char workspace[UUID_TEXT_LEN + 1];
 };
@@ -95,13 +95,13 @@ static struct rule_value lookup(const void *ctx, str name)
                          : (struct rule_value){.type = RULE_NULL};
 }
 
-static struct flag_result chosen(const struct flag *f, str variant, enum flag_reason reason)
+static struct flag_result chosen(const struct feature_flag *f, str variant, enum flag_reason reason)
 {
     const struct json *value = variant.p ? json_get(f->variants, variant) : NULL;
     return (struct flag_result){.reason = reason, .variant = variant, .value = value};
 }
 
-struct flag_result flag_evaluate(struct arena *a, const struct flag *f, const struct flag_context *c)
+struct flag_result flag_evaluate(struct arena *a, const struct feature_flag *f, const struct flag_context *c)
 {
     struct asked asked = {.flag = f, .context = c};
     struct rule_value v;
