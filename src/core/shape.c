@@ -53,7 +53,8 @@ void field_error_add(struct arena *a, struct field_errors *errors, str field, co
 {
     va_list args;
     va_start(args, fmt);
-    add_error(a, errors, field, code, vprint(a, fmt, args));
+    str kept = str_dup(a, field); /* callers make names as they go */
+    add_error(a, errors, kept.p ? kept : S(""), code, vprint(a, fmt, args));
     va_end(args);
 }
 
