@@ -226,7 +226,7 @@ static enum errc read_manifest(struct backup *b, const char *dir, const char *pr
     if (b->n) memcpy(all, b->files, b->n * sizeof *all);
     b->files = all;
     for (const struct json *file = files->child; file && !rc; file = file->next) {
-        const char *inside;
+        const char *inside = "";
         rc = check_file(dir, file, &b->a, &inside, e);
         str full = rc ? (str){0} : arena_printf(&b->a, "%s%s", prefix, inside);
         if (!rc && !full.p) rc = err_code(e, ERR_TOO_LARGE);
