@@ -209,19 +209,11 @@ static void a_backup_under_load_is_one_moment(void **state)
     fixture_remove(p.dir);
 }
 
-static void is_refused(struct store_fixture *f, const char *from, enum errc code, const char *words)
+static void is_refused(struct store_fixture *f, const char *from, const struct place *p, enum errc code,
+                       const char *words)
 {
-    struct place p;
-    struct store *restored;
-    place_init(&p, f->is_postgres);
-    assert_int_equal(store_restore(from, &p.source, &f->e), code);
+    assert_int_equal(store_restore(from, &p->source, &f->e), code);
     if (!strstr(f->e.msg, words)) fail_msg("%s", f->e.msg);
-    /* nothing was put in */
-    OK(store_open_with(&restored, &p.source, fixture_list, fixture_list_n, &f->e));
-    assert_int_equal(rows_of(f, restored, &all_calls).n, 0);
-    assert_int_equal(rows_of(f, restored, &all_things).n, 0);
-    store_close(restored);
-    fixture_remove(p.dir);
 }
 
 static void flip_byte(const char *path, long at)
@@ -248,6 +240,9 @@ static void a_backup_that_was_changed_is_refused_whole(void **state)
     struct store_fixture *f = *state;
     char to[128], main_db[200], people[200], manifest[200], aside[200];
     const char *ending = f->is_postgres ? "dump" : "db";
+    struct place p;
+    struct store *restored;
+    place_init(&p, f->is_postgres);
     backup_path(f, to, sizeof to);
     snprintf(main_db, sizeof main_db, "%s/db/main.%s", to, ending);
     snprintf(people, sizeof people, "%s/people/people.%s", to, ending);
@@ -256,25 +251,25 @@ static void a_backup_that_was_changed_is_refused_whole(void **state)
     fill(f);
     OK(store_backup(f->store, to, NULL, NULL, &f->e));
     flip_byte(main_db, 3000);
-    is_refused(f, to, ERR_CORRUPT, "SHA-256 differs");
+    is_refused(f, to, &p, ERR_CORRUPT, "SHA-256 differs");
     flip_byte(main_db, 3000);
     flip_byte(people, 3000);
-    is_refused(f, to, ERR_CORRUPT, "people.");
+    is_refused(f, to, &p, ERR_CORRUPT, "people.");
     flip_byte(people, 3000);
     assert_int_equal(rename(main_db, aside), 0);
-    is_refused(f, to, ERR_CORRUPT, "is missing");
+    is_refused(f, to, &p, ERR_CORRUPT, "is missing");
     assert_int_equal(rename(aside, main_db), 0);
     assert_int_equal(rename(manifest, aside), 0);
-    is_refused(f, to, ERR_NOT_FOUND, "not a backup");
+    is_refused(f, to, &p, ERR_NOT_FOUND, "not a backup");
     write_text(manifest, "{\"format\":1,");
-    is_refused(f, to, ERR_CORRUPT, "not JSON");
+    is_refused(f, to, &p, ERR_CORRUPT, "not JSON");
     write_text(manifest, "{\"format\":1}");
-    is_refused(f, to, ERR_CORRUPT, "not a manifest");
+    is_refused(f, to, &p, ERR_CORRUPT, "not a manifest");
     write_text(manifest, "{\"format\":2,\"engine\":\"sqlite\",\"files\":[]}");
-    is_refused(f, to, ERR_CONFIG, "newer release");
+    is_refused(f, to, &p, ERR_CONFIG, "newer release");
     write_text(manifest, f->is_postgres ? "{\"format\":1,\"engine\":\"sqlite\",\"files\":[]}"
                                         : "{\"format\":1,\"engine\":\"postgresql\",\"files\":[]}");
-    is_refused(f, to, ERR_CONFIG, "the configuration names");
+    is_refused(f, to, &p, ERR_CONFIG, "the configuration names");
     static const char *const paths[] = {"../x", "/etc/passwd", "db/../../x", "", "db//x", "./x"};
     for (unsigned i = 0; i < LENGTH_OF(paths); i++) {
         char text[400];
@@ -283,8 +278,14 @@ static void a_backup_that_was_changed_is_refused_whole(void **state)
                  "\"sha256\":\"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"}]}",
                  f->is_postgres ? "postgresql" : "sqlite", paths[i]);
         write_text(manifest, text);
-        is_refused(f, to, ERR_CORRUPT, "not a manifest");
+        is_refused(f, to, &p, ERR_CORRUPT, "not a manifest");
     }
+    /* nothing was put in */
+    OK(store_open_with(&restored, &p.source, fixture_list, fixture_list_n, &f->e));
+    assert_int_equal(rows_of(f, restored, &all_calls).n, 0);
+    assert_int_equal(rows_of(f, restored, &all_things).n, 0);
+    store_close(restored);
+    fixture_remove(p.dir);
 }
 
 static void a_backup_without_the_people_restores_without_them(void **state)

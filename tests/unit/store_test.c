@@ -581,6 +581,44 @@ static void a_slow_unit_ends_at_its_deadline_and_harms_no_other(void **state)
     assert_int_equal(number_of(f, &count_things), 1);
 }
 
+static enum errc do_nothing(struct tx *tx, void *ctx, err *e)
+{
+    (void)tx;
+    (void)ctx;
+    (void)e;
+    return ERR_NONE;
+}
+
+static enum errc unit_in_unit(struct tx *tx, void *ctx, err *e)
+{
+    (void)ctx;
+    return db_read(tx_db(tx), do_nothing, NULL, e);
+}
+
+/* In a child, whose words about it go nowhere. */
+static bool aborts(struct store_fixture *f, tx_fn fn, bool on_loop)
+{
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+        dup2(null, 2);
+        signal(SIGABRT, SIG_DFL);
+        if (on_loop) store_this_is_a_loop();
+        (void)!db_read(store_db(f->store, DB_MAIN), fn, NULL, &f->e);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+}
+
+static void a_unit_on_a_loop_or_within_another_unit_is_an_assertion(void **state)
+{
+    struct store_fixture *f = *state;
+    assert_true(aborts(f, do_nothing, true));
+    assert_true(aborts(f, unit_in_unit, false));
+}
+
 /* --- bulk --- */
 
 static void many_rows_go_in_at_once_or_not_at_all(void **state)
@@ -960,6 +998,7 @@ int main(void)
         ON_STORE(what_was_noted_is_sealed_in_its_commit_and_wakes_after_it),
     };
     const struct CMUnitTest of_sqlite[] = {
+        ON_STORE(a_unit_on_a_loop_or_within_another_unit_is_an_assertion),
         ON_STORE(a_queue_is_bounded_in_length_and_in_time),
         ON_STORE(the_neighbours_of_an_interrupted_unit_are_written_all_the_same),
         ON_STORE(another_process_that_writes_is_waited_for_and_then_busy),
