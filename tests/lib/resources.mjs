@@ -54,6 +54,9 @@ async function job({ world, who }) {
   return { params: { id: await exportJob(world, true) }, expect: who.role || who.isKey ? (sees ? undefined : 404) : undefined };
 }
 
+/** In flagd's form. */
+const aFlag = { state: 'ENABLED', variants: { on: true, off: false }, defaultVariant: 'off' };
+
 export const requests = {
   'GET /api/setup': () => ({}),
   'POST /api/setup': () => ({
@@ -138,6 +141,18 @@ export const requests = {
   'PUT /api/notifications/preferences': async ({ who }) => ({
     body: who.caller.csrf || who.isKey ? (await who.caller.get('/api/notifications/preferences')).json : {},
   }),
+  'GET /api/settings': () => ({}),
+  'PUT /api/settings': () => ({ body: { values: {} } }),
+  'PATCH /api/settings': () => ({ body: { values: {} } }),
+  'GET /api/flags': () => ({}),
+  'GET /api/flags/evaluate': () => ({}),
+  'PUT /api/flags/:name': () => ({ params: { name: fresh('flag').replace(' ', '-') }, body: aFlag, ok: 201 }),
+  'DELETE /api/flags/:name': async ({ world }) => {
+    const name = fresh('flag').replace(' ', '-');
+    const made = await world.owner.put(`/api/flags/${name}`, aFlag);
+    if (made.status >= 300) throw new Error(made.text);
+    return { params: { name }, ok: 204 };
+  },
   'GET /api/events': () => ({ isStream: true }),
   'GET /api/openapi.json': () => ({}),
 };
