@@ -113,6 +113,22 @@ static void put_route(struct buf *out, const struct api_route *route)
     if (route->query && route->query->n) put_fields(out, route->query, SHAPE_INPUT, "Parameter");
 }
 
+static bool is_first_of_tag(const struct document *d, unsigned table)
+{
+    for (unsigned t = 0; t < table; t++)
+        if (!strcmp(d->tables[t]->tag, d->tables[table]->tag)) return false;
+    return true;
+}
+
+/* Several tables may have one tag. */
+static void put_tag(struct buf *out, const struct document *d, unsigned first)
+{
+    buf_addf(out, "## %s\n\n", d->tables[first]->tag);
+    for (unsigned t = first; t < d->n_tables; t++)
+        for (unsigned i = 0; !strcmp(d->tables[t]->tag, d->tables[first]->tag) && i < d->tables[t]->n; i++)
+            put_route(out, &d->tables[t]->routes[i]);
+}
+
 void api_reference(const struct api_mount *mounts, unsigned n, struct buf *out)
 {
     struct document d;
@@ -141,11 +157,8 @@ void api_reference(const struct api_mount *mounts, unsigned n, struct buf *out)
           "- Signed in by cookie, changes need X-CSRF-Token. Programs send `Authorization: Bearer cat_…`.\n"
           "- Rates: `RateLimit` and `RateLimit-Policy` say how much is left; beyond it 429 with "
           "Retry-After.\n\n"));
-    for (unsigned t = 0; t < d.n_tables; t++) {
-        buf_addf(out, "## %s\n\n", d.tables[t]->tag);
-        for (unsigned i = 0; i < d.tables[t]->n; i++)
-            put_route(out, &d.tables[t]->routes[i]);
-    }
+    for (unsigned t = 0; t < d.n_tables; t++)
+        if (is_first_of_tag(&d, t)) put_tag(out, &d, t);
     buf_add(out, S("## Shapes\n\n"));
     for (unsigned i = 0; i < d.n_uses; i++) {
         buf_addf(out, "### %s%s\n\n", d.uses[i].shape->name, shape_use_suffix(d.uses[i].use));

@@ -548,6 +548,83 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/settings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The configuration that can be set while the server runs */
+        get: operations["settings_show"];
+        /**
+         * Replaces the settings of the database
+         * @description What is not named is taken out. The new configuration is in force when the answer comes.
+         */
+        put: operations["settings_replace"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Changes settings of the database
+         * @description Only what is named changes; null takes a setting out.
+         */
+        patch: operations["settings_change"];
+        trace?: never;
+    };
+    "/api/flags": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All feature flags, in flagd's form */
+        get: operations["flags_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/flags/evaluate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The value of each feature flag for the caller */
+        get: operations["flags_evaluate"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/flags/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Makes or replaces a feature flag */
+        put: operations["flags_put"];
+        post?: never;
+        /** Deletes a feature flag */
+        delete: operations["flags_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/notifications": {
         parameters: {
             query?: never;
@@ -1332,6 +1409,110 @@ export interface components {
             settings?: {
                 [key: string]: unknown;
             };
+        };
+        /** @description The part of the configuration that can be set while the server runs. */
+        Settings: {
+            /** @description Every key that can be set. */
+            settings: components["schemas"]["Setting"][];
+        };
+        /** @description A key of the configuration that can be set while the server runs. */
+        Setting: {
+            /** @description Key as in the file, limits.head_bytes. */
+            key: string;
+            /**
+             * @description What its value is.
+             * @enum {string}
+             */
+            type: "text" | "secret" | "boolean" | "integer" | "size" | "duration" | "texts" | "one_of";
+            /** @description The value in force, as the file would say it; **** for a secret that is set. */
+            value: string | null;
+            /**
+             * @description The layer that it comes from.
+             * @enum {string}
+             */
+            origin: "default" | "database" | "file" | "environment" | "flag";
+            /** @description File and line, variable or flag that says it. */
+            where: string | null;
+            /** @description Whether the database has a value too, which a higher layer may cover. */
+            is_in_database: boolean;
+            /** @description Whether its value is never shown. */
+            is_secret: boolean;
+            /** @description The value without any layer. */
+            default: string | null;
+            /** @description What it must be one of, separated by |. */
+            choices: string | null;
+            /** @description What it is for. */
+            meaning: string;
+        };
+        /** @description Values for the database. */
+        SettingsChangeInput: {
+            /** @description Keys with their values: texts, numbers, true or false, lists of texts; null takes one out of the database. */
+            values: {
+                [key: string]: unknown;
+            };
+        };
+        /** @description All flags of a workspace: a flag source of flagd. */
+        Flags: {
+            /** @description Names with definitions, as flagd reads them. */
+            flags: unknown;
+        };
+        /** @description What the flags are for the caller. */
+        FlagValues: {
+            /** @description Names with the values that hold for the caller; null: none. */
+            flags: unknown;
+        };
+        /** @description A feature flag, in flagd's form. */
+        Flag: {
+            /** @description Name of the flag, unique in the workspace. */
+            name: string;
+            /**
+             * @description A disabled flag has no value: whoever asks takes one of its own.
+             * @enum {string}
+             */
+            state: "ENABLED" | "DISABLED";
+            /** @description Names with values, all of one type. */
+            variants: {
+                [key: string]: unknown;
+            };
+            /** @description The variant when targeting names none. */
+            defaultVariant: string | null;
+            /** @description A JsonLogic rule that names a variant, by targetingKey, workspace, user and role. */
+            targeting: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When it was changed last.
+             */
+            updated_at: string;
+            /**
+             * Format: int64
+             * @description Counts its changes.
+             */
+            version: number;
+        };
+        /** @description A feature flag, in flagd's form. */
+        FlagInput: {
+            /**
+             * @description A disabled flag has no value: whoever asks takes one of its own.
+             * @enum {string}
+             */
+            state: "ENABLED" | "DISABLED";
+            /** @description Names with values, all of one type. */
+            variants: {
+                [key: string]: unknown;
+            };
+            /** @description The variant when targeting names none. */
+            defaultVariant?: string | null;
+            /** @description A JsonLogic rule that names a variant, by targetingKey, workspace, user and role. */
+            targeting?: {
+                [key: string]: unknown;
+            } | null;
         };
         /** @description Something a person is told. */
         Notification: {
@@ -2513,6 +2694,194 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Job"];
                 };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    settings_show: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Settings"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    settings_replace: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag that was read; 412 when the resource has changed since. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SettingsChangeInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Settings"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    settings_change: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag that was read; 412 when the resource has changed since. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SettingsChangeInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Settings"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    flags_list: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Flags"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    flags_evaluate: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FlagValues"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    flags_put: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+                /** @description The ETag that was read; 412 when the resource has changed since. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FlagInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Flag"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    flags_delete: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+            };
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             default: components["responses"]["Problem"];
         };
