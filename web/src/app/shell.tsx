@@ -521,6 +521,7 @@ function NoWorkspace() {
     <main className="grid min-h-dvh place-items-center">
       <Empty
         icon={Users}
+        isPage
         title={t('workspace.none')}
         action={
           <>
@@ -560,6 +561,7 @@ export function Failed({ error, reset }: ErrorComponentProps) {
   useTitle(t('state.error'));
   return (
     <div className="grid min-h-[60dvh] place-items-center">
+      <h1 className="sr-only">{t('state.error')}</h1>
       <ErrorState
         error={error}
         retry={() => {
@@ -577,6 +579,7 @@ export function NotFound() {
     <main className="grid min-h-[70dvh] place-items-center">
       <Empty
         icon={Compass}
+        isPage
         title={t('not_found.title')}
         action={
           <Link to="/" className={buttonClass('primary')}>

@@ -20,7 +20,13 @@ import { ProviderFields, TestResult, useProviderForm } from './provider-form';
 
 export default function Providers() {
   const may = useMay('llm.providers');
-  return may ? <List /> : <NoPermission permission="llm.providers" />;
+  return may ? (
+    <List />
+  ) : (
+    <Page title={t('nav.providers')}>
+      <NoPermission permission="llm.providers" />
+    </Page>
+  );
 }
 
 function List() {

@@ -195,7 +195,13 @@ function matches(call: Partial<Call>, search: CallSearch & { project?: string })
 
 export default function Requests() {
   const may = useMay('analytics.view');
-  return may ? <List /> : <NoPermission permission="analytics.view" />;
+  return may ? (
+    <List />
+  ) : (
+    <Page title={t('nav.requests')}>
+      <NoPermission permission="analytics.view" />
+    </Page>
+  );
 }
 
 function List() {

@@ -295,7 +295,7 @@ function Roles() {
           );
           return (
             <div
-              className="max-h-[70dvh] overflow-auto"
+              className="relative max-h-[70dvh] overflow-auto"
               tabIndex={0}
               role="region"
               aria-label={t('member.roles')}

@@ -66,7 +66,13 @@ export function Chart(props: ChartProps) {
         </span>
       </figcaption>
       {isTable ? (
-        <div className="overflow-auto" style={{ height }} tabIndex={0} role="region" aria-label={props.title}>
+        <div
+          className="relative overflow-auto"
+          style={{ height }}
+          tabIndex={0}
+          role="region"
+          aria-label={props.title}
+        >
           <table className="w-full text-sm">
             <thead>
               <tr className="text-left text-xs text-ink-3">

@@ -91,14 +91,17 @@ export function Empty(props: {
   children?: ReactNode;
   action?: ReactNode;
   isCompact?: boolean;
+  /** It is all that there is: its title is the page's. */
+  isPage?: boolean;
 }) {
   const Icon = props.icon;
+  const Title = props.isPage ? 'h1' : 'h2';
   return (
     <div className={clsx('flex flex-col items-center px-6 text-center', props.isCompact ? 'py-8' : 'py-16')}>
       <div className="mb-4 grid size-12 place-items-center rounded-xl border border-line bg-sunken text-ink-3">
         <Icon aria-hidden className="size-5.5" strokeWidth={1.5} />
       </div>
-      <h2 className="text-md font-semibold text-ink">{props.title}</h2>
+      <Title className="text-md font-semibold text-ink">{props.title}</Title>
       {props.children && <div className="mt-1.5 max-w-md text-sm text-ink-2">{props.children}</div>}
       {props.action && <div className="mt-5 flex flex-wrap justify-center gap-2">{props.action}</div>}
     </div>

@@ -1,0 +1,32 @@
+// furnish.mjs - a workspace with things in it: people, projects, keys of the API; made by the API as its owner.
+
+/** Fills the workspace of `owner` ({api, workspace}). */
+export async function furnish(t, catalyst, { api, workspace }) {
+  for (const name of ['checkout', 'storefront', 'infra']) await api('POST', '/api/projects', { name });
+  for (const [name, email, role] of [
+    ['Jonas Weber', 'jonas@northwind.example', 'admin'],
+    ['Aiko Tanaka', 'aiko@northwind.example', 'developer'],
+    ['Tom Okafor', 'tom@northwind.example', 'viewer'],
+  ])
+    await join(catalyst, { api, workspace }, { name, email, role });
+  await api('POST', `/api/workspaces/${workspace.id}/invite`, { email: 'lea@northwind.example', role: 'reviewer' });
+  await api('POST', '/api/keys', {
+    name: 'terraform',
+    scopes: ['projects.read', 'gateway.keys', 'budgets.manage'],
+    expires_in_days: 90,
+  });
+}
+
+export const PASSWORD = 'the heron stands on one leg';
+
+/** A person who was invited and came. */
+export async function join(catalyst, { api, workspace }, { name, email, role }) {
+  const { link } = await api('POST', `/api/workspaces/${workspace.id}/invite`, { email, role });
+  const token = link.split('#')[1].replace(/^token=/, '');
+  const answer = await fetch(`${catalyst.origin}/api/invitations/${token}/accept`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', Origin: catalyst.origin },
+    body: JSON.stringify({ name, password: PASSWORD }),
+  });
+  if (!answer.ok) throw new Error(`accepting answered ${answer.status}: ${await answer.text()}`);
+}
