@@ -1,6 +1,8 @@
-import { BASE } from '@/lib/base';
+import createClient from 'openapi-fetch';
+import { BASE, SERVER_URL } from '@/lib/base';
 import { t } from '@/lib/i18n';
 import { createStore } from '@/lib/store';
+import type { paths } from './schema';
 
 /** An answer that is no success: RFC 9457 problem+json, or what stands in for one. */
 export class ApiError extends Error {
@@ -41,46 +43,42 @@ export function apiUrl(path: string, query: Query = {}): string {
   return `${BASE}${path.replace(/^\//, '')}${text ? `?${text}` : ''}`;
 }
 
-interface Options {
-  query?: Query;
-  body?: unknown;
-  signal?: AbortSignal | undefined;
-  headers?: Record<string, string>;
-  /** A 401 is an answer to be shown, not the end of the session. */
-  isSignIn?: boolean;
+/** The client of the contract: paths, parameters, bodies and answers are checked against openapi.json by the compiler. */
+export const http = createClient<paths>({
+  baseUrl: SERVER_URL,
+  credentials: 'same-origin',
+  headers: { Accept: 'application/json' },
+});
+http.use({
+  onRequest({ request }) {
+    if (request.method !== 'GET' && credentials.csrf) request.headers.set('X-CSRF-Token', credentials.csrf);
+    if (credentials.workspace) request.headers.set('X-Catalyst-Workspace', credentials.workspace);
+    if (request.method === 'PATCH') request.headers.set('Content-Type', 'application/merge-patch+json');
+    return request;
+  },
+});
+
+interface Outcome<T> {
+  data?: T;
+  error?: unknown;
+  response: Response;
 }
 
-export async function request<T>(method: string, path: string, options: Options = {}): Promise<T> {
-  const headers = new Headers({ Accept: 'application/json', ...options.headers });
-  if (options.body !== undefined)
-    headers.set('Content-Type', method === 'PATCH' ? 'application/merge-patch+json' : 'application/json');
-  if (method !== 'GET' && credentials.csrf) headers.set('X-CSRF-Token', credentials.csrf);
-  if (credentials.workspace) headers.set('X-Catalyst-Workspace', credentials.workspace);
-  let response: Response;
+/** The answer (JSON: the CSV of lists is fetched by itself), or an ApiError. With `isSignIn` a 401 is an answer to be shown, not the end of the session. */
+export async function ok<T>(
+  call: Promise<Outcome<T>>,
+  options: { isSignIn?: boolean } = {},
+): Promise<Exclude<T, string>> {
+  let outcome: Outcome<T>;
   try {
-    response = await fetch(apiUrl(path, options.query), {
-      method,
-      headers,
-      credentials: 'same-origin',
-      body: options.body === undefined ? undefined : JSON.stringify(options.body),
-      signal: options.signal,
-    } as RequestInit);
+    outcome = await call;
   } catch (error) {
-    if (options.signal?.aborted) throw error;
+    if (error instanceof DOMException && error.name === 'AbortError') throw error;
     throw new ApiError(0, { detail: t('error.offline') }, null);
   }
-  const isJson = /json/.test(response.headers.get('content-type') ?? '');
-  const body = response.status === 204 || !isJson ? null : await response.json().catch(() => null);
-  if (response.ok) return body as T;
+  const { data, error, response } = outcome;
+  if (response.ok) return data as Exclude<T, string>;
   if (response.status === 401 && !options.isSignIn && credentials.csrf) sessionEnded.set((n) => n + 1);
+  const body = typeof error === 'object' && error !== null ? (error as Record<string, unknown>) : null;
   throw new ApiError(response.status, body, response.headers.get('x-request-id'));
 }
-
-export const api = {
-  get: <T>(path: string, query?: Query, signal?: AbortSignal) =>
-    request<T>('GET', path, { query, signal } as Options),
-  post: <T>(path: string, body?: unknown) => request<T>('POST', path, { body }),
-  put: <T>(path: string, body?: unknown) => request<T>('PUT', path, { body }),
-  patch: <T>(path: string, body?: unknown) => request<T>('PATCH', path, { body }),
-  delete: <T>(path: string) => request<T>('DELETE', path),
-};

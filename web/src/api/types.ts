@@ -1,127 +1,27 @@
-/** The shapes of docs/api.md that the page reads. */
+import type { components } from './schema';
+
+/** The shapes of the contract, by the names that the page uses. */
+type Schemas = components['schemas'];
+
 export interface List<T> {
   items: T[];
   next_cursor: string | null;
 }
 
-export interface User {
-  id: string;
-  email: string;
-  name: string;
-  is_instance_admin: boolean;
-  created_at: string;
-}
-
-export type Role = 'owner' | 'admin' | 'developer' | 'reviewer' | 'viewer';
-
-export interface Membership {
-  id: string;
-  name: string;
-  role: Role;
-  permissions: string[];
-}
-
-export interface Me {
-  user: User;
-  csrf_token: string;
-  workspaces: Membership[];
-  authenticated_at: string;
-}
-
-export interface Workspace {
-  id: string;
-  name: string;
-  settings: Record<string, unknown>;
-  created_at: string;
-  updated_at: string;
-}
-
-export interface Member {
-  user_id: string;
-  email: string;
-  name: string;
-  role: Role;
-  created_at: string;
-  last_active_at: string | null;
-}
-
-export interface Invitation {
-  id: string;
-  email: string;
-  role: Role;
-  expires_at: string;
-  link?: string;
-}
-
-export interface InvitationOffer {
-  workspace_name: string;
-  email: string;
-  role: Role;
-  has_account: boolean;
-}
-
-export interface Session {
-  id: string;
-  created_at: string;
-  last_seen_at: string;
-  expires_at: string;
-  address: string;
-  user_agent: string;
-  is_current: boolean;
-}
-
-export interface ApiKey {
-  id: string;
-  name: string;
-  prefix: string;
-  scopes: string[];
-  project_ids: string[];
-  expires_at: string | null;
-  created_at: string;
-  last_used_at: string | null;
-  last_used_address: string | null;
-  user_id: string;
-  user_name: string;
-  rotated_until: string | null;
-}
-
-export interface PermissionCatalogue {
-  roles: { name: Role; permissions: string[] }[];
-  permissions: { name: string; meaning: string; is_for_keys: boolean }[];
-}
-
-export interface Project {
-  id: string;
-  name: string;
-  description: string | null;
-  repository: string | null;
-  created_at: string;
-  updated_at: string;
-}
-
-export interface Job {
-  id: string;
-  kind: string;
-  state: 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';
-  progress: { done: number; total: number; phase: string | null } | null;
-  error: string | null;
-  result: unknown;
-  created_at: string;
-  started_at: string | null;
-  finished_at: string | null;
-  tries: number;
-  user_id: string | null;
-}
-
-export interface Notification {
-  id: string;
-  kind: string;
-  title: string;
-  body: string | null;
-  link: string | null;
-  is_read: boolean;
-  created_at: string;
-}
+export type User = Schemas['User'];
+export type Me = Schemas['Me'];
+export type Membership = Schemas['MyWorkspace'];
+export type Member = Schemas['Member'];
+export type Role = Member['role'];
+export type Invitation = Schemas['Invitation'];
+export type NewInvitation = Schemas['NewInvitation'];
+export type InvitationOffer = Schemas['InvitationOffer'];
+export type Session = Schemas['Session'];
+export type ApiKey = Schemas['ApiKey'];
+export type Project = Schemas['Project'];
+export type Job = Schemas['Job'];
+export type JobState = Job['state'];
+export type Notification = Schemas['Notification'];
 
 export interface Provider {
   id: string;

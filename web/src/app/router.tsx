@@ -70,7 +70,7 @@ const app = createRoute({
       if (is_needed) throw redirect({ to: '/setup' });
       throw redirect({ to: '/login', search: location.href === '/' ? {} : { next: location.href } });
     }
-    credentials.csrf = me.csrf_token;
+    credentials.csrf = me.csrf_token ?? '';
     const workspace = chooseWorkspace(me, search.ws);
     if (workspace) enterWorkspace(workspace, client);
     return { me, workspace };

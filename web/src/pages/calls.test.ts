@@ -56,8 +56,8 @@ describe('small things', () => {
   });
   it('the rest of a job is told only when it can be', () => {
     const started_at = new Date(1000).toISOString();
-    expect(restOf({ started_at, progress: { done: 10, total: 40, phase: null } }, 2000)).toBe(3000);
-    expect(restOf({ started_at, progress: { done: 0, total: 40, phase: null } }, 2000)).toBeNull();
-    expect(restOf({ started_at, progress: null }, 2000)).toBeNull();
+    expect(restOf({ started_at, progress: { done: 10, total: 40, phase: '' } }, 2000)).toBe(3000);
+    expect(restOf({ started_at, progress: { done: 0, total: 40, phase: '' } }, 2000)).toBeNull();
+    expect(restOf({ started_at, progress: { done: 0, total: 0, phase: '' } }, 2000)).toBeNull();
   });
 });

@@ -48,7 +48,7 @@ function Accept({ token, offer }: { token: string; offer: InvitationOffer }) {
       password: isThisPerson ? undefined : isNew ? checkPassword(values.password) : required(values.password),
     }),
     submit: async (values) => {
-      if (isThisPerson && me) credentials.csrf = me.csrf_token;
+      if (isThisPerson && me) credentials.csrf = me.csrf_token ?? '';
       else if (!isNew) {
         const { csrf_token } = await signIn({ email: offer.email, password: values.password });
         credentials.csrf = csrf_token;

@@ -27,7 +27,7 @@ const TONES: Record<Job['state'], Tone> = {
 /** How long it will take still, from how long it took so far. */
 export function restOf(job: Pick<Job, 'progress' | 'started_at'>, now = Date.now()): number | null {
   const { progress } = job;
-  if (!progress || !job.started_at || progress.done <= 0 || progress.total <= progress.done) return null;
+  if (!job.started_at || progress.done <= 0 || progress.total <= progress.done) return null;
   const spent = now - new Date(job.started_at).getTime();
   return (spent / progress.done) * (progress.total - progress.done);
 }
@@ -40,7 +40,7 @@ function State({ job }: { job: Job }) {
         <Badge tone={TONES[job.state]} isLive={job.state === 'running'}>
           {t(`job.${job.state}`)}
         </Badge>
-        {job.progress?.phase && job.state === 'running' && (
+        {job.progress.phase && job.state === 'running' && (
           <span className="truncate text-xs text-ink-2">{job.progress.phase}</span>
         )}
       </div>
@@ -48,11 +48,11 @@ function State({ job }: { job: Job }) {
         <div className="mt-2">
           <Progress
             label={t('job.progress_of', { kind: job.kind })}
-            done={job.progress?.done ?? 0}
-            total={job.progress?.total ?? 0}
+            done={job.progress.done}
+            total={job.progress.total}
             isRunning
           />
-          {job.progress && job.progress.total > 0 && (
+          {job.progress.total > 0 && (
             <div className="nums mt-1 flex justify-between text-2xs text-ink-3">
               <span>{t('job.of', { done: job.progress.done, total: job.progress.total })}</span>
               {rest !== null && <span>{t('job.rest', { time: duration(Math.max(1000, rest)) })}</span>}
@@ -69,7 +69,7 @@ export default function Jobs() {
   const { state } = useSearch({ strict: false }) as { state?: string };
   const navigate = useNavigate();
   const client = useQueryClient();
-  const query = useInfiniteQuery(jobsQuery(state));
+  const query = useInfiniteQuery(jobsQuery(STATES.find((one) => one === state)));
   const jobs = query.data?.pages.flatMap((page) => page.items) ?? [];
   const cancel = useMutation({
     mutationFn: (job: Job) => cancelJob(job.id),

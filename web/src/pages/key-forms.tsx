@@ -61,7 +61,7 @@ export function NewGatewayKey({ onClose }: { onClose: () => void }) {
         client.invalidateQueries({ queryKey: ['gateway_key'] }),
         client.invalidateQueries({ queryKey: ['budget'] }),
       ]);
-      setSecret(answer.key);
+      setSecret(answer.key ?? '');
     },
     names: { expires_at: 'expires' },
   });
@@ -248,7 +248,7 @@ export function NewApiKey({
         }),
       );
       await client.invalidateQueries({ queryKey: ['api_key'] });
-      setSecret(answer.key);
+      setSecret(answer.key ?? '');
     },
   });
   if (secret)

@@ -78,7 +78,7 @@ function GatewayKeyList() {
   const failed = (error: Error) => toast({ tone: 'bad', title: error.message });
   const rotate = useMutation({
     mutationFn: (key: GatewayKey) => rotateGatewayKey(key.id, OVERLAP_HOURS),
-    onSuccess: (answer) => setSecret({ name: answer.name, key: answer.key }),
+    onSuccess: (answer) => setSecret({ name: answer.name, key: answer.key ?? '' }),
     onError: failed,
     onSettled: again,
   });
@@ -262,7 +262,7 @@ function ApiKeys() {
   const reauthentication = useReauthentication();
   const rotate = useMutation({
     mutationFn: (key: ApiKey) => reauthentication.run(() => rotateApiKey(key.id, OVERLAP_HOURS)),
-    onSuccess: (answer) => setSecret({ name: answer.name, key: answer.key }),
+    onSuccess: (answer) => setSecret({ name: answer.name, key: answer.key ?? '' }),
     onError: (error) => toast({ tone: 'bad', title: error.message }),
     onSettled: again,
   });

@@ -12,7 +12,7 @@ import {
   revokeInvitation,
   setRole,
 } from '@/api/queries';
-import type { Invitation, Member, Role } from '@/api/types';
+import type { Invitation, Member, NewInvitation, Role } from '@/api/types';
 import { useMay, useSession } from '@/app/session';
 import { t } from '@/lib/i18n';
 import { Button } from '@/ui/button';
@@ -197,9 +197,9 @@ function Invitations({ onInvite }: { onInvite: () => void }) {
 function InviteDialog({ onClose }: { onClose: () => void }) {
   const { workspace } = useSession();
   const client = useQueryClient();
-  const [made, setMade] = useState<Invitation | null>(null);
+  const [made, setMade] = useState<NewInvitation | null>(null);
   const form = useForm({
-    initial: { email: '', role: 'developer' },
+    initial: { email: '', role: 'developer' as Role },
     check: (values) => ({ email: required(values.email) }),
     submit: async (values) => {
       const invitation = await invite({ email: values.email.trim(), role: values.role });
@@ -274,7 +274,7 @@ function InviteDialog({ onClose }: { onClose: () => void }) {
                 value: role,
                 label: t(`role.${role}`),
               }))}
-              onChange={(e) => form.set('role', e.target.value)}
+              onChange={(e) => form.set('role', e.target.value as Role)}
             />
           )}
         </FormField>
@@ -315,7 +315,7 @@ function Roles() {
                         scope="col"
                         className="sticky top-0 z-1 border-b border-line bg-surface px-3 py-2 text-xs font-medium text-ink-3"
                       >
-                        {t(`role.${role.name}`)}
+                        {t(`role.${role.name as Role}`)}
                       </th>
                     ))}
                   </tr>
