@@ -495,9 +495,14 @@ static void decode_texts(struct decode *d, const struct field *f, const struct p
     struct json split[SHAPE_ITEMS_DEFAULT];
     struct json list = {.type = JSON_ARRAY};
     if (d->is_query && v->type == JSON_STRING) { /* a,b */
-        for (str rest = v->text; rest.len && list.n < LENGTH_OF(split); list.n++) {
+        str rest = v->text;
+        for (; rest.len && list.n < LENGTH_OF(split); list.n++) {
             split[list.n] = (struct json){.type = JSON_STRING, .text = str_cut(&rest, ',')};
             if (list.n) split[list.n - 1].next = &split[list.n];
+        }
+        if (rest.len) {
+            problem(d, at, "too_long", "must have at most %zu entries", LENGTH_OF(split));
+            return;
         }
         list.child = list.n ? split : NULL;
         v = &list;

@@ -239,8 +239,8 @@ int main(int argc, char **argv)
     struct store_source store_source = {
         .data_dir = dir, .url = str_c(argc > 2 ? argv[2] : ""), .migrates = true};
     struct config *config;
-    struct store *store;
-    struct events *log;
+    struct store *store = NULL;
+    struct events *log = NULL;
     struct api *api;
     struct arena a;
     struct buf problems;

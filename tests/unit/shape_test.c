@@ -317,6 +317,23 @@ static void a_query_string_is_read_by_the_same_table(void **state)
     end(&f);
 }
 
+static void a_list_in_a_query_has_its_limit_too(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct question q = {0};
+    char query[400] = "kinds=a";
+    begin(&f);
+    for (unsigned i = 1; i < 100; i++)
+        strcat(query, ",a");
+    assert_int_equal(shape_decode_query(&f.a, &question_shape, str_c(query), &q, &f.errors, &f.e), ERR_NONE);
+    assert_int_equal(q.kinds.n, 100);
+    strcat(query, ",a");
+    assert_int_equal(shape_decode_query(&f.a, &question_shape, str_c(query), &q, &f.errors, &f.e), ERR_INVALID);
+    assert_errors(&f, "kinds too_long");
+    end(&f);
+}
+
 static void diff(const struct thing *a, const struct thing *b, const char *want)
 {
     struct buf before, after, all;
@@ -524,6 +541,7 @@ int main(void)
         cmocka_unit_test(a_message_says_what_would_be_right),
         cmocka_unit_test(a_merge_changes_only_what_is_there),
         cmocka_unit_test(a_query_string_is_read_by_the_same_table),
+        cmocka_unit_test(a_list_in_a_query_has_its_limit_too),
         cmocka_unit_test(an_event_names_every_changed_member_and_no_personal_value),
         cmocka_unit_test(a_schema_follows_the_use),
         cmocka_unit_test(csv_quotes_and_disarms_formulas),
