@@ -1,5 +1,6 @@
 /* Wires the rooms together and nothing else. */
-#include "cli/cli.h"
+#include "cli/serve.h"
+#include "cli/store.h"
 #include "core/api.h"
 #include "core/export.h"
 #include "core/identity/identity.h"
@@ -21,6 +22,8 @@ int main(int argc, char **argv)
         .tables = tables,
         .n_tables = LENGTH_OF(tables),
         .check = gateway_config_check,
+        .check_server = serve_check,
+        .settings = cli_settings,
     };
     return cli_main(&app, argc, argv);
 }

@@ -39,6 +39,10 @@ struct cli_app { /* what main.c wires */
      * problem into `problems` and ERR_CONFIG. May be NULL. Called by `config check` after cli_config
      * succeeded. */
     enum errc (*check)(const struct config *config, struct arena *a, struct buf *problems, err *e);
+    /* The same of what the server looks at beyond the values: its listener, certificate, and way out. May be NULL. */
+    enum errc (*check_server)(const struct config *config, struct arena *a, struct buf *problems, err *e);
+    /* The settings of the data folder's database, secrets masked; none without a database. May be NULL. */
+    enum errc (*settings)(const struct config *config, const char *data_dir, struct arena *a, struct config_setting **out, unsigned *n, err *e);
 };
 
 struct command {

@@ -1,9 +1,7 @@
 /* config_cmd.c - `catalyst config check`, `config show` and `config reference`. */
 #include <stdio.h>
 
-#include "cli/serve.h"
-#include "cli/store.h"
-#include "core/settings.h"
+#include "cli/cli.h"
 
 #define CONFIG_ARENA_LIMIT (64u << 20)
 
@@ -18,7 +16,7 @@ static int check(const struct cli_app *app, const struct cli_args *args)
     int exit_code = EXIT_OK;
     enum errc code = cli_config(app, args, &a, &config, &e);
     if (!code) {
-        enum errc of_server = serve_check(config, &a, &problems, &e);
+        enum errc of_server = app->check_server ? app->check_server(config, &a, &problems, &e) : ERR_NONE;
         if (app->check) code = app->check(config, &a, &problems, &e);
         if (!code) code = of_server;
         if (problems.len) fprintf(stderr, "%.*s", STR(buf_str(&problems)));
@@ -39,23 +37,7 @@ static int check(const struct cli_app *app, const struct cli_args *args)
     return exit_code;
 }
 
-/* The settings of the database, secrets masked, when the data folder has one. What is wrong with it is no reason not to show the rest. */
-static void read_database(const struct config *c, const struct cli_args *args, struct arena *a,
-                          struct config_setting **out, unsigned *n)
-{
-    struct store_source source = backend_store_source(c, cli_data_dir(args));
-    struct store *store = NULL;
-    err e = {0};
-    *n = 0;
-    source.migrates = false;
-    if (cli_store_exists(&source, &e)) return;
-    enum errc code = store_open(&store, &source, &e);
-    if (!code) code = settings_read(store, NULL, a, out, n, &e);
-    if (code) fprintf(stderr, "catalyst: the settings of the database are not shown: %s\n", e.msg);
-    if (code) *n = 0;
-    store_close(store);
-}
-
+/* With the layer of the database. What is wrong with that is no reason not to show the rest. */
 static enum errc with_database(const struct cli_app *app, const struct cli_args *args, struct arena *a,
                                struct config **config, err *e)
 {
@@ -65,7 +47,10 @@ static enum errc with_database(const struct cli_app *app, const struct cli_args 
     unsigned n = 0;
     enum errc code = cli_config(app, args, a, config, e);
     if (code) return code;
-    read_database(*config, args, a, &settings, &n);
+    if (app->settings && app->settings(*config, cli_data_dir(args), a, &settings, &n, e)) {
+        fprintf(stderr, "catalyst: the settings of the database are not shown: %s\n", e->msg);
+        n = 0;
+    }
     if (n == 0) return ERR_NONE;
     code = cli_config_source(app, args, a, &source, e);
     if (code) return code;

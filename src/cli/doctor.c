@@ -133,7 +133,7 @@ static void check_config(struct doctor *d)
     if (!code) code = config_load(&d->a, &d->source, &d->config, &problems, &e);
     if (code) d->config = NULL;
     if (!code) {
-        enum errc of_server = serve_check(d->config, &d->a, &problems, &e);
+        enum errc of_server = d->app->check_server ? d->app->check_server(d->config, &d->a, &problems, &e) : ERR_NONE;
         if (d->app->check) code = d->app->check(d->config, &d->a, &problems, &e);
         if (!code) code = of_server;
     }

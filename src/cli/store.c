@@ -1,5 +1,6 @@
 #include "cli/store.h"
 
+#include "core/settings.h"
 #include "store/files.h"
 
 enum errc cli_store_exists(const struct store_source *source, err *e)
@@ -11,6 +12,20 @@ enum errc cli_store_exists(const struct store_source *source, err *e)
     return err_set(e, ERR_NOT_FOUND,
                    "there are no databases in %s yet: the server makes them when it first starts",
                    source->data_dir);
+}
+
+enum errc cli_settings(const struct config *c, const char *data_dir, struct arena *a,
+                       struct config_setting **out, unsigned *n, err *e)
+{
+    struct store_source source = backend_store_source(c, data_dir);
+    struct store *store = NULL;
+    *n = 0;
+    source.migrates = false;
+    if (cli_store_exists(&source, e)) return ERR_NONE;
+    enum errc rc = store_open(&store, &source, e);
+    if (!rc) rc = settings_read(store, NULL, a, out, n, e);
+    store_close(store);
+    return rc;
 }
 
 struct copying {

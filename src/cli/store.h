@@ -7,6 +7,9 @@
 
 /* ERR_NOT_FOUND when there are no SQLite databases in the folder yet; PostgreSQL tells itself. */
 WARN_UNUSED enum errc cli_store_exists(const struct store_source *source, err *e);
+/* For cli_app: what administrators have set in the database, secrets masked. */
+WARN_UNUSED enum errc cli_settings(const struct config *c, const char *data_dir, struct arena *a, struct config_setting **out, unsigned *n,
+                                   err *e);
 /* `more` of store_backup: the usage journal, ctx is the data folder's path. */
 WARN_UNUSED enum errc cli_backup_journal(void *ctx, const char *to, err *e);
 

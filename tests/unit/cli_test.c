@@ -334,7 +334,7 @@ static void the_reference_is_markdown(void **state)
     struct state *s = *state;
     assert_int_equal(RUN(s, "config", "reference"), EXIT_OK);
     assert_has(s->out, "# Configuration\n");
-    assert_has(s->out, "| `limits.head_bytes` | size, 1KiB to 1MiB | `16KiB` | H. |\n");
+    assert_has(s->out, "| `limits.head_bytes` | size, 1KiB to 1MiB | `16KiB` | at start | H. |\n");
 }
 
 static void a_new_key_is_sound_and_its_hash_stands_beside_it(void **state)
