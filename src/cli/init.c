@@ -23,7 +23,8 @@ static const char before_address[] =
     "# Catalyst's configuration. docs/configuration.md explains every key; `catalyst config check` tells "
     "what is\n"
     "# wrong with this file, `catalyst config show --origin` what is in force. It is read when the server "
-    "starts.\n"
+    "starts,\n"
+    "# and again on SIGHUP.\n"
     "#\n"
     "# Where no single space follows the # it is an example that is off: to use it take away the # and "
     "nothing else,\n"
@@ -160,15 +161,22 @@ static void write_hints(struct buf *out, const struct cli_args *args, const char
     buf_init(&origin, PATH_LEN);
     write_origin(&origin, c);
     str at = buf_str(&origin);
+    bool is_default = strcmp(data, "./data") == 0 && !getenv("CATALYST_DATA");
+    const char *flag = is_default ? "" : " --data ", *dir = is_default ? "" : data;
+    buf_addf(out,
+             "\nStart it with `%s serve%s%s` and open %.*s in a browser: the first start prints a link\n"
+             "by which you become its owner.\n",
+             program, flag, dir, STR(at));
     if (!has_provider)
         buf_addf(out,
-                 "\nAdd a provider to %s and start Catalyst again; a cloud one by its key,\n"
+                 "\nAdd a provider there, with `%s provider add`, or in %s\n"
+                 "(kill -HUP makes a running server read it again); a cloud one by its key,\n"
                  "    providers:\n"
                  "      - {name: openai, kind: openai, api_key_env: OPENAI_API_KEY}\n"
                  "or a local one without:\n"
                  "    providers:\n"
                  "      - {name: ollama, kind: ollama}\n",
-                 path);
+                 program, path);
     buf_addf(out, "\n%s\n", has_provider ? "Call it:" : "Then call it:");
     buf_addf(out,
              "  curl         curl %.*s/v1/chat/completions -H 'Authorization: Bearer %s' --json "
@@ -180,8 +188,6 @@ static void write_hints(struct buf *out, const struct cli_args *args, const char
              "  Codex        CATALYST_KEY=%s codex -c model_provider=catalyst -c 'model_providers.catalyst={"
              "name=\"Catalyst\",base_url=\"%.*s/v1\",env_key=\"CATALYST_KEY\",wire_api=\"responses\"}'\n",
              key, STR(at));
-    bool is_default = strcmp(data, "./data") == 0 && !getenv("CATALYST_DATA");
-    const char *flag = is_default ? "" : " --data ", *dir = is_default ? "" : data;
     buf_addf(out, "\nSee every call:        %s requests --follow%s%s\n", program, flag, dir);
     buf_addf(out, "Sum tokens and cost:   %s usage --by model%s%s\n\n", program, flag, dir);
     buf_fini(&origin);
