@@ -87,6 +87,7 @@ enum errc services_open_database(struct process *p, const struct config *c, cons
 {
     struct services *s = &p->services;
     enum errc rc = backend_open(&s->backend, c, data_dir, e);
+    if (rc == ERR_NONE) rc = store_measure(s->backend.store, e);
     return rc == ERR_NONE ? reload_database(p->reload, read_settings, &s->backend, problems, e) : rc;
 }
 

@@ -34,22 +34,39 @@ usec store_mono_us(void)
     return (usec)t.tv_sec * USEC_PER_S + t.tv_nsec / 1000;
 }
 
+/* What the database is to blame for, not the unit. */
+static bool is_failure(enum errc rc)
+{
+    return rc == ERR_BUSY || rc == ERR_DISK_FULL || rc == ERR_IO || rc == ERR_CORRUPT ||
+           rc == ERR_UNAVAILABLE;
+}
+
+static void measure(struct db_stats *stats, struct stat_series *units, usec took_us, enum errc rc)
+{
+    pthread_mutex_lock(&stats->lock);
+    stats_observe(units, 0, took_us);
+    if (is_failure(rc)) stats_add(stats->failed, 0, 1);
+    pthread_mutex_unlock(&stats->lock);
+}
+
 enum errc db_write(struct db *db, tx_fn fn, void *ctx, err *e)
 {
     assert(!is_on_loop && !is_in_unit);
-    return db->store->engine->write(db, fn, ctx, e);
+    struct db_stats *stats = db->stats;
+    usec start_us = stats ? store_mono_us() : 0;
+    enum errc rc = db->store->engine->write(db, fn, ctx, e);
+    if (stats) measure(stats, stats->writes, store_mono_us() - start_us, rc);
+    return rc;
 }
 
 enum errc db_read(struct db *db, tx_fn fn, void *ctx, err *e)
 {
     assert(!is_on_loop && !is_in_unit);
-    return db->store->engine->read(db, fn, ctx, e);
-}
-
-enum errc db_sync(struct db *db, err *e)
-{
-    assert(!is_on_loop && !is_in_unit);
-    return db->store->engine->sync ? db->store->engine->sync(db, e) : ERR_NONE;
+    struct db_stats *stats = db->stats;
+    usec start_us = stats ? store_mono_us() : 0;
+    enum errc rc = db->store->engine->read(db, fn, ctx, e);
+    if (stats) measure(stats, stats->reads, store_mono_us() - start_us, rc);
+    return rc;
 }
 
 struct bulk {

@@ -7,6 +7,9 @@
 #ifndef STORE_ENGINE_H
 #define STORE_ENGINE_H
 
+#include <pthread.h>
+
+#include "base/stats.h"
 #include "store/store.h"
 
 /* How a statement is known to a connection's cache: a registered one by its address, a list's by its text. */
@@ -54,10 +57,17 @@ static inline const struct engine *engine_of(const struct store_source *source)
     return source->url.len ? &postgres_engine : &sqlite_engine;
 }
 
+/* Metrics of one database. */
+struct db_stats {
+    pthread_mutex_t lock; /* guards the slots of the series, which are written by all threads */
+    struct stat_series *reads, *writes, *failed;
+};
+
 struct db {
     struct store *store;
     enum db_id id;
-    void *state; /* the engine's; NULL: not open */
+    void *state;                    /* the engine's; NULL: not open */
+    struct db_stats *_Atomic stats; /* NULL: not measured */
 };
 
 struct store {

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define ATTEMPTS 12u
+#define ATTEMPTS 24u /* 32 threads that count in one row need up to 15 */
 #define PAUSE_FIRST_US 500
 #define PAUSE_MAX_US 100000
 #define PARAMS_MAX 128u

@@ -63,6 +63,31 @@ void store_on_committed(struct store *s, void (*wake)(void *ctx), void *ctx)
     s->wake_ctx = ctx;
 }
 
+enum errc store_measure(struct store *s, err *e)
+{
+    static const char *const unit_labels[] = {"database", "kind", NULL}, *const failed_labels[] = {"database",
+                                                                                                   NULL};
+    static const int64_t bounds_us[] = {50,   100,   250,   500,    1000,    2500,
+                                        5000, 10000, 25000, 100000, 1000000, 10000000};
+    struct stat *units = stats_declare(STAT_HISTOGRAM, "catalyst_store_unit_seconds",
+                                       "Units of work, from being asked for to being durable.", unit_labels,
+                                       bounds_us, LENGTH_OF(bounds_us), 1000000);
+    struct stat *failed =
+        stats_declare(STAT_COUNTER, "catalyst_store_failed_total",
+                      "Units that the database failed: too late, full, damaged or out of reach.",
+                      failed_labels, NULL, 0, 1);
+    for (int id = 0; id < DB_IDS; id++) {
+        struct db_stats *stats = calloc(1, sizeof *stats);
+        if (!stats) return err_code(e, ERR_NO_MEMORY);
+        pthread_mutex_init(&stats->lock, NULL);
+        stats->reads = stats_series(units, (const str[]){str_c(db_names[id]), S("read")});
+        stats->writes = stats_series(units, (const str[]){str_c(db_names[id]), S("write")});
+        stats->failed = stats_series(failed, (const str[]){str_c(db_names[id])});
+        s->dbs[id].stats = stats;
+    }
+    return ERR_NONE;
+}
+
 static unsigned or_default(unsigned v, unsigned fallback) { return v ? v : fallback; }
 
 static enum errc copy_source(struct store *s, const struct store_source *source, err *e)
@@ -114,6 +139,10 @@ void store_close(struct store *s)
     if (!s) return;
     for (unsigned i = 0; i < DB_IDS; i++)
         s->engine->close(&s->dbs[i]);
+    for (unsigned i = 0; i < DB_IDS; i++) {
+        if (s->dbs[i].stats) pthread_mutex_destroy(&s->dbs[i].stats->lock);
+        free(s->dbs[i].stats);
+    }
     if (s->source.url.p) explicit_bzero((char *)s->source.url.p, s->source.url.len);
     free((char *)s->source.url.p);
     free((char *)s->source.data_dir);

@@ -29,6 +29,9 @@ WARN_UNUSED enum errc store_open(struct store **out, const struct store_source *
 void store_close(struct store *s); /* all units must have ended; NULL is fine */
 struct db *store_db(struct store *s, enum db_id id);
 bool store_is_postgres(const struct store *s);
+/* From now on units are measured (base/stats, which must have been started): catalyst_store_unit_seconds,
+ * catalyst_store_failed_total. */
+WARN_UNUSED enum errc store_measure(struct store *s, err *e);
 /* Units that wait now: for the writer of this database (SQLite), for a connection (PostgreSQL, all databases). */
 unsigned store_n_waiting(struct store *s, enum db_id id);
 

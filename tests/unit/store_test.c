@@ -1,4 +1,5 @@
 /* Units of work and statements, the same on both engines. */
+#include "base/stats.h"
 #include "store_tables.h"
 
 #include <pthread.h>
@@ -619,6 +620,29 @@ static void a_unit_on_a_loop_or_within_another_unit_is_an_assertion(void **state
     assert_true(aborts(f, unit_in_unit, false));
 }
 
+static void units_are_measured(void **state)
+{
+    struct store_fixture *f = *state;
+    struct buf text;
+    struct thing t = {1, S("a"), 0, ERR_NONE};
+    assert_int_equal(stats_init(1), ERR_NONE);
+    OK(store_measure(f->store, &f->e));
+    OK(write_main(f, add_unit, &t));
+    assert_int_equal(number_of(f, &count_things), 1);
+    assert_int_equal(number_of(f, &count_things), 1);
+    buf_init(&text, 1 << 20);
+    stats_write(&text);
+    buf_add_char(&text, '\0');
+    assert_non_null(
+        strstr(text.p, "catalyst_store_unit_seconds_count{database=\"main\",kind=\"write\"} 1\n"));
+    assert_non_null(strstr(text.p, "catalyst_store_unit_seconds_count{database=\"main\",kind=\"read\"} 2\n"));
+    assert_non_null(strstr(text.p, "catalyst_store_failed_total{database=\"main\"} 0\n"));
+    buf_fini(&text);
+    store_close(f->store);
+    f->store = NULL;
+    stats_fini();
+}
+
 /* --- bulk --- */
 
 static void many_rows_go_in_at_once_or_not_at_all(void **state)
@@ -995,6 +1019,7 @@ int main(void)
         ON_STORE(a_read_sees_one_snapshot_and_does_not_block_a_write),
         ON_STORE(a_slow_unit_ends_at_its_deadline_and_harms_no_other),
         ON_STORE(many_rows_go_in_at_once_or_not_at_all),
+        ON_STORE(units_are_measured),
         ON_STORE(what_was_noted_is_sealed_in_its_commit_and_wakes_after_it),
     };
     const struct CMUnitTest of_sqlite[] = {
