@@ -30,3 +30,15 @@ export async function join(catalyst, { api, workspace }, { name, email, role }) 
   });
   if (!answer.ok) throw new Error(`accepting answered ${answer.status}: ${await answer.text()}`);
 }
+
+/** A configuration under which a provider on this machine may be called. */
+export const allowLoopback = () => ({ outbound: { allow_addresses: ['127.0.0.0/8'] } });
+
+/** One call of a model, as a client makes it. */
+export function call(catalyst, key, { model = 'gpt-4o-mini', text = 'Hello' } = {}) {
+  return fetch(`${catalyst.origin}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { Authorization: `Bearer ${key}`, 'Content-Type': 'application/json' },
+    body: JSON.stringify({ model, messages: [{ role: 'user', content: text }] }),
+  });
+}

@@ -1,4 +1,5 @@
 import { infiniteQueryOptions, queryOptions } from '@tanstack/react-query';
+import { prefs, setPref } from '@/lib/prefs';
 import { ApiError, credentials, http, ok } from './client';
 import type {
   Budget,
@@ -33,11 +34,13 @@ export const setupQuery = queryOptions({
 export const meQuery = queryOptions({
   queryKey: ['me'],
   queryFn: async ({ signal }): Promise<Me | null> => {
+    if (prefs.get().session !== 'on') return null;
     try {
       return await ok(http.GET('/api/auth/me', { signal }), { isSignIn: true });
     } catch (error) {
-      if (error instanceof ApiError && error.status === 401) return null;
-      throw error;
+      if (!(error instanceof ApiError) || error.status !== 401) throw error;
+      setPref('session', '');
+      return null;
     }
   },
   staleTime: 60_000,

@@ -1,13 +1,15 @@
 import { screen, waitFor } from '@testing-library/react';
 import userEvent from '@testing-library/user-event';
 import { HttpResponse, http } from 'msw';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { credentials } from '@/api/client';
+import { setPref } from '@/lib/prefs';
 import { renderAt } from '@/test/render';
 import { me, problem, server } from '@/test/server';
 import paths from './paths.json';
 
 beforeAll(() => server.listen());
+beforeEach(() => setPref('session', 'on'));
 afterEach(() => {
   server.resetHandlers();
   credentials.csrf = '';

@@ -45,12 +45,14 @@ const PERSONAL = new Set(['me', 'setup', 'permissions', 'kinds', 'session']);
 /** After signing in: the old person's data goes, the new person's token is used. */
 export function enterSession(csrf: string, client: QueryClient) {
   credentials.csrf = csrf;
+  setPref('session', 'on');
   client.clear();
 }
 
 export function leaveSession(client: QueryClient) {
   credentials.csrf = '';
   credentials.workspace = '';
+  setPref('session', '');
   client.clear();
 }
 

@@ -276,7 +276,7 @@ function ProjectSwitcher() {
   const project = useRouterState({ select: (s) => (s.location.search as { project?: string }).project });
   const current = data?.items.find((p) => p.id === project);
   const trigger = (
-    <button type="button" className={clsx(buttonClass('ghost'), 'max-w-48 max-sm:hidden')}>
+    <button type="button" className={clsx(buttonClass('ghost'), 'max-w-48 min-w-0 max-sm:hidden')}>
       <span className="sr-only">{t('project.switch')}</span>
       <span className="truncate">{current?.name ?? t('project.all')}</span>
       <ChevronsUpDown aria-hidden className="text-ink-3" />
@@ -395,7 +395,7 @@ function TopBar() {
           <MobileNav onClose={() => setIsNavOpen(false)} />
         </Suspense>
       )}
-      <div className="min-w-0 pl-1 sm:pl-4">
+      <div className="min-w-0 flex-initial overflow-hidden pl-1 sm:pl-4">
         <Crumbs />
       </div>
       <div className="ml-auto flex min-w-0 items-center gap-1">
@@ -404,10 +404,10 @@ function TopBar() {
         <button
           type="button"
           onClick={() => isPaletteOpen.set(true)}
-          className="flex h-8 items-center gap-2 rounded-md border border-line bg-sunken px-2 text-sm text-ink-3 hover:border-line-strong hover:text-ink-2 sm:w-48 lg:w-56"
+          className="flex h-8 min-w-9 items-center gap-2 overflow-hidden rounded-md border border-line bg-sunken px-2 text-sm whitespace-nowrap text-ink-3 hover:border-line-strong hover:text-ink-2 sm:w-48 lg:w-56"
         >
-          <Search aria-hidden className="size-4" strokeWidth={1.75} />
-          <span className="sr-only sm:not-sr-only">{t('search.open')}</span>
+          <Search aria-hidden className="size-4 flex-none" strokeWidth={1.75} />
+          <span className="sr-only truncate sm:not-sr-only">{t('search.open')}</span>
           <kbd className="kbd ml-auto hidden sm:inline-flex">{isMac ? '⌘K' : 'Ctrl K'}</kbd>
         </button>
         <BellButton />

@@ -11,6 +11,8 @@ export interface Prefs {
   os: 'unix' | 'windows';
   workspace: string;
   onboarding: string;
+  /** "on" while there may be a session: without one nobody has to be asked, and no refusal stands in the console. */
+  session: '' | 'on';
 }
 
 const DEFAULTS: Prefs = {
@@ -23,6 +25,7 @@ const DEFAULTS: Prefs = {
   os: /Windows/.test(navigator.userAgent) ? 'windows' : 'unix',
   workspace: '',
   onboarding: '',
+  session: '',
 };
 
 const PREFIX = 'catalyst.';
