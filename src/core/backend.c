@@ -19,15 +19,13 @@ enum errc backend_open(struct backend *out, const struct config *config, const c
     uint8_t people[MASTER_KEY_LEN];
     *out = (struct backend){0};
     enum errc rc = store_open(&out->store, &source, e);
-    if (rc == ERR_NONE)
-        rc = secrets_open(&out->secrets, config, data_dir, e);
+    if (rc == ERR_NONE) rc = secrets_open(&out->secrets, config, data_dir, e);
     if (rc == ERR_NONE) {
         secrets_derive(out->secrets, "people", people);
         rc = events_new(&out->events, out->store, people, e);
         explicit_bzero(people, sizeof people);
     }
-    if (rc != ERR_NONE)
-        backend_close(out);
+    if (rc != ERR_NONE) backend_close(out);
     return rc;
 }
 

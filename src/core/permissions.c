@@ -9,7 +9,12 @@ static const struct rbac_row rows[] = {
 #define BIT(word, p) ((p) / 64 == (word) ? 1ull << ((p) % 64) : 0ull)
 #define WORD0(p) | BIT(0, p)
 #define WORD1(p) | BIT(1, p)
-#define SET(list) {{0 list(WORD0), 0 list(WORD1)}}
+#define SET(list)                                                                                            \
+    {                                                                                                        \
+        {                                                                                                    \
+            0 list(WORD0), 0 list(WORD1)                                                                     \
+        }                                                                                                    \
+    }
 
 static const struct permission_set sets[ROLES] = {
     [ROLE_OWNER] = SET(ROLE_OWNER_PERMISSIONS),         [ROLE_ADMIN] = SET(ROLE_ADMIN_PERMISSIONS),
@@ -70,7 +75,6 @@ const struct permission_set *role_permissions(enum role r) { return &sets[r]; }
 const struct rbac_row *rbac_find(const char *method, const char *path)
 {
     for (size_t i = 0; i < LENGTH_OF(rows); i++)
-        if (!strcmp(rows[i].method, method) && !strcmp(rows[i].path, path))
-            return &rows[i];
+        if (!strcmp(rows[i].method, method) && !strcmp(rows[i].path, path)) return &rows[i];
     return NULL;
 }

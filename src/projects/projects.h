@@ -1,9 +1,10 @@
 /* projects.h - projects: what a workspace works on, as records with a repository and settings.
  *
- * A project belongs to one workspace; its name is unique there, whatever its case (ASCII). The repository is a URL that git understands, without
- * a password in it, or an absolute path on the server. Others refer to a project by its id and follow "project.created",
- * "project.updated" and "project.deleted" in the log.
- * This is the smallest whole service, and the example of docs/architecture.md, "Adding a service in eight steps".
+ * A project belongs to one workspace; its name is unique there, whatever its case (ASCII). The repository is
+ * a URL that git understands, without a password in it, or an absolute path on the server. Others refer to a
+ * project by its id and follow "project.created", "project.updated" and "project.deleted" in the log.
+ * This is the smallest whole service, and the example of docs/architecture.md, "Adding a service in eight
+ * steps".
  * Threads: any but loops.
  * Errors: ERR_NOT_FOUND, ERR_CONFLICT (the name is taken), ERR_INVALID.
  */
@@ -26,14 +27,17 @@ extern const struct shape project_shape;
 extern const struct api_table projects_api; /* needs no service context */
 extern const struct export_table projects_export;
 
-/* The project that ":id" or ":project_id" of a path names, in the caller's workspace; project_resource.find also serves checks of ids in
- * bodies ("uu": workspace, project; one row, its id, when it exists there). */
+/* The project that ":id" or ":project_id" of a path names, in the caller's workspace;
+ * project_resource.find also serves checks of ids in bodies ("uu": workspace, project; one row, its id,
+ * when it exists there). */
 extern const struct api_resource project_resource, project_id_resource;
 
 /* Inside a unit; ERR_NOT_FOUND. */
-WARN_UNUSED enum errc projects_get(struct tx *tx, struct arena *a, const uuid *workspace, const uuid *id, struct project *out, err *e);
+WARN_UNUSED enum errc projects_get(struct tx *tx, struct arena *a, const uuid *workspace, const uuid *id,
+                                   struct project *out, err *e);
 /* By name, whatever its case; ERR_NOT_FOUND. */
-WARN_UNUSED enum errc projects_get_by_name(struct tx *tx, struct arena *a, const uuid *workspace, str name, struct project *out, err *e);
+WARN_UNUSED enum errc projects_get_by_name(struct tx *tx, struct arena *a, const uuid *workspace, str name,
+                                           struct project *out, err *e);
 
 /* NULL when the text can be a repository, else what would be right. */
 const char *repository_problem(str repository);

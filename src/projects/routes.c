@@ -4,28 +4,38 @@
 
 static const struct field project_fields[] = {
     FIELD(struct project, id, FIELD_UUID, .flags = FIELD_READONLY, .meaning = "Id of the project."),
-    FIELD(struct project, name, FIELD_TEXT, .min = 1, .max = 100, .format = FORMAT_LINE, .flags = FIELD_REQUIRED,
-          .meaning = "Its name, unique in the workspace."),
-    FIELD(struct project, description, FIELD_TEXT, .max = 1000, .fallback = "\"\"", .meaning = "What it is about."),
-    FIELD(struct project, repository, FIELD_TEXT, .min = 1, .max = 1000, .format = FORMAT_LINE, .flags = FIELD_NULLABLE,
-          .meaning = "Where its code is: a URL that git understands, git@host:path, or an absolute path on the server."),
-    FIELD(struct project, settings, FIELD_JSON, .max = 2000, .format = FORMAT_OBJECT, .fallback = "{}", .meaning = "Settings of the project."),
+    FIELD(struct project, name, FIELD_TEXT, .min = 1, .max = 100, .format = FORMAT_LINE,
+          .flags = FIELD_REQUIRED, .meaning = "Its name, unique in the workspace."),
+    FIELD(struct project, description, FIELD_TEXT, .max = 1000, .fallback = "\"\"",
+          .meaning = "What it is about."),
+    FIELD(struct project, repository, FIELD_TEXT, .min = 1, .max = 1000, .format = FORMAT_LINE,
+          .flags = FIELD_NULLABLE,
+          .meaning = "Where its code is: a URL that git understands, git@host:path, or an absolute path on "
+                     "the server."),
+    FIELD(struct project, settings, FIELD_JSON, .max = 2000, .format = FORMAT_OBJECT, .fallback = "{}",
+          .meaning = "Settings of the project."),
     FIELD(struct project, created_by, FIELD_UUID, .flags = FIELD_READONLY, .meaning = "Who made it."),
     FIELD(struct project, created_at, FIELD_TIME, .flags = FIELD_READONLY, .meaning = "When it was made."),
-    FIELD(struct project, updated_at, FIELD_TIME, .flags = FIELD_READONLY | FIELD_UNAUDITED, .meaning = "When it was changed last."),
-    FIELD(struct project, version, FIELD_INT, .flags = FIELD_READONLY | FIELD_UNAUDITED, .meaning = "Counts its changes."),
+    FIELD(struct project, updated_at, FIELD_TIME, .flags = FIELD_READONLY | FIELD_UNAUDITED,
+          .meaning = "When it was changed last."),
+    FIELD(struct project, version, FIELD_INT, .flags = FIELD_READONLY | FIELD_UNAUDITED,
+          .meaning = "Counts its changes."),
 };
-const struct shape project_shape = SHAPE("Project", struct project, project_fields, "Something that a workspace works on.");
+const struct shape project_shape =
+    SHAPE("Project", struct project, project_fields, "Something that a workspace works on.");
 
 struct project_query {
     str name;
 };
 static const struct field query_fields[] = {
-    FIELD(struct project_query, name, FIELD_TEXT, .max = 100, .flags = FIELD_NULLABLE, .meaning = "Only projects whose name contains this, whatever its case."),
+    FIELD(struct project_query, name, FIELD_TEXT, .max = 100, .flags = FIELD_NULLABLE,
+          .meaning = "Only projects whose name contains this, whatever its case."),
 };
-static const struct shape query_shape = SHAPE("ProjectQuery", struct project_query, query_fields, "Which projects to list.");
+static const struct shape query_shape =
+    SHAPE("ProjectQuery", struct project_query, query_fields, "Which projects to list.");
 
-static struct event project_event(const struct api_request *r, str type, const struct project *before, const struct project *after)
+static struct event project_event(const struct api_request *r, str type, const struct project *before,
+                                  const struct project *after)
 {
     struct event ev = event_of(r, type, 0);
     ev.resource_type = S("project");
@@ -49,8 +59,7 @@ static enum errc check(struct api_request *r, const struct project *p, err *e)
 static bool is_visible(const struct api_request *r, const uuid *project)
 {
     for (unsigned i = 0; i < r->who.n_key_projects; i++)
-        if (!memcmp(&r->who.key_projects[i], project, sizeof *project))
-            return true;
+        if (!memcmp(&r->who.key_projects[i], project, sizeof *project)) return true;
     return r->who.n_key_projects == 0;
 }
 
@@ -59,12 +68,11 @@ static enum errc projects_list(struct api_request *r, struct tx *tx, err *e)
     const struct project_query *q = r->query;
     struct project *list;
     unsigned n, kept = 0;
-    enum errc rc = project_list(tx, r->arena, &r->workspace_id, q->name, r->cursor, r->limit, &list, &n, &r->next_cursor, e);
-    if (rc != ERR_NONE)
-        return rc;
+    enum errc rc = project_list(tx, r->arena, &r->workspace_id, q->name, r->cursor, r->limit, &list, &n,
+                                &r->next_cursor, e);
+    if (rc != ERR_NONE) return rc;
     for (unsigned i = 0; i < n; i++)
-        if (is_visible(r, &list[i].id))
-            list[kept++] = list[i];
+        if (is_visible(r, &list[i].id)) list[kept++] = list[i];
     r->items = (struct objects){list, kept};
     return ERR_NONE;
 }
@@ -99,11 +107,9 @@ static enum errc create(struct api_request *r, struct tx *tx, err *e)
 static enum errc show(struct api_request *r, struct tx *tx, err *e)
 {
     struct project *p = arena_new(r->arena, struct project);
-    if (!p)
-        return err_code(e, ERR_TOO_LARGE);
+    if (!p) return err_code(e, ERR_TOO_LARGE);
     enum errc rc = projects_get(tx, r->arena, &r->workspace_id, &r->path_id[0], p, e);
-    if (rc != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE) return rc;
     r->answer = p;
     r->etag = api_etag(r, p->version);
     return ERR_NONE;
@@ -111,8 +117,8 @@ static enum errc show(struct api_request *r, struct tx *tx, err *e)
 
 static bool differs(const struct project *a, const struct project *b)
 {
-    return !str_eq(a->name, b->name) || !str_eq(a->description, b->description) || !str_eq(a->repository, b->repository) ||
-           !str_eq(a->settings, b->settings);
+    return !str_eq(a->name, b->name) || !str_eq(a->description, b->description) ||
+           !str_eq(a->repository, b->repository) || !str_eq(a->settings, b->settings);
 }
 
 static enum errc replace_prepare(struct api_request *r, err *e) { return check(r, r->body, e); }
@@ -121,15 +127,12 @@ static enum errc replace_prepare(struct api_request *r, err *e) { return check(r
 static enum errc change(struct api_request *r, struct tx *tx, err *e)
 {
     struct project before, *after = arena_new(r->arena, struct project);
-    if (!after)
-        return err_code(e, ERR_TOO_LARGE);
+    if (!after) return err_code(e, ERR_TOO_LARGE);
     enum errc rc = projects_get(tx, r->arena, &r->workspace_id, &r->path_id[0], &before, e);
-    if (rc != ERR_NONE || (rc = api_if_match(r, api_etag(r, before.version), e)) != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE || (rc = api_if_match(r, api_etag(r, before.version), e)) != ERR_NONE) return rc;
     *after = before;
     if (r->route->is_merge) {
-        if ((rc = api_merge(r, after, e)) == ERR_NONE)
-            rc = check(r, after, e);
+        if ((rc = api_merge(r, after, e)) == ERR_NONE) rc = check(r, after, e);
     } else {
         const struct project *body = r->body;
         after->name = body->name;
@@ -137,8 +140,7 @@ static enum errc change(struct api_request *r, struct tx *tx, err *e)
         after->repository = body->repository;
         after->settings = body->settings;
     }
-    if (rc != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE) return rc;
     r->answer = after;
     if (differs(&before, after)) {
         after->updated_at = r->now_us;
@@ -155,33 +157,85 @@ static enum errc remove_project(struct api_request *r, struct tx *tx, err *e)
 {
     struct project before;
     enum errc rc = projects_get(tx, r->arena, &r->workspace_id, &r->path_id[0], &before, e);
-    if (rc != ERR_NONE || (rc = api_if_match(r, api_etag(r, before.version), e)) != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE || (rc = api_if_match(r, api_etag(r, before.version), e)) != ERR_NONE) return rc;
     struct event ev = project_event(r, S("project.deleted"), &before, NULL);
     rc = project_delete(tx, &r->workspace_id, &before.id, e);
     return rc == ERR_NONE ? tx_event(tx, &ev, e) : rc;
 }
 
 static const struct api_route routes[] = {
-    {.method = HTTP_GET, .path = "/api/projects", .name = "projects_list", .access = ACCESS_PERMISSION, .permission = PERMISSION_PROJECTS_READ,
-     .scope = SCOPE_WORKSPACE, .query = &query_shape, .answer = &project_shape, .is_list = true, .is_csv = true,
-     .summary = "Projects by name", .apply = projects_list},
-    {.method = HTTP_POST, .path = "/api/projects", .name = "projects_create", .access = ACCESS_PERMISSION,
-     .permission = PERMISSION_PROJECTS_CREATE, .scope = SCOPE_WORKSPACE, .effect = EFFECT_STATE, .body = &project_shape,
-     .answer = &project_shape, .status = 201, .summary = "Makes a project", .prepare = create_prepare, .apply = create},
-    {.method = HTTP_GET, .path = "/api/projects/:id", .name = "projects_show", .access = ACCESS_PERMISSION,
-     .permission = PERMISSION_PROJECTS_READ, .scope = SCOPE_WORKSPACE, .resource = &project_resource, .answer = &project_shape,
-     .summary = "A project", .apply = show},
-    {.method = HTTP_PUT, .path = "/api/projects/:id", .name = "projects_replace", .access = ACCESS_PERMISSION,
-     .permission = PERMISSION_PROJECTS_UPDATE, .scope = SCOPE_WORKSPACE, .effect = EFFECT_STATE, .resource = &project_resource,
-     .body = &project_shape, .answer = &project_shape, .summary = "Replaces a project", .prepare = replace_prepare,
+    {.method = HTTP_GET,
+     .path = "/api/projects",
+     .name = "projects_list",
+     .access = ACCESS_PERMISSION,
+     .permission = PERMISSION_PROJECTS_READ,
+     .scope = SCOPE_WORKSPACE,
+     .query = &query_shape,
+     .answer = &project_shape,
+     .is_list = true,
+     .is_csv = true,
+     .summary = "Projects by name",
+     .apply = projects_list},
+    {.method = HTTP_POST,
+     .path = "/api/projects",
+     .name = "projects_create",
+     .access = ACCESS_PERMISSION,
+     .permission = PERMISSION_PROJECTS_CREATE,
+     .scope = SCOPE_WORKSPACE,
+     .effect = EFFECT_STATE,
+     .body = &project_shape,
+     .answer = &project_shape,
+     .status = 201,
+     .summary = "Makes a project",
+     .prepare = create_prepare,
+     .apply = create},
+    {.method = HTTP_GET,
+     .path = "/api/projects/:id",
+     .name = "projects_show",
+     .access = ACCESS_PERMISSION,
+     .permission = PERMISSION_PROJECTS_READ,
+     .scope = SCOPE_WORKSPACE,
+     .resource = &project_resource,
+     .answer = &project_shape,
+     .summary = "A project",
+     .apply = show},
+    {.method = HTTP_PUT,
+     .path = "/api/projects/:id",
+     .name = "projects_replace",
+     .access = ACCESS_PERMISSION,
+     .permission = PERMISSION_PROJECTS_UPDATE,
+     .scope = SCOPE_WORKSPACE,
+     .effect = EFFECT_STATE,
+     .resource = &project_resource,
+     .body = &project_shape,
+     .answer = &project_shape,
+     .summary = "Replaces a project",
+     .prepare = replace_prepare,
      .apply = change},
-    {.method = HTTP_PATCH, .path = "/api/projects/:id", .name = "projects_change", .access = ACCESS_PERMISSION,
-     .permission = PERMISSION_PROJECTS_UPDATE, .scope = SCOPE_WORKSPACE, .effect = EFFECT_STATE, .resource = &project_resource,
-     .body = &project_shape, .is_merge = true, .answer = &project_shape, .summary = "Changes a project",
-     .text = "Settings are merged member by member.", .apply = change},
-    {.method = HTTP_DELETE, .path = "/api/projects/:id", .name = "projects_delete", .access = ACCESS_PERMISSION,
-     .permission = PERMISSION_PROJECTS_DELETE, .scope = SCOPE_WORKSPACE, .effect = EFFECT_STATE, .resource = &project_resource,
-     .status = 204, .summary = "Deletes a project", .apply = remove_project},
+    {.method = HTTP_PATCH,
+     .path = "/api/projects/:id",
+     .name = "projects_change",
+     .access = ACCESS_PERMISSION,
+     .permission = PERMISSION_PROJECTS_UPDATE,
+     .scope = SCOPE_WORKSPACE,
+     .effect = EFFECT_STATE,
+     .resource = &project_resource,
+     .body = &project_shape,
+     .is_merge = true,
+     .answer = &project_shape,
+     .summary = "Changes a project",
+     .text = "Settings are merged member by member.",
+     .apply = change},
+    {.method = HTTP_DELETE,
+     .path = "/api/projects/:id",
+     .name = "projects_delete",
+     .access = ACCESS_PERMISSION,
+     .permission = PERMISSION_PROJECTS_DELETE,
+     .scope = SCOPE_WORKSPACE,
+     .effect = EFFECT_STATE,
+     .resource = &project_resource,
+     .status = 204,
+     .summary = "Deletes a project",
+     .apply = remove_project},
 };
 const struct api_table projects_api = {"projects", routes, LENGTH_OF(routes)};

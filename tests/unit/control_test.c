@@ -11,7 +11,8 @@
 
 #include "core/control.h"
 
-static enum errc echo(void *ctx, struct arena *a, const struct json *request, struct json_writer *result, err *e)
+static enum errc echo(void *ctx, struct arena *a, const struct json *request, struct json_writer *result,
+                      err *e)
 {
     (void)a;
     (void)e;
@@ -22,7 +23,8 @@ static enum errc echo(void *ctx, struct arena *a, const struct json *request, st
     return ERR_NONE;
 }
 
-static enum errc refuse(void *ctx, struct arena *a, const struct json *request, struct json_writer *result, err *e)
+static enum errc refuse(void *ctx, struct arena *a, const struct json *request, struct json_writer *result,
+                        err *e)
 {
     (void)ctx;
     (void)a;
@@ -45,13 +47,13 @@ static int set_up(void **state)
     struct place *p = calloc(1, sizeof *p);
     char base[] = "/tmp/catalyst_control_XXXXXX";
     err e = {0};
-    if (!p || !mkdtemp(base))
-        return -1;
+    if (!p || !mkdtemp(base)) return -1;
     snprintf(p->dir, sizeof p->dir, "%s/%0120d", base, 0);
     snprintf(p->socket, sizeof p->socket, "%s/control.sock", p->dir);
     arena_init(&p->arena, 1 << 20, 0);
     *state = p;
-    return mkdir(p->dir, 0755) != 0 || control_start(&p->control, p->dir, commands, LENGTH_OF(commands), &e) != ERR_NONE;
+    return mkdir(p->dir, 0755) != 0 ||
+           control_start(&p->control, p->dir, commands, LENGTH_OF(commands), &e) != ERR_NONE;
 }
 
 static int tear_down(void **state)
@@ -73,7 +75,9 @@ static void a_command_answers_with_its_result(void **state)
     bool is_running = false;
     err e = {0};
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(control_call(&p->arena, p->dir, S("{\"command\":\"echo\",\"word\":\"h\\u00e9\"}"), &is_running, &result, &e), ERR_NONE);
+        assert_int_equal(control_call(&p->arena, p->dir, S("{\"command\":\"echo\",\"word\":\"h\\u00e9\"}"),
+                                      &is_running, &result, &e),
+                         ERR_NONE);
         assert_true(is_running);
         assert_true(str_eq(json_get(result, S("said"))->text, S("h\xc3\xa9")));
         assert_true(str_eq(json_get(result, S("by"))->text, S("server")));
@@ -86,9 +90,11 @@ static void errors_arrive_as_they_happened(void **state)
     const struct json *result = NULL;
     bool is_running = false;
     err e = {0};
-    assert_int_equal(control_call(&p->arena, p->dir, S("{\"command\":\"refuse\"}"), &is_running, &result, &e), ERR_CONFLICT);
+    assert_int_equal(control_call(&p->arena, p->dir, S("{\"command\":\"refuse\"}"), &is_running, &result, &e),
+                     ERR_CONFLICT);
     assert_string_equal(e.msg, "it has been done already");
-    assert_int_equal(control_call(&p->arena, p->dir, S("{\"command\":\"other\"}"), &is_running, &result, &e), ERR_INVALID);
+    assert_int_equal(control_call(&p->arena, p->dir, S("{\"command\":\"other\"}"), &is_running, &result, &e),
+                     ERR_INVALID);
     assert_int_equal(control_call(&p->arena, p->dir, S("{"), &is_running, &result, &e), ERR_SYNTAX);
     assert_int_equal(control_call(&p->arena, p->dir, S(""), &is_running, &result, &e), ERR_SYNTAX);
 }
@@ -113,7 +119,8 @@ static void without_a_server_nobody_answers(void **state)
     assert_int_equal(access(p->socket, F_OK), -1);
     assert_int_equal(control_call(&p->arena, p->dir, S("{}"), &is_running, &result, &e), ERR_NONE);
     assert_false(is_running);
-    assert_int_equal(control_call(&p->arena, "/tmp/there/is/no/such/folder", S("{}"), &is_running, &result, &e), ERR_NONE);
+    assert_int_equal(
+        control_call(&p->arena, "/tmp/there/is/no/such/folder", S("{}"), &is_running, &result, &e), ERR_NONE);
     assert_false(is_running);
 }
 
@@ -125,7 +132,9 @@ static void a_socket_left_by_a_crash_is_replaced(void **state)
     bool is_running = false;
     err e = {0};
     assert_int_equal(control_start(&second, p->dir, commands, LENGTH_OF(commands), &e), ERR_NONE);
-    assert_int_equal(control_call(&p->arena, p->dir, S("{\"command\":\"echo\",\"word\":\"x\"}"), &is_running, &result, &e), ERR_NONE);
+    assert_int_equal(
+        control_call(&p->arena, p->dir, S("{\"command\":\"echo\",\"word\":\"x\"}"), &is_running, &result, &e),
+        ERR_NONE);
     assert_true(is_running);
     control_stop(second);
 }

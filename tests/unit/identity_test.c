@@ -1,4 +1,5 @@
-/* Identity on the database: sessions and keys over time, limits that grow, and what is decided anew on every request. On both engines. */
+/* Identity on the database: sessions and keys over time, limits that grow, and what is decided anew on
+ * every request. On both engines. */
 #include "store_fixture.h"
 
 #include "core/backend.h"
@@ -27,16 +28,18 @@ static const char *const no_environment[] = {NULL};
 
 static int set_up(void **state)
 {
-    if (fixture_set_up(state))
-        return -1;
+    if (fixture_set_up(state)) return -1;
     struct scene *s = calloc(1, sizeof *s);
     static const struct option_table *const tables[] = {&secrets_options, &identity_options};
     static const struct config_setting flags[] = {
         {S("identity.argon2_memory"), S("8KiB"), S("")},
         {S("identity.argon2_passes"), S("1"), S("")},
     };
-    struct config_source source = {
-        .environ = no_environment, .flags = flags, .n_flags = LENGTH_OF(flags), .tables = tables, .n_tables = LENGTH_OF(tables)};
+    struct config_source source = {.environ = no_environment,
+                                   .flags = flags,
+                                   .n_flags = LENGTH_OF(flags),
+                                   .tables = tables,
+                                   .n_tables = LENGTH_OF(tables)};
     struct buf problems;
     uint8_t people[32];
     s->f = *state;
@@ -44,10 +47,12 @@ static int set_up(void **state)
     buf_init(&problems, 1 << 16);
     arena_init(&s->a, 16u << 20, 0);
     clock_freeze(START_US, START_US);
-    if (config_load(&s->a, &source, &s->config, &problems, &s->e) || secrets_open(&s->secrets, s->config, s->f->dir, &s->e))
+    if (config_load(&s->a, &source, &s->config, &problems, &s->e) ||
+        secrets_open(&s->secrets, s->config, s->f->dir, &s->e))
         return -1;
     secrets_derive(s->secrets, "people", people);
-    struct identity_source identity = {.store = s->f->store, .secrets = s->secrets, .config = s->config, .public_url = S(ORIGIN)};
+    struct identity_source identity = {
+        .store = s->f->store, .secrets = s->secrets, .config = s->config, .public_url = S(ORIGIN)};
     struct setup_request wanted = {S("ada@example.com"), S("Ada"), S(PASSWORD), S("First")};
     buf_fini(&problems);
     return events_new(&s->log, s->f->store, people, &s->e) || identity_new(&s->id, &identity, &s->e) ||
@@ -69,12 +74,20 @@ static int tear_down(void **state)
 
 /* --- requests --- */
 
-static const struct api_route open_route = {.access = ACCESS_PUBLIC}, closed_route = {.access = ACCESS_SIGNED_IN};
+static const struct api_route open_route = {.access = ACCESS_PUBLIC},
+                              closed_route = {.access = ACCESS_SIGNED_IN};
 
 static struct api_request request(struct scene *s, usec now, enum http_method method)
 {
-    return (struct api_request){.arena = &s->a, .route = &closed_route, .store = s->f->store, .service = s->id, .now_us = now,
-                                .request_id = uuid7_make(now), .method = method, .address = S("192.0.2.7"), .user_agent = S("test")};
+    return (struct api_request){.arena = &s->a,
+                                .route = &closed_route,
+                                .store = s->f->store,
+                                .service = s->id,
+                                .now_us = now,
+                                .request_id = uuid7_make(now),
+                                .method = method,
+                                .address = S("192.0.2.7"),
+                                .user_agent = S("test")};
 }
 
 static void field(struct http_head *h, str name, str value)
@@ -97,7 +110,8 @@ static enum errc start_unit(struct tx *tx, void *ctx, err *e)
 static str sign_in(struct scene *s, usec now, struct fresh_session *fresh)
 {
     struct api_request r = request(s, now, HTTP_POST);
-    struct user ada = {.id = s->made.user_id, .email = S("ada@example.com"), .name = S("Ada"), .is_instance_admin = true};
+    struct user ada = {
+        .id = s->made.user_id, .email = S("ada@example.com"), .name = S("Ada"), .is_instance_admin = true};
     assert_int_equal(session_prepare(&r, &ada, fresh, &s->e), ERR_NONE);
     struct starting x = {&r, fresh};
     assert_int_equal(db_write(s->id->db, start_unit, &x, &s->e), ERR_NONE);
@@ -206,7 +220,8 @@ static void over_tls_only_the_cookie_with_the_host_prefix_counts(void **state)
     assert_int_equal(identity_authenticate(s->id, &r, &h, &s->e), ERR_NONE);
     assert_int_equal(r.who.kind, PRINCIPAL_SESSION);
     cookie_set(&r, session_cookie_name(&r), S("x"), 5);
-    assert_true(str_eq(r.cookies[0], S("__Host-cat_session=x; Path=/; Max-Age=5; HttpOnly; SameSite=Lax; Secure")));
+    assert_true(
+        str_eq(r.cookies[0], S("__Host-cat_session=x; Path=/; Max-Age=5; HttpOnly; SameSite=Lax; Secure")));
 }
 
 static void the_password_counts_as_given_for_ten_minutes(void **state)
@@ -252,15 +267,11 @@ static void a_forged_change_is_refused(void **state)
         struct http_head h = {.n_fields = 0};
         struct api_request r = request(s, START_US, HTTP_DELETE);
         field(&h, S("cookie"), cookie);
-        if (rows[i].origin.p)
-            field(&h, S("Origin"), rows[i].origin);
-        if (rows[i].site.p)
-            field(&h, S("Sec-Fetch-Site"), rows[i].site);
-        if (rows[i].token.p)
-            field(&h, S("X-CSRF-Token"), rows[i].token);
+        if (rows[i].origin.p) field(&h, S("Origin"), rows[i].origin);
+        if (rows[i].site.p) field(&h, S("Sec-Fetch-Site"), rows[i].site);
+        if (rows[i].token.p) field(&h, S("X-CSRF-Token"), rows[i].token);
         enum errc rc = identity_authenticate(s->id, &r, &h, &s->e);
-        if (rc != rows[i].rc)
-            fail_msg("row %zu: %s instead of %s", i, errc_name(rc), errc_name(rows[i].rc));
+        if (rc != rows[i].rc) fail_msg("row %zu: %s instead of %s", i, errc_name(rc), errc_name(rows[i].rc));
     }
 }
 
@@ -306,7 +317,8 @@ static void whoever_is_disabled_is_out_at_the_next_request(void **state)
 
 /* --- limits --- */
 
-static enum errc try_once(struct scene *s, str account, str address, bool is_known, usec now, unsigned *wait_s)
+static enum errc try_once(struct scene *s, str account, str address, bool is_known, usec now,
+                          unsigned *wait_s)
 {
     struct limit_try t = {.account = account, .address = address, .is_known_device = is_known};
     *wait_s = 0;
@@ -319,7 +331,8 @@ static void an_account_waits_twice_as_long_after_each_failure_up_to_a_quarter_of
     usec now = START_US;
     unsigned wait_s, expected_s = 1;
     for (unsigned i = 0; i < 5; i++)
-        assert_int_equal(try_once(s, S("ada"), arena_printf(&s->a, "192.0.2.%u", i), false, now, &wait_s), ERR_NONE);
+        assert_int_equal(try_once(s, S("ada"), arena_printf(&s->a, "192.0.2.%u", i), false, now, &wait_s),
+                         ERR_NONE);
     for (unsigned i = 5; i < 20; i++) {
         str address = arena_printf(&s->a, "192.0.2.%u", i);
         assert_int_equal(try_once(s, S("ada"), address, false, now, &wait_s), ERR_RATE_LIMITED);
@@ -340,7 +353,10 @@ struct undoing {
     struct limit_try *t;
 };
 
-static enum errc right_unit(struct tx *tx, void *ctx, err *e) { return limit_succeeded(tx, ((struct undoing *)ctx)->t, e); }
+static enum errc right_unit(struct tx *tx, void *ctx, err *e)
+{
+    return limit_succeeded(tx, ((struct undoing *)ctx)->t, e);
+}
 
 static void a_right_password_ends_the_delay_and_its_own_try_counts_as_no_failure(void **state)
 {
@@ -377,15 +393,19 @@ static void an_address_has_twenty_failures_in_ten_minutes_and_a_hundred_tries_an
     usec now = START_US;
     for (unsigned round = 0; round < 5; round++) {
         for (unsigned i = 0; i < LIMIT_FAILURES; i++)
-            assert_int_equal(try_once(s, arena_printf(&s->a, "u%u-%u", round, i), S("192.0.2.1"), false, now, &wait_s), ERR_NONE);
+            assert_int_equal(
+                try_once(s, arena_printf(&s->a, "u%u-%u", round, i), S("192.0.2.1"), false, now, &wait_s),
+                ERR_NONE);
         assert_int_equal(try_once(s, S("x"), S("192.0.2.1"), true, now, &wait_s), ERR_RATE_LIMITED);
         assert_int_equal(wait_s, round < 4 ? 600 : 3600 - 4 * 600);
-        assert_int_equal(try_once(s, arena_printf(&s->a, "y%u", round), S("198.51.100.1"), false, now, &wait_s), ERR_NONE);
+        assert_int_equal(
+            try_once(s, arena_printf(&s->a, "y%u", round), S("198.51.100.1"), false, now, &wait_s), ERR_NONE);
         now += 600LL * USEC_PER_S;
     }
     assert_int_equal(try_once(s, S("z"), S("192.0.2.1"), false, now, &wait_s), ERR_RATE_LIMITED);
     assert_int_equal(wait_s, 600);
-    assert_int_equal(try_once(s, S("z"), S("192.0.2.1"), false, START_US + 3600LL * USEC_PER_S, &wait_s), ERR_NONE);
+    assert_int_equal(try_once(s, S("z"), S("192.0.2.1"), false, START_US + 3600LL * USEC_PER_S, &wait_s),
+                     ERR_NONE);
 }
 
 static void addresses_of_one_ipv6_subscriber_count_as_one(void **state)

@@ -24,8 +24,11 @@ static void length_counts_code_points_from_15_to_1024(void **state)
     assert_string_equal(problem("vozkjg#erntwd7", nobody, 0), "too_short");
     assert_null(problem("vozkjg#erntwd7q", nobody, 0));
     /* 15 code points, 30 bytes */
-    assert_null(problem("\xc3\xa9\xc3\xa0\xc3\xbc\xc3\xb6\xc3\xa4\xc3\xaa\xc3\xae\xc3\xb4\xc3\xbb\xc3\xa2\xc3\xa7\xc3\xb1\xc3\xa5\xc3\xb8\xc3\xa6", nobody, 0));
-    assert_string_equal(problem("\xc3\xa9\xc3\xa0\xc3\xbc\xc3\xb6\xc3\xa4\xc3\xaa\xc3\xae\xc3\xb4", nobody, 0), "too_short");
+    assert_null(problem("\xc3\xa9\xc3\xa0\xc3\xbc\xc3\xb6\xc3\xa4\xc3\xaa\xc3\xae\xc3\xb4\xc3\xbb\xc3\xa2\xc3"
+                        "\xa7\xc3\xb1\xc3\xa5\xc3\xb8\xc3\xa6",
+                        nobody, 0));
+    assert_string_equal(
+        problem("\xc3\xa9\xc3\xa0\xc3\xbc\xc3\xb6\xc3\xa4\xc3\xaa\xc3\xae\xc3\xb4", nobody, 0), "too_short");
     for (size_t i = 0; i < sizeof text - 1; i++)
         text[i] = "kdfzg7wq2h#vx"[i * 7 % 13];
     text[sizeof text - 1] = '\0';
@@ -38,12 +41,15 @@ static void what_lists_of_passwords_hold_is_refused(void **state)
 {
     (void)state;
     static const char *const refused[] = {
-        "passwordpassword", "Password1234567", "P@ssw0rd!P@ssw0rd!", "qwertyuiopasdfgh", "QwertyUiopAsdfGhjkl", "123456789012345",
-        "1234567890123456789", "111111111111111", "aaaaaaaaaaaaaaaaaaaa", "abcdefghijklmnop", "1q2w3e4r5t6y7u8i", "1qaz2wsx3edc4rfv",
-        "iloveyouiloveyou", "i love you forever", "letmeinletmein1", "football12345678", "princessprincess", "thequickbrownfox",
-        "mynameisjohnsmith", "dragon-monkey-2024", "welcome2024welcome", "Summer2024Summer2024", "adminadminadmin", "qwertzuiopasdfg",
-        "123qweasdzxc123qweasdzxc", "01011990password", "changemechangeme", "trustno1trustno1", "111222333444555",
-        "zxcvbnmasdfghjkl", "987654321098765", "michael.jordan.23", "starwarsstarwars!", "l3tm31n-l3tm31n", "catalystcatalyst",
+        "passwordpassword",         "Password1234567",      "P@ssw0rd!P@ssw0rd!",  "qwertyuiopasdfgh",
+        "QwertyUiopAsdfGhjkl",      "123456789012345",      "1234567890123456789", "111111111111111",
+        "aaaaaaaaaaaaaaaaaaaa",     "abcdefghijklmnop",     "1q2w3e4r5t6y7u8i",    "1qaz2wsx3edc4rfv",
+        "iloveyouiloveyou",         "i love you forever",   "letmeinletmein1",     "football12345678",
+        "princessprincess",         "thequickbrownfox",     "mynameisjohnsmith",   "dragon-monkey-2024",
+        "welcome2024welcome",       "Summer2024Summer2024", "adminadminadmin",     "qwertzuiopasdfg",
+        "123qweasdzxc123qweasdzxc", "01011990password",     "changemechangeme",    "trustno1trustno1",
+        "111222333444555",          "zxcvbnmasdfghjkl",     "987654321098765",     "michael.jordan.23",
+        "starwarsstarwars!",        "l3tm31n-l3tm31n",      "catalystcatalyst",
     };
     for (size_t i = 0; i < LENGTH_OF(refused); i++) {
         const char *code = problem(refused[i], nobody, 0);
@@ -65,11 +71,9 @@ static void every_pair_of_common_words_is_refused(void **state)
     for (size_t i = 0; i < LENGTH_OF(words); i++)
         for (size_t k = i % 7; k < LENGTH_OF(words); k += 149) {
             snprintf(text, sizeof text, "%s%s%04zu%s", words[i], words[k], k * 37 % 10000, words[i]);
-            if (strlen(text) < PASSWORD_MIN)
-                continue;
+            if (strlen(text) < PASSWORD_MIN) continue;
             n++;
-            if (!problem(text, nobody, 0))
-                fail_msg("'%s' passed", text);
+            if (!problem(text, nobody, 0)) fail_msg("'%s' passed", text);
         }
     assert_true(n > 3000);
 }
@@ -77,7 +81,8 @@ static void every_pair_of_common_words_is_refused(void **state)
 static void names_and_addresses_of_the_person_and_the_workspace_are_refused(void **state)
 {
     (void)state;
-    const str words[] = {S("Wilhelmina Xanthopoulos"), S("w.xanthopoulos@zyxware.example"), S("Zyxware Works")};
+    const str words[] = {S("Wilhelmina Xanthopoulos"), S("w.xanthopoulos@zyxware.example"),
+                         S("Zyxware Works")};
     assert_null(problem("WilhelminaXanthopoulos", nobody, 0));
     assert_string_equal(problem("WilhelminaXanthopoulos", words, LENGTH_OF(words)), "too_common");
     assert_string_equal(problem("xanthopoulos-1987", words, LENGTH_OF(words)), "too_common");
@@ -90,14 +95,21 @@ static void phrases_and_random_texts_pass(void **state)
 {
     (void)state;
     static const char *const fine[] = {
-        "correct horse battery staple",  "hollow turnip engraves cobalt", "vK8#pLq2!zRt9Wmx", "seven yawning plumbers",
-        "Die Gurke tanzt um Mitternacht", "\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e\xe3\x81\xae\xe3\x83\x91\xe3\x82\xb9\xe3\x83\xaf\xe3\x83\xbc\xe3\x83\x89\xe3\x81\xaf\xe9\x95\xb7\xe3\x81\x84\xe3\x81\xa7\xe3\x81\x99\xe3\x81\xad",
-        "                kjvgwpzq", "letter boxes rarely apologise", "83920174650192837", "monkey dragon coffee river pumpkin unicorn",
+        "correct horse battery staple",
+        "hollow turnip engraves cobalt",
+        "vK8#pLq2!zRt9Wmx",
+        "seven yawning plumbers",
+        "Die Gurke tanzt um Mitternacht",
+        "\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e\xe3\x81\xae\xe3\x83\x91\xe3\x82\xb9\xe3\x83\xaf\xe3\x83\xbc\xe3"
+        "\x83\x89\xe3\x81\xaf\xe9\x95\xb7\xe3\x81\x84\xe3\x81\xa7\xe3\x81\x99\xe3\x81\xad",
+        "                kjvgwpzq",
+        "letter boxes rarely apologise",
+        "83920174650192837",
+        "monkey dragon coffee river pumpkin unicorn",
     };
     for (size_t i = 0; i < LENGTH_OF(fine); i++) {
         const char *code = problem(fine[i], nobody, 0);
-        if (code)
-            fail_msg("'%s' is refused: %s", fine[i], code);
+        if (code) fail_msg("'%s' is refused: %s", fine[i], code);
     }
 }
 
@@ -135,16 +147,19 @@ static void a_hash_knows_its_password_and_no_other(void **state)
     assert_true(str_starts(str_c(phc), S("$argon2id$v=19$m=64,t=2,p=1$")));
     assert_int_equal(password_hash(&g, str_of("abc\0def", 7), again, &e), ERR_NONE);
     assert_string_not_equal(phc, again);
-    assert_int_equal(password_verify(&g, str_c(phc), str_of("abc\0def", 7), &is_right, &is_outdated, &e), ERR_NONE);
+    assert_int_equal(password_verify(&g, str_c(phc), str_of("abc\0def", 7), &is_right, &is_outdated, &e),
+                     ERR_NONE);
     assert_true(is_right);
     assert_false(is_outdated);
-    assert_int_equal(password_verify(&g, str_c(phc), str_of("abc\0deg", 7), &is_right, &is_outdated, &e), ERR_NONE);
+    assert_int_equal(password_verify(&g, str_c(phc), str_of("abc\0deg", 7), &is_right, &is_outdated, &e),
+                     ERR_NONE);
     assert_false(is_right);
     assert_int_equal(password_verify(&g, str_c(phc), S("abc"), &is_right, &is_outdated, &e), ERR_NONE);
     assert_false(is_right);
     assert_int_equal(password_verify(&g, S(""), S(""), &is_right, &is_outdated, &e), ERR_NONE);
     assert_false(is_right);
-    assert_int_equal(password_verify(&g, S("no hash at all"), S("abc"), &is_right, &is_outdated, &e), ERR_NONE);
+    assert_int_equal(password_verify(&g, S("no hash at all"), S("abc"), &is_right, &is_outdated, &e),
+                     ERR_NONE);
     assert_false(is_right);
     password_gate_fini(&g);
 }
@@ -159,7 +174,8 @@ static void a_hash_of_lower_parameters_is_outdated(void **state)
     assert_int_equal(password_gate_init(&low, 1, 1, LITTLE_MEMORY, 1, &e), ERR_NONE);
     assert_int_equal(password_gate_init(&high, 1, 1, 2 * LITTLE_MEMORY, 2, &e), ERR_NONE);
     assert_int_equal(password_hash(&low, S("hollow turnip"), phc, &e), ERR_NONE);
-    assert_int_equal(password_verify(&high, str_c(phc), S("hollow turnip"), &is_right, &is_outdated, &e), ERR_NONE);
+    assert_int_equal(password_verify(&high, str_c(phc), S("hollow turnip"), &is_right, &is_outdated, &e),
+                     ERR_NONE);
     assert_true(is_right);
     assert_true(is_outdated);
     password_gate_fini(&low);

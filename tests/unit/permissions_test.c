@@ -28,8 +28,7 @@ static int drop_source(void **state)
 static bool in_list(const char *const *list, const char *name)
 {
     for (; *list; list++)
-        if (!strcmp(*list, name))
-            return true;
+        if (!strcmp(*list, name)) return true;
     return false;
 }
 
@@ -50,7 +49,8 @@ static void each_role_holds_exactly_what_the_file_says(void **state)
             if (permission_set_has(role_permissions(r), p) != expected)
                 fail_msg("%s of %s", name, role_name(r));
         }
-        assert_int_equal(permission_set_has(permission_set_for_keys(), p), json_is_true(json_object_get(entry, "keys")));
+        assert_int_equal(permission_set_has(permission_set_for_keys(), p),
+                         json_is_true(json_object_get(entry, "keys")));
     }
 }
 
@@ -84,7 +84,8 @@ static void what_a_row_allows_is_what_its_permission_gives(void **state)
             continue;
         }
         for (enum role r = 0; r < ROLES; r++)
-            if (permission_set_has(role_permissions(r), p) != json_is_true(json_object_get(json_object_get(entry, "allow"), role_name(r))))
+            if (permission_set_has(role_permissions(r), p) !=
+                json_is_true(json_object_get(json_object_get(entry, "allow"), role_name(r))))
                 fail_msg("%s %s for %s", json_string_value(json_object_get(entry, "method")),
                          json_string_value(json_object_get(entry, "path")), role_name(r));
         if (!permission_set_has(permission_set_for_keys(), p))
@@ -106,8 +107,9 @@ static void an_owner_holds_everything_and_each_other_role_less_than_it(void **st
 static void keys_can_never_hold_what_is_for_people(void **state)
 {
     (void)state;
-    static const char *const never[] = {"apikeys.own", "apikeys.manage", "roles.manage", "members.update", "grants.create",
-                                        "sso.manage",  "billing.manage", "sessions.manage", "workspace.delete", NULL};
+    static const char *const never[] = {
+        "apikeys.own", "apikeys.manage", "roles.manage",    "members.update",   "grants.create",
+        "sso.manage",  "billing.manage", "sessions.manage", "workspace.delete", NULL};
     for (enum permission p = PERMISSION_NONE + 1; p < PERMISSIONS; p++)
         if (in_list(never, permission_name(p)))
             assert_false(permission_set_has(permission_set_for_keys(), p));

@@ -396,10 +396,11 @@ static enum errc pipeline(struct api_call *k, err *e)
     return ERR_NONE;
 }
 
-/* Whether an auditor may ask about it: what somebody may not do or see, and credentials that are none. */
+/* Whether an auditor may ask about it: what somebody may not do or see, credentials that are none, sign-ins that are held up. */
 static bool is_denial(const struct api_call *k, enum errc rc)
 {
-    return rc == ERR_FORBIDDEN || rc == ERR_NOT_FOUND || rc == ERR_REAUTHENTICATE ||
+    bool is_sign_in = k->r.route->access == ACCESS_PUBLIC || k->r.route->access == ACCESS_SETUP_TOKEN;
+    return rc == ERR_FORBIDDEN || rc == ERR_NOT_FOUND || rc == ERR_REAUTHENTICATE || (rc == ERR_RATE_LIMITED && is_sign_in) ||
            (rc == ERR_UNAUTHENTICATED && (field(k, S("authorization")).len || field(k, S("cookie")).len));
 }
 

@@ -17,7 +17,7 @@ static const struct option options[] = {
     {.key = "identity.session_max_ms", .type = OPTION_MS, .fallback = "720h", .min = 60000, .max = 2592000000,
      .meaning = "A browser's session ends after this time whatever happens."},
     {.key = "identity.argon2_memory", .type = OPTION_BYTES, .fallback = "19MiB", .min = 8192, .max = 1 << 30,
-     .meaning = "Memory that the hash of a password takes (Argon2id); existing ones are made anew at the next sign-in when it rises."},
+     .meaning = "Memory that the hash of a password takes (Argon2id); when it rises, hashes are made anew at sign-in."},
     {.key = "identity.argon2_passes", .type = OPTION_INT, .fallback = "2", .min = 1, .max = 100,
      .meaning = "Passes over that memory."},
 };
@@ -33,8 +33,7 @@ static void read_origin(struct identity *id)
     id->scheme = str_cut(&rest, ':');
     str host = str_skip(rest, 2);
     ptrdiff_t slash = str_chr(host, '/');
-    if (slash >= 0)
-        host = str_take(host, (size_t)slash);
+    if (slash >= 0) host = str_take(host, (size_t)slash);
     id->origin = str_of(url.p, (size_t)(host.p + host.len - url.p));
     ptrdiff_t colon = -1;
     for (size_t i = host.len; i-- > 0 && host.p[i] != ']';)
@@ -50,8 +49,7 @@ static void read_origin(struct identity *id)
 enum errc identity_new(struct identity **out, const struct identity_source *source, err *e)
 {
     struct identity *id = calloc(1, sizeof *id);
-    if (!id)
-        return err_code(e, ERR_NO_MEMORY);
+    if (!id) return err_code(e, ERR_NO_MEMORY);
     arena_init(&id->arena, ARENA_LIMIT, 0);
     id->store = source->store;
     id->db = store_db(source->store, DB_MAIN);
@@ -63,7 +61,8 @@ enum errc identity_new(struct identity **out, const struct identity_source *sour
     secrets_derive(source->secrets, "csrf", id->csrf_key);
     secrets_derive(source->secrets, "device", id->device_key);
     read_origin(id);
-    enum errc rc = password_gate_init(&id->gate, 0, PASSWORDS_WAITING_MAX, (size_t)config_int(source->config, "identity.argon2_memory"),
+    enum errc rc = password_gate_init(&id->gate, 0, PASSWORDS_WAITING_MAX,
+                                      (size_t)config_int(source->config, "identity.argon2_memory"),
                                       (unsigned)config_int(source->config, "identity.argon2_passes"), e);
     if (rc != ERR_NONE) {
         arena_fini(&id->arena);
@@ -76,8 +75,7 @@ enum errc identity_new(struct identity **out, const struct identity_source *sour
 
 void identity_free(struct identity *id)
 {
-    if (!id)
-        return;
+    if (!id) return;
     password_gate_fini(&id->gate);
     explicit_bzero(id->csrf_key, sizeof id->csrf_key);
     explicit_bzero(id->device_key, sizeof id->device_key);
@@ -88,14 +86,18 @@ void identity_free(struct identity *id)
 /* --- who asks --- */
 
 SQL(session_by_token, DB_MAIN, SQL_INSTANCE, "b",
-    "SELECT s.id, s.user_id, s.last_seen_us, s.expires_us, s.authenticated_us, u.email, u.name, u.is_instance_admin, u.is_disabled "
+    "SELECT s.id, s.user_id, s.last_seen_us, s.expires_us, s.authenticated_us, u.email, u.name, "
+    "u.is_instance_admin, u.is_disabled "
     "FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.token_hash = $1");
 SQL(key_by_secret, DB_MAIN, SQL_INSTANCE, "b",
-    "SELECT k.id, k.user_id, k.workspace_id, k.scopes, k.project_ids, k.expires_us, k.secret_hash, k.previous_until_us, k.last_used_us, "
+    "SELECT k.id, k.user_id, k.workspace_id, k.scopes, k.project_ids, k.expires_us, k.secret_hash, "
+    "k.previous_until_us, k.last_used_us, "
     "k.last_used_address, u.email, u.name, u.is_disabled "
     "FROM api_keys k JOIN users u ON u.id = k.user_id WHERE k.secret_hash = $1 OR k.previous_hash = $1");
-SQL(touch_session, DB_MAIN, SQL_INSTANCE, "itu", "UPDATE sessions SET last_seen_us = $1, address = $2 WHERE id = $3");
-SQL(touch_key, DB_MAIN, SQL_INSTANCE, "itu", "UPDATE api_keys SET last_used_us = $1, last_used_address = $2 WHERE id = $3");
+SQL(touch_session, DB_MAIN, SQL_INSTANCE, "itu",
+    "UPDATE sessions SET last_seen_us = $1, address = $2 WHERE id = $3");
+SQL(touch_key, DB_MAIN, SQL_INSTANCE, "itu",
+    "UPDATE api_keys SET last_used_us = $1, last_used_address = $2 WHERE id = $3");
 SQL(touch_user, DB_MAIN, SQL_INSTANCE, "iu", "UPDATE users SET last_active_us = $1 WHERE id = $2");
 
 struct look_up {
@@ -114,11 +116,11 @@ static enum errc find_session(struct tx *tx, void *ctx, err *e)
     struct rows rows;
     enum errc rc = tx_query(tx, r->arena, &session_by_token, PARAMS(v_hash(l->hash)), &rows, e);
     l->is_found = false;
-    if (rc != ERR_NONE || rows.n == 0)
-        return rc;
+    if (rc != ERR_NONE || rows.n == 0) return rc;
     const struct val *row = row_at(&rows, 0);
     l->last_used_us = val_int(&row[2]);
-    if (l->last_used_us + l->id->session_idle_us <= r->now_us || val_int(&row[3]) <= r->now_us || val_bool(&row[8]))
+    if (l->last_used_us + l->id->session_idle_us <= r->now_us || val_int(&row[3]) <= r->now_us ||
+        val_bool(&row[8]))
         return ERR_NONE;
     r->who = (struct principal){
         .kind = PRINCIPAL_SESSION,
@@ -138,8 +140,7 @@ static void read_scopes(str names, struct permission_set *out)
 {
     while (names.len) {
         enum permission p;
-        if (permission_parse(str_cut(&names, ' '), &p))
-            permission_set_add(out, p);
+        if (permission_parse(str_cut(&names, ' '), &p)) permission_set_add(out, p);
     }
     *out = permission_set_and(out, permission_set_for_keys());
 }
@@ -147,11 +148,9 @@ static void read_scopes(str names, struct permission_set *out)
 static enum errc read_projects(struct arena *a, str ids, struct principal *who, err *e)
 {
     uuid *list = arena_news(a, uuid, ids.len / UUID_TEXT_LEN);
-    if (!list)
-        return err_code(e, ERR_TOO_LARGE);
+    if (!list) return err_code(e, ERR_TOO_LARGE);
     while (ids.len)
-        if (uuid_parse(str_cut(&ids, ' '), &list[who->n_key_projects]))
-            who->n_key_projects++;
+        if (uuid_parse(str_cut(&ids, ' '), &list[who->n_key_projects])) who->n_key_projects++;
     who->key_projects = list;
     return ERR_NONE;
 }
@@ -163,11 +162,9 @@ static enum errc find_key(struct tx *tx, void *ctx, err *e)
     struct rows rows;
     l->is_found = l->is_limited = false;
     enum errc rc = limit_key_check(tx, r->arena, r->address, r->now_us, &r->retry_after_s, e);
-    if (rc != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE) return rc;
     rc = tx_query(tx, r->arena, &key_by_secret, PARAMS(v_hash(l->hash)), &rows, e);
-    if (rc != ERR_NONE || rows.n == 0)
-        return rc;
+    if (rc != ERR_NONE || rows.n == 0) return rc;
     const struct val *row = row_at(&rows, 0);
     bool is_current = secret_eq(val_str(&row[6]), str_of((const char *)l->hash, sizeof l->hash));
     if (val_int(&row[5]) <= r->now_us || (!is_current && val_int(&row[7]) <= r->now_us) || val_bool(&row[12]))
@@ -191,20 +188,19 @@ static enum errc touch_unit(struct tx *tx, void *ctx, err *e)
 {
     const struct api_request *r = ctx;
     const struct sql *touch = r->who.kind == PRINCIPAL_SESSION ? &touch_session : &touch_key;
-    enum errc rc = tx_exec_unaudited(tx, touch, PARAMS(v_int(r->now_us), v_text(r->address), v_uuid(&r->who.credential_id)), NULL, e);
-    return rc != ERR_NONE
-               ? rc
-               : tx_exec_unaudited(tx, &touch_user, PARAMS(v_int(r->now_us), v_uuid(&r->who.user_id)), NULL, e);
+    enum errc rc = tx_exec_unaudited(
+        tx, touch, PARAMS(v_int(r->now_us), v_text(r->address), v_uuid(&r->who.credential_id)), NULL, e);
+    return rc != ERR_NONE ? rc
+                          : tx_exec_unaudited(tx, &touch_user,
+                                              PARAMS(v_int(r->now_us), v_uuid(&r->who.user_id)), NULL, e);
 }
 
 /* That somebody was here is worth a line in the log when it cannot be kept, and no more. */
 static void touch(struct identity *id, struct api_request *r, usec last_us)
 {
     err e = {0};
-    if (last_us != NO_VALUE && last_us + TOUCH_US > r->now_us)
-        return;
-    if (db_write(id->db, touch_unit, r, &e) != ERR_NONE)
-        log_error(LOG_WARN, "last_use_not_kept", &e);
+    if (last_us != NO_VALUE && last_us + TOUCH_US > r->now_us) return;
+    if (db_write(id->db, touch_unit, r, &e) != ERR_NONE) log_error(LOG_WARN, "last_use_not_kept", &e);
 }
 
 static bool is_unsafe(enum http_method m) { return m != HTTP_GET && m != HTTP_HEAD && m != HTTP_OPTIONS; }
@@ -220,13 +216,15 @@ static enum errc authenticate_key(struct identity *id, struct api_request *r, st
     err ignored = {0};
     bool is_sound;
     if (keytext_kind(text, &is_sound) != KEYTEXT_MANAGEMENT)
-        return err_set(e, ERR_UNAUTHENTICATED, "Authorization must be \"Bearer cat_…\", an API key; a virtual key (cvk_…) works on /v1 only");
+        return err_set(
+            e, ERR_UNAUTHENTICATED,
+            "Authorization must be \"Bearer cat_…\", an API key; a virtual key (cvk_…) works on /v1 only");
     if (!is_sound)
-        return err_set(e, ERR_UNAUTHENTICATED, "this is no API key: its checksum is wrong, so it was mistyped or cut");
+        return err_set(e, ERR_UNAUTHENTICATED,
+                       "this is no API key: its checksum is wrong, so it was mistyped or cut");
     token_hash(text, l.hash);
     enum errc rc = db_read(id->db, find_key, &l, e);
-    if (rc != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE) return rc;
     if (!l.is_found) {
         if (limit_key_failed(id->db, r->address, r->now_us, &ignored) != ERR_NONE)
             log_error(LOG_WARN, "key_failure_not_counted", &ignored);
@@ -236,24 +234,25 @@ static enum errc authenticate_key(struct identity *id, struct api_request *r, st
     return ERR_NONE;
 }
 
-static enum errc authenticate_session(struct identity *id, struct api_request *r, const struct http_head *h, str cookie, err *e)
+static enum errc authenticate_session(struct identity *id, struct api_request *r, const struct http_head *h,
+                                      str cookie, err *e)
 {
     struct look_up l = {.id = id, .r = r};
     token_hash(cookie, l.hash);
     enum errc rc = db_read(id->db, find_session, &l, e);
-    if (rc != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE) return rc;
     if (!l.is_found) /* an old cookie is no reason to refuse what everybody may have */
-        return needs_nobody(r) ? ERR_NONE : err_set(e, ERR_UNAUTHENTICATED, "the session has ended: sign in again");
+        return needs_nobody(r) ? ERR_NONE
+                               : err_set(e, ERR_UNAUTHENTICATED, "the session has ended: sign in again");
     if (is_unsafe(r->method)) {
         str expected = csrf_token(id, r->arena, &r->who.credential_id);
         bool is_cross = origin_check(id, h, true, e) != ERR_NONE;
         if (!is_cross && !secret_eq(header_get(h, S("x-csrf-token")), expected)) {
-            (void)err_set(e, ERR_FORBIDDEN, "X-CSRF-Token is missing or not this session's; GET /api/auth/me tells it");
+            (void)err_set(e, ERR_FORBIDDEN,
+                          "X-CSRF-Token is missing or not this session's; GET /api/auth/me tells it");
             is_cross = true;
         }
-        if (is_cross && !needs_nobody(r))
-            return ERR_FORBIDDEN;
+        if (is_cross && !needs_nobody(r)) return ERR_FORBIDDEN;
         if (is_cross) { /* signing in has its own check, and a stranger's cookie gives nothing here */
             r->who = (struct principal){.kind = PRINCIPAL_NONE};
             return ERR_NONE;
@@ -270,8 +269,7 @@ enum errc identity_authenticate(void *ctx, struct api_request *r, const struct h
     enum errc rc = ERR_NONE;
     r->who = (struct principal){.kind = PRINCIPAL_NONE};
     if (authorization.p) {
-        if (needs_nobody(r))
-            return ERR_NONE;
+        if (needs_nobody(r)) return ERR_NONE;
         str scheme = str_cut(&authorization, ' ');
         if (!str_ieq(scheme, S("bearer")))
             return err_set(e, ERR_UNAUTHENTICATED, "Authorization must be \"Bearer cat_…\", an API key");
@@ -286,15 +284,18 @@ enum errc identity_authenticate(void *ctx, struct api_request *r, const struct h
 /* --- what they may --- */
 
 SQL(role_of, DB_MAIN, 0, "uu", "SELECT role FROM memberships WHERE workspace_id = $1 AND user_id = $2");
-SQL(memberships_of, DB_MAIN, SQL_INSTANCE, "u", "SELECT workspace_id FROM memberships WHERE user_id = $1 LIMIT 2");
+SQL(memberships_of, DB_MAIN, SQL_INSTANCE, "u",
+    "SELECT workspace_id FROM memberships WHERE user_id = $1 LIMIT 2");
 
-enum errc member_role(struct tx *tx, struct arena *a, const uuid *workspace, const uuid *user, bool *is_member, enum role *out, err *e)
+enum errc member_role(struct tx *tx, struct arena *a, const uuid *workspace, const uuid *user,
+                      bool *is_member, enum role *out, err *e)
 {
     struct rows rows;
     enum errc rc = tx_query(tx, a, &role_of, PARAMS(v_uuid(workspace), v_uuid(user)), &rows, e);
     *is_member = rc == ERR_NONE && rows.n > 0;
     if (*is_member && !role_parse(val_str(&row_at(&rows, 0)[0]), out))
-        return err_set(e, ERR_CORRUPT, "a membership has the role '%.*s', which is none", STR(val_str(&row_at(&rows, 0)[0])));
+        return err_set(e, ERR_CORRUPT, "a membership has the role '%.*s', which is none",
+                       STR(val_str(&row_at(&rows, 0)[0])));
     return rc;
 }
 
@@ -303,13 +304,12 @@ enum errc identity_authorize(void *ctx, struct api_request *r, struct tx *tx, er
     (void)ctx;
     enum role role;
     bool is_member = false;
-    if (r->who.kind == PRINCIPAL_API_KEY && memcmp(&r->who.key_workspace_id, &r->workspace_id, sizeof r->workspace_id) != 0)
+    if (r->who.kind == PRINCIPAL_API_KEY &&
+        memcmp(&r->who.key_workspace_id, &r->workspace_id, sizeof r->workspace_id) != 0)
         return err_code(e, ERR_NOT_FOUND);
     enum errc rc = member_role(tx, r->arena, &r->workspace_id, &r->who.user_id, &is_member, &role, e);
-    if (rc != ERR_NONE)
-        return rc;
-    if (!is_member)
-        return err_code(e, ERR_NOT_FOUND);
+    if (rc != ERR_NONE) return rc;
+    if (!is_member) return err_code(e, ERR_NOT_FOUND);
     r->role = str_c(role_name(role));
     r->may = permission_set_and(role_permissions(role), &r->who.key_scopes);
     return ERR_NONE;
@@ -324,12 +324,11 @@ enum errc identity_only_workspace(void *ctx, struct api_request *r, struct tx *t
         return ERR_NONE;
     }
     enum errc rc = tx_query(tx, r->arena, &memberships_of, PARAMS(v_uuid(&r->who.user_id)), &rows, e);
-    if (rc != ERR_NONE)
-        return rc;
-    if (rows.n == 0)
-        return err_set(e, ERR_NOT_FOUND, "you are not a member of any workspace");
+    if (rc != ERR_NONE) return rc;
+    if (rows.n == 0) return err_set(e, ERR_NOT_FOUND, "you are not a member of any workspace");
     if (rows.n > 1)
-        return err_set(e, ERR_INVALID, "you are a member of several workspaces: say which with X-Catalyst-Workspace");
+        return err_set(e, ERR_INVALID,
+                       "you are a member of several workspaces: say which with X-Catalyst-Workspace");
     *out = val_uuid(&row_at(&rows, 0)[0]);
     return ERR_NONE;
 }
@@ -337,12 +336,15 @@ enum errc identity_only_workspace(void *ctx, struct api_request *r, struct tx *t
 /* --- what goes on without a request --- */
 
 SQL(session_is_live, DB_MAIN, SQL_INSTANCE, "uuiii",
-    "SELECT 1 FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = $1 AND s.user_id = $2 AND s.expires_us > $3 "
+    "SELECT 1 FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = $1 AND s.user_id = $2 AND "
+    "s.expires_us > $3 "
     "AND s.last_seen_us > $4 AND u.is_disabled = $5");
 SQL(key_is_live, DB_MAIN, SQL_INSTANCE, "uuii",
-    "SELECT 1 FROM api_keys k JOIN users u ON u.id = k.user_id WHERE k.id = $1 AND k.user_id = $2 AND k.expires_us > $3 "
+    "SELECT 1 FROM api_keys k JOIN users u ON u.id = k.user_id WHERE k.id = $1 AND k.user_id = $2 AND "
+    "k.expires_us > $3 "
     "AND u.is_disabled = $4");
-SQL(sessions_purge, DB_MAIN, SQL_INSTANCE, "ii", "DELETE FROM sessions WHERE expires_us <= $1 OR last_seen_us <= $2");
+SQL(sessions_purge, DB_MAIN, SQL_INSTANCE, "ii",
+    "DELETE FROM sessions WHERE expires_us <= $1 OR last_seen_us <= $2");
 SQL(invitations_purge, DB_MAIN, SQL_INSTANCE, "i", "DELETE FROM invitations WHERE expires_us <= $1");
 
 enum errc identity_recheck(void *ctx, struct api_request *r, struct tx *tx, err *e)
@@ -351,16 +353,18 @@ enum errc identity_recheck(void *ctx, struct api_request *r, struct tx *tx, err 
     const struct principal *who = &r->who;
     usec now = clock_now_us();
     struct rows rows;
-    enum errc rc = who->kind == PRINCIPAL_SESSION
-                       ? tx_query(tx, r->arena, &session_is_live,
-                                  PARAMS(v_uuid(&who->credential_id), v_uuid(&who->user_id), v_int(now), v_int(now - id->session_idle_us),
-                                         v_int(0)),
-                                  &rows, e)
-                       : tx_query(tx, r->arena, &key_is_live,
-                                  PARAMS(v_uuid(&who->credential_id), v_uuid(&who->user_id), v_int(now), v_int(0)), &rows, e);
-    if (rc != ERR_NONE)
-        return rc;
-    return rows.n ? identity_authorize(ctx, r, tx, e) : err_set(e, ERR_UNAUTHENTICATED, "the session or API key has ended");
+    enum errc rc =
+        who->kind == PRINCIPAL_SESSION
+            ? tx_query(tx, r->arena, &session_is_live,
+                       PARAMS(v_uuid(&who->credential_id), v_uuid(&who->user_id), v_int(now),
+                              v_int(now - id->session_idle_us), v_int(0)),
+                       &rows, e)
+            : tx_query(tx, r->arena, &key_is_live,
+                       PARAMS(v_uuid(&who->credential_id), v_uuid(&who->user_id), v_int(now), v_int(0)),
+                       &rows, e);
+    if (rc != ERR_NONE) return rc;
+    return rows.n ? identity_authorize(ctx, r, tx, e)
+                  : err_set(e, ERR_UNAUTHENTICATED, "the session or API key has ended");
 }
 
 enum errc identity_tidy(struct tx *tx, void *ctx, err *e)
@@ -369,6 +373,7 @@ enum errc identity_tidy(struct tx *tx, void *ctx, err *e)
     usec now = clock_now_us(); /* a unit that runs again forgets no less */
     enum errc rc = limit_purge(tx, now, e);
     if (rc == ERR_NONE)
-        rc = tx_exec_unaudited(tx, &sessions_purge, PARAMS(v_int(now), v_int(now - id->session_idle_us)), NULL, e);
+        rc = tx_exec_unaudited(tx, &sessions_purge, PARAMS(v_int(now), v_int(now - id->session_idle_us)),
+                               NULL, e);
     return rc == ERR_NONE ? tx_exec_unaudited(tx, &invitations_purge, PARAMS(v_int(now)), NULL, e) : rc;
 }

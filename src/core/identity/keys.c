@@ -1,21 +1,27 @@
-/* API keys: made by people who have just given their password, with no more than they hold; rotated by their owner, revoked by them or by
- * whoever manages keys. */
+/* API keys: made by people who have just given their password, with no more than they hold; rotated by
+ * their owner, revoked by them or by whoever manages keys. */
 #include "core/identity/internal.h"
 
-#define KEY_COLUMNS                                                                                                                    \
-    "k.id, k.name, k.prefix, k.scopes, k.project_ids, k.expires_us, k.created_us, k.last_used_us, k.last_used_address, k.user_id, u.name, " \
+#define KEY_COLUMNS                                                                                          \
+    "k.id, k.name, k.prefix, k.scopes, k.project_ids, k.expires_us, k.created_us, k.last_used_us, "          \
+    "k.last_used_address, k.user_id, u.name, "                                                               \
     "k.previous_until_us, k.secret_hash"
 SQL(key_add, DB_MAIN, 0, "uuuttbttii",
-    "INSERT INTO api_keys (id, workspace_id, user_id, name, prefix, secret_hash, scopes, project_ids, created_us, expires_us) "
+    "INSERT INTO api_keys (id, workspace_id, user_id, name, prefix, secret_hash, scopes, project_ids, "
+    "created_us, expires_us) "
     "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)");
-SQL(key_list, DB_MAIN, 0, "u", "SELECT " KEY_COLUMNS " FROM api_keys k JOIN users u ON u.id = k.user_id WHERE k.workspace_id = $1");
+SQL(key_list, DB_MAIN, 0, "u",
+    "SELECT " KEY_COLUMNS " FROM api_keys k JOIN users u ON u.id = k.user_id WHERE k.workspace_id = $1");
 SQL(key_get, DB_MAIN, 0, "uu",
-    "SELECT " KEY_COLUMNS " FROM api_keys k JOIN users u ON u.id = k.user_id WHERE k.workspace_id = $1 AND k.id = $2");
+    "SELECT " KEY_COLUMNS
+    " FROM api_keys k JOIN users u ON u.id = k.user_id WHERE k.workspace_id = $1 AND k.id = $2");
 SQL(key_find, DB_MAIN, 0, "uu", "SELECT NULL FROM api_keys WHERE workspace_id = $1 AND id = $2");
 SQL(keys_of_user, DB_MAIN, 0, "uu",
-    "SELECT " KEY_COLUMNS " FROM api_keys k JOIN users u ON u.id = k.user_id WHERE k.workspace_id = $1 AND k.user_id = $2 ORDER BY k.id");
+    "SELECT " KEY_COLUMNS " FROM api_keys k JOIN users u ON u.id = k.user_id WHERE k.workspace_id = $1 AND "
+                          "k.user_id = $2 ORDER BY k.id");
 SQL(key_rotate, DB_MAIN, 0, "tbbiuu",
-    "UPDATE api_keys SET prefix = $1, secret_hash = $2, previous_hash = $3, previous_until_us = $4 WHERE workspace_id = $5 AND id = $6");
+    "UPDATE api_keys SET prefix = $1, secret_hash = $2, previous_hash = $3, previous_until_us = $4 WHERE "
+    "workspace_id = $5 AND id = $6");
 SQL(key_drop, DB_MAIN, 0, "uu", "DELETE FROM api_keys WHERE workspace_id = $1 AND id = $2");
 
 struct api_key {
@@ -30,49 +36,64 @@ struct api_key {
     usec rotated_until;
     str key; /* of a fresh one only */
 };
-#define KEY_FIELDS                                                                                                                     \
-    FIELD(struct api_key, id, FIELD_UUID, .flags = FIELD_READONLY, .meaning = "Id of the key."),                                       \
-        FIELD(struct api_key, name, FIELD_TEXT, .min = 1, .max = 100, .format = FORMAT_LINE, .flags = FIELD_REQUIRED,                  \
-              .meaning = "What it is for."),                                                                                           \
-        FIELD(struct api_key, prefix, FIELD_TEXT, .flags = FIELD_READONLY, .meaning = "How its text begins, to tell keys apart."),      \
-        FIELD(struct api_key, scopes, FIELD_TEXTS, .min = 1, .max = 64, .max_items = PERMISSIONS, .flags = FIELD_REQUIRED,             \
-              .meaning = "Permissions that it is given: no more than its user holds, and what the user's role allows at the time of use."), \
-        FIELD(struct api_key, project_ids, FIELD_TEXTS, .min = 36, .max = 36, .max_items = 50, .fallback = "[]",                       \
-              .meaning = "The only projects that it is for; none: all of the workspace."),                                             \
-        FIELD(struct api_key, expires_at, FIELD_TIME, .flags = FIELD_READONLY, .meaning = "When it stops being valid."),               \
-        FIELD(struct api_key, created_at, FIELD_TIME, .flags = FIELD_READONLY, .meaning = "When it was made."),                        \
-        FIELD(struct api_key, last_used_at, FIELD_TIME, .flags = FIELD_READONLY | FIELD_NULLABLE | FIELD_UNAUDITED,                    \
-              .meaning = "Its last request, to the minute."),                                                                          \
-        FIELD(struct api_key, last_used_address, FIELD_TEXT, .flags = FIELD_READONLY | FIELD_NULLABLE | FIELD_UNAUDITED,               \
-              .meaning = "Address of its last request."),                                                                              \
-        FIELD(struct api_key, user_id, FIELD_UUID, .flags = FIELD_READONLY, .meaning = "Whom it acts for."),                           \
-        FIELD(struct api_key, user_name, FIELD_TEXT, .flags = FIELD_READONLY | FIELD_UNAUDITED, .meaning = "Their name."),             \
-        FIELD(struct api_key, rotated_until, FIELD_TIME, .flags = FIELD_READONLY | FIELD_NULLABLE,                                     \
+#define KEY_FIELDS                                                                                           \
+    FIELD(struct api_key, id, FIELD_UUID, .flags = FIELD_READONLY, .meaning = "Id of the key."),             \
+        FIELD(struct api_key, name, FIELD_TEXT, .min = 1, .max = 100, .format = FORMAT_LINE,                 \
+              .flags = FIELD_REQUIRED, .meaning = "What it is for."),                                        \
+        FIELD(struct api_key, prefix, FIELD_TEXT, .flags = FIELD_READONLY,                                   \
+              .meaning = "How its text begins, to tell keys apart."),                                        \
+        FIELD(struct api_key, scopes, FIELD_TEXTS, .min = 1, .max = 64, .max_items = PERMISSIONS,            \
+              .flags = FIELD_REQUIRED,                                                                       \
+              .meaning = "Permissions that it is given: no more than its user holds, and what the user's "   \
+                         "role allows at the time of use."),                                                 \
+        FIELD(struct api_key, project_ids, FIELD_TEXTS, .min = 36, .max = 36, .max_items = 50,               \
+              .fallback = "[]", .meaning = "The only projects that it is for; none: all of the workspace."), \
+        FIELD(struct api_key, expires_at, FIELD_TIME, .flags = FIELD_READONLY,                               \
+              .meaning = "When it stops being valid."),                                                      \
+        FIELD(struct api_key, created_at, FIELD_TIME, .flags = FIELD_READONLY,                               \
+              .meaning = "When it was made."),                                                               \
+        FIELD(struct api_key, last_used_at, FIELD_TIME,                                                      \
+              .flags = FIELD_READONLY | FIELD_NULLABLE | FIELD_UNAUDITED,                                    \
+              .meaning = "Its last request, to the minute."),                                                \
+        FIELD(struct api_key, last_used_address, FIELD_TEXT,                                                 \
+              .flags = FIELD_READONLY | FIELD_NULLABLE | FIELD_UNAUDITED,                                    \
+              .meaning = "Address of its last request."),                                                    \
+        FIELD(struct api_key, user_id, FIELD_UUID, .flags = FIELD_READONLY, .meaning = "Whom it acts for."), \
+        FIELD(struct api_key, user_name, FIELD_TEXT, .flags = FIELD_READONLY | FIELD_UNAUDITED,              \
+              .meaning = "Their name."),                                                                     \
+        FIELD(struct api_key, rotated_until, FIELD_TIME, .flags = FIELD_READONLY | FIELD_NULLABLE,           \
               .meaning = "Until when the secret before the last rotation is valid too.")
 static const struct field key_fields[] = {KEY_FIELDS};
-static const struct shape key_shape = SHAPE("ApiKey", struct api_key, key_fields, "A key for programs that manage Catalyst.");
+static const struct shape key_shape =
+    SHAPE("ApiKey", struct api_key, key_fields, "A key for programs that manage Catalyst.");
 static const struct field fresh_fields[] = {
     KEY_FIELDS,
-    FIELD(struct api_key, key, FIELD_TEXT, .flags = FIELD_READONLY | FIELD_SECRET, .meaning = "The key itself: shown this once."),
+    FIELD(struct api_key, key, FIELD_TEXT, .flags = FIELD_READONLY | FIELD_SECRET,
+          .meaning = "The key itself: shown this once."),
 };
-static const struct shape fresh_shape = SHAPE("NewApiKey", struct api_key, fresh_fields, "An API key with its text.");
+static const struct shape fresh_shape =
+    SHAPE("NewApiKey", struct api_key, fresh_fields, "An API key with its text.");
 static const struct field wanted_fields[] = {
-    FIELD(struct api_key, name, FIELD_TEXT, .min = 1, .max = 100, .format = FORMAT_LINE, .flags = FIELD_REQUIRED, .meaning = "What it is for."),
-    FIELD(struct api_key, scopes, FIELD_TEXTS, .min = 1, .max = 64, .max_items = PERMISSIONS, .flags = FIELD_REQUIRED,
-          .meaning = "Permissions to give it, all of which the caller holds; GET /api/permissions tells which a key can have."),
+    FIELD(struct api_key, name, FIELD_TEXT, .min = 1, .max = 100, .format = FORMAT_LINE,
+          .flags = FIELD_REQUIRED, .meaning = "What it is for."),
+    FIELD(struct api_key, scopes, FIELD_TEXTS, .min = 1, .max = 64, .max_items = PERMISSIONS,
+          .flags = FIELD_REQUIRED,
+          .meaning = "Permissions to give it, all of which the caller holds; GET /api/permissions tells "
+                     "which a key can have."),
     FIELD(struct api_key, project_ids, FIELD_TEXTS, .min = 36, .max = 36, .max_items = 50, .fallback = "[]",
           .meaning = "The only projects that it is for; none: all of the workspace."),
-    FIELD(struct api_key, expires_in_days, FIELD_INT, .min = 1, .max = KEY_DAYS_MAX, .fallback = "90", .meaning = "Days that it is valid."),
+    FIELD(struct api_key, expires_in_days, FIELD_INT, .min = 1, .max = KEY_DAYS_MAX, .fallback = "90",
+          .meaning = "Days that it is valid."),
 };
-static const struct shape wanted_shape = SHAPE("ApiKeyWanted", struct api_key, wanted_fields, "An API key to be made.");
+static const struct shape wanted_shape =
+    SHAPE("ApiKeyWanted", struct api_key, wanted_fields, "An API key to be made.");
 
 static const struct api_resource key_resource = {":id", &key_find, "API key"};
 
 static enum errc split(struct arena *a, str text, struct texts *out, err *e)
 {
     str *items = arena_news(a, str, text.len / 2 + 1);
-    if (!items)
-        return err_code(e, ERR_TOO_LARGE);
+    if (!items) return err_code(e, ERR_TOO_LARGE);
     *out = (struct texts){items, 0};
     while (text.len)
         items[out->n++] = str_cut(&text, ' ');
@@ -97,8 +118,8 @@ static enum errc read_row(struct arena *a, const struct val *row, struct api_key
     return rc == ERR_NONE ? split(a, val_str(&row[4]), &k->project_ids, e) : rc;
 }
 
-static struct event key_event(const struct api_request *r, str type, unsigned n, const uuid *workspace, const struct api_key *before,
-                              const struct api_key *after)
+static struct event key_event(const struct api_request *r, str type, unsigned n, const uuid *workspace,
+                              const struct api_key *before, const struct api_key *after)
 {
     struct event ev = event_of(r, type, n);
     ev.workspace_id = *workspace;
@@ -113,8 +134,8 @@ static struct event key_event(const struct api_request *r, str type, unsigned n,
 /* "cat_" and the eight letters after it. */
 static str prefix_of(const char *text) { return str_of(text, 12); }
 
-void key_make(struct new_key *k, usec now, str name, const uuid *workspace, const uuid *user, const struct permission_set *scopes,
-              int64_t days)
+void key_make(struct new_key *k, usec now, str name, const uuid *workspace, const uuid *user,
+              const struct permission_set *scopes, int64_t days)
 {
     *k = (struct new_key){
         .id = uuid7_make(now),
@@ -135,8 +156,7 @@ static enum errc join(struct arena *a, const struct texts *items, str *out, err 
     for (unsigned i = 0; i < items->n; i++)
         len += items->items[i].len + 1;
     char *p = arena_bytes(a, len + 1);
-    if (!p)
-        return err_code(e, ERR_TOO_LARGE);
+    if (!p) return err_code(e, ERR_TOO_LARGE);
     *out = str_of(p, len ? len - 1 : 0);
     for (unsigned i = 0; i < items->n; i++) {
         memcpy(p, items->items[i].p, items->items[i].len);
@@ -169,18 +189,16 @@ enum errc key_insert(struct api_request *r, struct tx *tx, const struct new_key 
 {
     struct api_key *k = arena_new(r->arena, struct api_key);
     str scopes;
-    if (!k)
-        return err_code(e, ERR_TOO_LARGE);
+    if (!k) return err_code(e, ERR_TOO_LARGE);
     enum errc rc = view(r->arena, n, r->who.name, k, e);
-    if (rc == ERR_NONE)
-        rc = join(r->arena, &k->scopes, &scopes, e);
+    if (rc == ERR_NONE) rc = join(r->arena, &k->scopes, &scopes, e);
     if (rc == ERR_NONE)
         rc = tx_exec(tx, &key_add,
-                     PARAMS(v_uuid(&n->id), v_uuid(&n->workspace_id), v_uuid(&n->user_id), v_text(n->name), v_text(k->prefix),
-                            v_hash(n->hash), v_text(scopes), v_text(n->project_ids), v_int(n->created_us), v_int(n->expires_us)),
+                     PARAMS(v_uuid(&n->id), v_uuid(&n->workspace_id), v_uuid(&n->user_id), v_text(n->name),
+                            v_text(k->prefix), v_hash(n->hash), v_text(scopes), v_text(n->project_ids),
+                            v_int(n->created_us), v_int(n->expires_us)),
                      NULL, e);
-    if (rc != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE) return rc;
     struct event ev = key_event(r, S("api_key.created"), EVENT_KEY, &n->workspace_id, NULL, k);
     r->answer = k;
     return tx_event(tx, &ev, e);
@@ -189,7 +207,8 @@ enum errc key_insert(struct api_request *r, struct tx *tx, const struct new_key 
 /* --- POST /api/keys --- */
 
 /* Every wrong scope at once; then what the caller does not hold. */
-static enum errc read_scopes(struct api_request *r, const struct texts *names, struct permission_set *out, err *e)
+static enum errc read_scopes(struct api_request *r, const struct texts *names, struct permission_set *out,
+                             err *e)
 {
     enum errc rc = ERR_NONE;
     *out = (struct permission_set){{0, 0}};
@@ -198,17 +217,20 @@ static enum errc read_scopes(struct api_request *r, const struct texts *names, s
     for (unsigned i = 0; i < names->n; i++) {
         enum permission p;
         if (!permission_parse(names->items[i], &p))
-            rc = api_field_error(r, e, "scopes", "not_one_of", "'%.*s' is no permission; GET /api/permissions lists them", STR(names->items[i]));
+            rc = api_field_error(r, e, "scopes", "not_one_of",
+                                 "'%.*s' is no permission; GET /api/permissions lists them",
+                                 STR(names->items[i]));
         else if (!permission_set_has(permission_set_for_keys(), p))
-            rc = api_field_error(r, e, "scopes", "not_one_of", "%s is for people only: no API key can have it", permission_name(p));
+            rc = api_field_error(r, e, "scopes", "not_one_of",
+                                 "%s is for people only: no API key can have it", permission_name(p));
         else
             permission_set_add(out, p);
     }
-    if (rc != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE) return rc;
     for (enum permission p = PERMISSION_NONE + 1; p < PERMISSIONS; p++)
         if (permission_set_has(out, p) && !api_may(r, p))
-            return err_set(e, ERR_FORBIDDEN, "a key cannot get %s, which you do not hold yourself", permission_name(p));
+            return err_set(e, ERR_FORBIDDEN, "a key cannot get %s, which you do not hold yourself",
+                           permission_name(p));
     return ERR_NONE;
 }
 
@@ -224,18 +246,18 @@ static enum errc keys_create_prepare(struct api_request *r, err *e)
     struct key_state *s = arena_new(r->arena, struct key_state);
     struct permission_set scopes;
     enum errc rc = recently_authenticated(r, e);
-    if (rc != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE) return rc;
     if (!s || !(s->projects = arena_news(r->arena, uuid, body->project_ids.n)))
         return err_code(e, ERR_TOO_LARGE);
     r->state = s;
     rc = read_scopes(r, &body->scopes, &scopes, e);
     for (unsigned i = 0; i < body->project_ids.n && (rc == ERR_NONE || rc == ERR_INVALID); i++)
         if (!uuid_parse(body->project_ids.items[i], &s->projects[s->n_projects++]))
-            rc = api_field_error(r, e, "project_ids", "bad_format", "'%.*s' is no id", STR(body->project_ids.items[i]));
-    if (rc != ERR_NONE)
-        return rc;
-    key_make(&s->key, r->now_us, body->name, &r->workspace_id, &r->who.user_id, &scopes, body->expires_in_days);
+            rc = api_field_error(r, e, "project_ids", "bad_format", "'%.*s' is no id",
+                                 STR(body->project_ids.items[i]));
+    if (rc != ERR_NONE) return rc;
+    key_make(&s->key, r->now_us, body->name, &r->workspace_id, &r->who.user_id, &scopes,
+             body->expires_in_days);
     return join(r->arena, &body->project_ids, &s->key.project_ids, e);
 }
 
@@ -244,11 +266,10 @@ static enum errc keys_create(struct api_request *r, struct tx *tx, err *e)
     const struct key_state *s = r->state;
     struct rows rows;
     for (unsigned i = 0; i < s->n_projects; i++) {
-        enum errc rc = tx_query(tx, r->arena, identity_of(r)->find_project, PARAMS(v_uuid(&r->workspace_id), v_uuid(&s->projects[i])), &rows, e);
-        if (rc != ERR_NONE)
-            return rc;
-        if (rows.n == 0)
-            return err_set(e, ERR_NOT_FOUND, "there is no project with one of these ids");
+        enum errc rc = tx_query(tx, r->arena, identity_of(r)->find_project,
+                                PARAMS(v_uuid(&r->workspace_id), v_uuid(&s->projects[i])), &rows, e);
+        if (rc != ERR_NONE) return rc;
+        if (rows.n == 0) return err_set(e, ERR_NOT_FOUND, "there is no project with one of these ids");
     }
     r->has_secret = true;
     r->location = api_location(r, "/api/keys/", &s->key.id);
@@ -259,16 +280,19 @@ static enum errc keys_create(struct api_request *r, struct tx *tx, err *e)
 
 static enum errc keys_list(struct api_request *r, struct tx *tx, err *e)
 {
-    struct keyset key = {.column = "k.id", .param = 'u', .is_descending = true, .cursor = r->cursor, .limit = r->limit};
+    struct keyset key = {
+        .column = "k.id", .param = 'u', .is_descending = true, .cursor = r->cursor, .limit = r->limit};
     bool sees_all = api_may(r, PERMISSION_APIKEYS_MANAGE);
-    struct filter own = {.column = "k.user_id", .op = FILTER_EQ, .param = 'u', .value = sees_all ? v_null() : v_uuid(&r->who.user_id)};
+    struct filter own = {.column = "k.user_id",
+                         .op = FILTER_EQ,
+                         .param = 'u',
+                         .value = sees_all ? v_null() : v_uuid(&r->who.user_id)};
     struct rows rows;
-    enum errc rc = tx_list(tx, r->arena, &key_list, PARAMS(v_uuid(&r->workspace_id)), &own, 1, &key, &rows, &r->next_cursor, e);
-    if (rc != ERR_NONE)
-        return rc;
+    enum errc rc = tx_list(tx, r->arena, &key_list, PARAMS(v_uuid(&r->workspace_id)), &own, 1, &key, &rows,
+                           &r->next_cursor, e);
+    if (rc != ERR_NONE) return rc;
     struct api_key *list = arena_news(r->arena, struct api_key, rows.n);
-    if (!list)
-        return err_code(e, ERR_TOO_LARGE);
+    if (!list) return err_code(e, ERR_TOO_LARGE);
     for (unsigned i = 0; i < rows.n && rc == ERR_NONE; i++)
         rc = read_row(r->arena, row_at(&rows, i), &list[i], e);
     r->items = (struct objects){list, rows.n};
@@ -284,14 +308,15 @@ static const struct field rotation_fields[] = {
     FIELD(struct rotation, overlap_hours, FIELD_INT, .min = 0, .max = 168, .fallback = "24",
           .meaning = "Hours that the secret until now stays valid beside the new one."),
 };
-static const struct shape rotation_shape = SHAPE("ApiKeyRotation", struct rotation, rotation_fields, "How a key is rotated.");
+static const struct shape rotation_shape =
+    SHAPE("ApiKeyRotation", struct rotation, rotation_fields, "How a key is rotated.");
 
 static enum errc load(struct api_request *r, struct tx *tx, struct api_key *k, str *secret_hash, err *e)
 {
     const struct val *row;
-    enum errc rc = tx_query_row(tx, r->arena, &key_get, PARAMS(v_uuid(&r->workspace_id), v_uuid(&r->path_id[0])), &row, e);
-    if (rc != ERR_NONE)
-        return rc;
+    enum errc rc = tx_query_row(tx, r->arena, &key_get,
+                                PARAMS(v_uuid(&r->workspace_id), v_uuid(&r->path_id[0])), &row, e);
+    if (rc != ERR_NONE) return rc;
     *secret_hash = val_str(&row[12]);
     return read_row(r->arena, row, k, e);
 }
@@ -305,8 +330,7 @@ static enum errc keys_rotate_prepare(struct api_request *r, err *e)
 {
     static const struct permission_set none;
     struct key_state *s = arena_new(r->arena, struct key_state);
-    if (!s)
-        return err_code(e, ERR_TOO_LARGE);
+    if (!s) return err_code(e, ERR_TOO_LARGE);
     r->state = s;
     key_make(&s->key, r->now_us, S(""), &r->workspace_id, &r->who.user_id, &none, 1);
     return recently_authenticated(r, e);
@@ -318,21 +342,21 @@ static enum errc keys_rotate(struct api_request *r, struct tx *tx, err *e)
     const struct rotation *body = r->body;
     struct api_key before, *after = arena_new(r->arena, struct api_key);
     str old_hash;
-    if (!after)
-        return err_code(e, ERR_TOO_LARGE);
+    if (!after) return err_code(e, ERR_TOO_LARGE);
     enum errc rc = load(r, tx, &before, &old_hash, e);
-    if (rc != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE) return rc;
     if (!is_mine(r, &before))
-        return err_set(e, ERR_FORBIDDEN, "only its own user rotates a key, since the new secret is shown; others can revoke it");
+        return err_set(
+            e, ERR_FORBIDDEN,
+            "only its own user rotates a key, since the new secret is shown; others can revoke it");
     *after = before;
     after->prefix = prefix_of(s->key.text);
     after->rotated_until = r->now_us + body->overlap_hours * 3600 * USEC_PER_S;
     after->key = str_of(s->key.text, KEYTEXT_LEN);
     struct event ev = key_event(r, S("api_key.rotated"), EVENT_KEY, &r->workspace_id, &before, after);
     rc = tx_exec(tx, &key_rotate,
-                 PARAMS(v_text(after->prefix), v_hash(s->key.hash), v_blob(old_hash), v_int(after->rotated_until), v_uuid(&r->workspace_id),
-                        v_uuid(&before.id)),
+                 PARAMS(v_text(after->prefix), v_hash(s->key.hash), v_blob(old_hash),
+                        v_int(after->rotated_until), v_uuid(&r->workspace_id), v_uuid(&before.id)),
                  NULL, e);
     r->answer = after;
     r->has_secret = true;
@@ -341,7 +365,8 @@ static enum errc keys_rotate(struct api_request *r, struct tx *tx, err *e)
 
 /* --- DELETE /api/keys/:id --- */
 
-static enum errc revoke_key(struct api_request *r, struct tx *tx, const uuid *workspace, const struct api_key *k, unsigned n, err *e)
+static enum errc revoke_key(struct api_request *r, struct tx *tx, const uuid *workspace,
+                            const struct api_key *k, unsigned n, err *e)
 {
     struct event ev = key_event(r, S("api_key.revoked"), n, workspace, k, NULL);
     enum errc rc = tx_exec(tx, &key_drop, PARAMS(v_uuid(workspace), v_uuid(&k->id)), NULL, e);
@@ -353,8 +378,7 @@ static enum errc keys_delete(struct api_request *r, struct tx *tx, err *e)
     struct api_key k;
     str ignored;
     enum errc rc = load(r, tx, &k, &ignored, e);
-    if (rc != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE) return rc;
     if (!is_mine(r, &k) && !api_may(r, PERMISSION_APIKEYS_MANAGE))
         return err_set(e, ERR_FORBIDDEN, "this is another person's key: revoking it needs apikeys.manage");
     return revoke_key(r, tx, &r->workspace_id, &k, EVENT_KEY, e);
@@ -362,7 +386,8 @@ static enum errc keys_delete(struct api_request *r, struct tx *tx, err *e)
 
 static void keys_deleted(struct api_request *r) { session_revoke(identity_of(r), &r->path_id[0]); }
 
-enum errc keys_revoke_of(struct api_request *r, struct tx *tx, const uuid *workspace, const uuid *user, err *e)
+enum errc keys_revoke_of(struct api_request *r, struct tx *tx, const uuid *workspace, const uuid *user,
+                         err *e)
 {
     struct rows rows;
     enum errc rc = tx_query(tx, r->arena, &keys_of_user, PARAMS(v_uuid(workspace), v_uuid(user)), &rows, e);
@@ -375,20 +400,58 @@ enum errc keys_revoke_of(struct api_request *r, struct tx *tx, const uuid *works
 }
 
 static const struct api_route routes[] = {
-    {.method = HTTP_GET, .path = "/api/keys", .name = "keys_list", .access = ACCESS_PERMISSION, .permission = PERMISSION_APIKEYS_OWN,
-     .scope = SCOPE_WORKSPACE, .answer = &key_shape, .is_list = true, .summary = "API keys, the newest first",
-     .text = "The caller's own; with apikeys.manage everybody's in the workspace. Never the secret.", .apply = keys_list},
-    {.method = HTTP_POST, .path = "/api/keys", .name = "keys_create", .access = ACCESS_PERMISSION, .permission = PERMISSION_APIKEYS_OWN,
-     .scope = SCOPE_WORKSPACE, .effect = EFFECT_STATE, .body = &wanted_shape, .answer = &fresh_shape, .status = 201,
-     .summary = "Makes an API key", .text = "The password must have been given within the last 10 minutes.", .prepare = keys_create_prepare,
+    {.method = HTTP_GET,
+     .path = "/api/keys",
+     .name = "keys_list",
+     .access = ACCESS_PERMISSION,
+     .permission = PERMISSION_APIKEYS_OWN,
+     .scope = SCOPE_WORKSPACE,
+     .answer = &key_shape,
+     .is_list = true,
+     .summary = "API keys, the newest first",
+     .text = "The caller's own; with apikeys.manage everybody's in the workspace. Never the secret.",
+     .apply = keys_list},
+    {.method = HTTP_POST,
+     .path = "/api/keys",
+     .name = "keys_create",
+     .access = ACCESS_PERMISSION,
+     .permission = PERMISSION_APIKEYS_OWN,
+     .scope = SCOPE_WORKSPACE,
+     .effect = EFFECT_STATE,
+     .body = &wanted_shape,
+     .answer = &fresh_shape,
+     .status = 201,
+     .summary = "Makes an API key",
+     .text = "The password must have been given within the last 10 minutes.",
+     .prepare = keys_create_prepare,
      .apply = keys_create},
-    {.method = HTTP_POST, .path = "/api/keys/:id/rotate", .name = "keys_rotate", .access = ACCESS_PERMISSION,
-     .permission = PERMISSION_APIKEYS_OWN, .scope = SCOPE_WORKSPACE, .effect = EFFECT_STATE, .resource = &key_resource,
-     .body = &rotation_shape, .answer = &fresh_shape, .status = 201, .summary = "Gives an API key a new secret",
-     .text = "The password must have been given within the last 10 minutes.", .prepare = keys_rotate_prepare, .apply = keys_rotate},
-    {.method = HTTP_DELETE, .path = "/api/keys/:id", .name = "keys_delete", .access = ACCESS_PERMISSION,
-     .permission = PERMISSION_APIKEYS_OWN, .scope = SCOPE_WORKSPACE, .effect = EFFECT_STATE, .resource = &key_resource, .status = 204,
-     .summary = "Revokes an API key", .text = "At once. Another person's key: with apikeys.manage.", .apply = keys_delete,
+    {.method = HTTP_POST,
+     .path = "/api/keys/:id/rotate",
+     .name = "keys_rotate",
+     .access = ACCESS_PERMISSION,
+     .permission = PERMISSION_APIKEYS_OWN,
+     .scope = SCOPE_WORKSPACE,
+     .effect = EFFECT_STATE,
+     .resource = &key_resource,
+     .body = &rotation_shape,
+     .answer = &fresh_shape,
+     .status = 201,
+     .summary = "Gives an API key a new secret",
+     .text = "The password must have been given within the last 10 minutes.",
+     .prepare = keys_rotate_prepare,
+     .apply = keys_rotate},
+    {.method = HTTP_DELETE,
+     .path = "/api/keys/:id",
+     .name = "keys_delete",
+     .access = ACCESS_PERMISSION,
+     .permission = PERMISSION_APIKEYS_OWN,
+     .scope = SCOPE_WORKSPACE,
+     .effect = EFFECT_STATE,
+     .resource = &key_resource,
+     .status = 204,
+     .summary = "Revokes an API key",
+     .text = "At once. Another person's key: with apikeys.manage.",
+     .apply = keys_delete,
      .after = keys_deleted},
 };
 const struct api_table api_keys_api = {"keys", routes, LENGTH_OF(routes)};

@@ -10,10 +10,12 @@
 #define FORGET_ACCOUNT_US USEC_PER_DAY
 #define SUBJECT_LEN 96
 
-SQL(counter_get, DB_MAIN, SQL_INSTANCE, "t", "SELECT started_us, last_us, n FROM sign_in_counters WHERE subject = $1");
+SQL(counter_get, DB_MAIN, SQL_INSTANCE, "t",
+    "SELECT started_us, last_us, n FROM sign_in_counters WHERE subject = $1");
 SQL(counter_put, DB_MAIN, SQL_INSTANCE, "tiii",
     "INSERT INTO sign_in_counters (subject, started_us, last_us, n) VALUES ($1, $2, $3, $4) "
-    "ON CONFLICT (subject) DO UPDATE SET started_us = excluded.started_us, last_us = excluded.last_us, n = excluded.n");
+    "ON CONFLICT (subject) DO UPDATE SET started_us = excluded.started_us, last_us = excluded.last_us, n = "
+    "excluded.n");
 SQL(counter_drop, DB_MAIN, SQL_INSTANCE, "t", "DELETE FROM sign_in_counters WHERE subject = $1");
 SQL(counter_purge, DB_MAIN, SQL_INSTANCE, "i", "DELETE FROM sign_in_counters WHERE last_us < $1");
 
@@ -28,8 +30,7 @@ str limit_address(struct arena *a, str address)
     struct in6_addr v6;
     char text[INET6_ADDRSTRLEN];
     const char *c = str_to_c(a, address);
-    if (!c || inet_pton(AF_INET6, c, &v6) != 1 || IN6_IS_ADDR_V4MAPPED(&v6))
-        return address;
+    if (!c || inet_pton(AF_INET6, c, &v6) != 1 || IN6_IS_ADDR_V4MAPPED(&v6)) return address;
     memset(v6.s6_addr + 8, 0, 8);
     inet_ntop(AF_INET6, &v6, text, sizeof text);
     return arena_printf(a, "%s/64", text);
@@ -49,8 +50,7 @@ static enum errc load(struct tx *tx, struct arena *a, struct counter *c, usec no
 {
     struct rows rows;
     enum errc rc = tx_query(tx, a, &counter_get, PARAMS(v_text(str_c(c->subject))), &rows, e);
-    if (rc != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE) return rc;
     c->started_us = c->last_us = now;
     c->n = 0;
     if (rows.n) {
@@ -66,8 +66,9 @@ static enum errc load(struct tx *tx, struct arena *a, struct counter *c, usec no
 
 static enum errc store(struct tx *tx, const struct counter *c, err *e)
 {
-    return tx_exec_unaudited(tx, &counter_put, PARAMS(v_text(str_c(c->subject)), v_int(c->started_us), v_int(c->last_us), v_int(c->n)),
-                             NULL, e);
+    return tx_exec_unaudited(
+        tx, &counter_put,
+        PARAMS(v_text(str_c(c->subject)), v_int(c->started_us), v_int(c->last_us), v_int(c->n)), NULL, e);
 }
 
 static enum errc add(struct tx *tx, struct counter *c, usec now, err *e)
@@ -81,12 +82,10 @@ static unsigned seconds_up(usec us) { return us <= 0 ? 0 : (unsigned)((us + USEC
 
 static unsigned account_wait_s(const struct counter *c, usec now)
 {
-    if (c->n < LIMIT_ACCOUNT_FREE)
-        return 0;
+    if (c->n < LIMIT_ACCOUNT_FREE) return 0;
     int64_t doublings = c->n - LIMIT_ACCOUNT_FREE;
     int64_t delay_s = doublings >= 10 ? LIMIT_ACCOUNT_DELAY_MAX_S : (int64_t)1 << doublings;
-    if (delay_s > LIMIT_ACCOUNT_DELAY_MAX_S)
-        delay_s = LIMIT_ACCOUNT_DELAY_MAX_S;
+    if (delay_s > LIMIT_ACCOUNT_DELAY_MAX_S) delay_s = LIMIT_ACCOUNT_DELAY_MAX_S;
     return seconds_up(c->last_us + delay_s * USEC_PER_S - now);
 }
 
@@ -116,8 +115,7 @@ struct beginning {
 static enum errc load_account(struct tx *tx, struct arena *a, struct counter *c, usec now, err *e)
 {
     enum errc rc = load(tx, a, c, now, INT64_MAX / 4, e);
-    if (rc == ERR_NONE && c->n && c->last_us + FORGET_ACCOUNT_US <= now)
-        c->n = 0;
+    if (rc == ERR_NONE && c->n && c->last_us + FORGET_ACCOUNT_US <= now) c->n = 0;
     return rc;
 }
 
@@ -140,14 +138,10 @@ static enum errc begin_unit(struct tx *tx, void *ctx, err *e)
                         window_wait_s(&c.failures, LIMIT_FAILURES, WINDOW_FAILURES_US, b->now),
                         window_wait_s(&c.tries, LIMIT_TRIES, WINDOW_TRIES_US, b->now)};
     for (size_t i = 0; i < LENGTH_OF(waits); i++)
-        if (waits[i] > b->wait_s)
-            b->wait_s = waits[i];
-    if (b->wait_s)
-        goto out;
-    if (has_account && (rc = add(tx, &c.account, b->now, e)) != ERR_NONE)
-        goto out;
-    if ((rc = add(tx, &c.failures, b->now, e)) == ERR_NONE)
-        rc = add(tx, &c.tries, b->now, e);
+        if (waits[i] > b->wait_s) b->wait_s = waits[i];
+    if (b->wait_s) goto out;
+    if (has_account && (rc = add(tx, &c.account, b->now, e)) != ERR_NONE) goto out;
+    if ((rc = add(tx, &c.failures, b->now, e)) == ERR_NONE) rc = add(tx, &c.tries, b->now, e);
 out:
     arena_fini(&a);
     return rc;
@@ -157,11 +151,11 @@ enum errc limit_begin(struct db *db, struct limit_try *t, usec now, unsigned *re
 {
     struct beginning b = {.t = t, .now = now};
     enum errc rc = db_write(db, begin_unit, &b, e);
-    if (rc != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE) return rc;
     if (b.wait_s) {
         *retry_after_s = b.wait_s;
-        return err_set(e, ERR_RATE_LIMITED, "too many failed tries; the next one is possible in %u s", b.wait_s);
+        return err_set(e, ERR_RATE_LIMITED, "too many failed tries; the next one is possible in %u s",
+                       b.wait_s);
     }
     t->is_counted = true;
     return ERR_NONE;
@@ -171,8 +165,7 @@ enum errc limit_begin(struct db *db, struct limit_try *t, usec now, unsigned *re
 static enum errc take_back(struct tx *tx, struct arena *a, struct counter *c, err *e)
 {
     enum errc rc = load(tx, a, c, 0, INT64_MAX / 4, e);
-    if (rc != ERR_NONE || c->n <= 0)
-        return rc;
+    if (rc != ERR_NONE || c->n <= 0) return rc;
     c->n--;
     return store(tx, c, e);
 }
@@ -182,16 +175,14 @@ static enum errc undo(struct tx *tx, const struct limit_try *t, bool is_right, e
     struct counters c;
     struct arena a;
     enum errc rc = ERR_NONE;
-    if (!t->is_counted)
-        return ERR_NONE;
+    if (!t->is_counted) return ERR_NONE;
     arena_init(&a, 64u << 10, 0);
     name_counters(&c, t, limit_address(&a, t->address));
     if (t->account.len && is_right)
         rc = tx_exec_unaudited(tx, &counter_drop, PARAMS(v_text(str_c(c.account.subject))), NULL, e);
     else if (t->account.len && !t->is_known_device)
         rc = take_back(tx, &a, &c.account, e);
-    if (rc == ERR_NONE)
-        rc = take_back(tx, &a, &c.failures, e);
+    if (rc == ERR_NONE) rc = take_back(tx, &a, &c.failures, e);
     arena_fini(&a);
     return rc;
 }
@@ -204,22 +195,25 @@ static enum errc forgive_unit(struct tx *tx, void *ctx, err *e)
     return undo(tx, *t, false, e);
 }
 
-enum errc limit_forgive(struct db *db, const struct limit_try *t, err *e) { return db_write(db, forgive_unit, &t, e); }
+enum errc limit_forgive(struct db *db, const struct limit_try *t, err *e)
+{
+    return db_write(db, forgive_unit, &t, e);
+}
 
 /* --- API keys --- */
 
-enum errc limit_key_check(struct tx *tx, struct arena *a, str address, usec now, unsigned *retry_after_s, err *e)
+enum errc limit_key_check(struct tx *tx, struct arena *a, str address, usec now, unsigned *retry_after_s,
+                          err *e)
 {
     struct counter c;
     name_counter(&c, "keys", limit_address(a, address));
     enum errc rc = load(tx, a, &c, now, WINDOW_FAILURES_US, e);
-    if (rc != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE) return rc;
     unsigned wait_s = window_wait_s(&c, LIMIT_KEY_FAILURES, WINDOW_FAILURES_US, now);
-    if (!wait_s)
-        return ERR_NONE;
+    if (!wait_s) return ERR_NONE;
     *retry_after_s = wait_s;
-    return err_set(e, ERR_RATE_LIMITED, "too many wrong API keys from this address; the next try is possible in %u s", wait_s);
+    return err_set(e, ERR_RATE_LIMITED,
+                   "too many wrong API keys from this address; the next try is possible in %u s", wait_s);
 }
 
 struct key_failure {
@@ -235,8 +229,7 @@ static enum errc key_failed_unit(struct tx *tx, void *ctx, err *e)
     arena_init(&a, 64u << 10, 0);
     name_counter(&c, "keys", limit_address(&a, f->address));
     enum errc rc = load(tx, &a, &c, f->now, WINDOW_FAILURES_US, e);
-    if (rc == ERR_NONE)
-        rc = add(tx, &c, f->now, e);
+    if (rc == ERR_NONE) rc = add(tx, &c, f->now, e);
     arena_fini(&a);
     return rc;
 }

@@ -1,7 +1,8 @@
 /* Members of a workspace: who, in which role; nobody gives more than they hold, and the last owner stays. */
 #include "core/identity/internal.h"
 
-SQL(member_add, DB_MAIN, 0, "uuti", "INSERT INTO memberships (workspace_id, user_id, role, created_us) VALUES ($1, $2, $3, $4)");
+SQL(member_add, DB_MAIN, 0, "uuti",
+    "INSERT INTO memberships (workspace_id, user_id, role, created_us) VALUES ($1, $2, $3, $4)");
 SQL(member_list, DB_MAIN, 0, "u",
     "SELECT m.user_id, u.email, u.name, m.role, m.created_us, u.last_active_us "
     "FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.workspace_id = $1");
@@ -9,7 +10,8 @@ SQL(member_get, DB_MAIN, 0, "uu",
     "SELECT m.user_id, u.email, u.name, m.role, m.created_us, u.last_active_us "
     "FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.workspace_id = $1 AND m.user_id = $2");
 SQL(member_find, DB_MAIN, 0, "uu", "SELECT NULL FROM memberships WHERE workspace_id = $1 AND user_id = $2");
-SQL(member_set, DB_MAIN, 0, "tuu", "UPDATE memberships SET role = $1 WHERE workspace_id = $2 AND user_id = $3");
+SQL(member_set, DB_MAIN, 0, "tuu",
+    "UPDATE memberships SET role = $1 WHERE workspace_id = $2 AND user_id = $3");
 SQL(member_drop, DB_MAIN, 0, "uu", "DELETE FROM memberships WHERE workspace_id = $1 AND user_id = $2");
 SQL(owners_count, DB_MAIN, 0, "u",
     "SELECT count(*) FROM memberships m JOIN users u ON u.id = m.user_id "
@@ -24,24 +26,29 @@ struct member {
 };
 static const struct field member_fields[] = {
     FIELD(struct member, user_id, FIELD_UUID, .flags = FIELD_READONLY, .meaning = "Id of the person."),
-    FIELD(struct member, email, FIELD_TEXT, .flags = FIELD_READONLY | FIELD_PERSONAL | FIELD_UNAUDITED, .meaning = "E-mail address."),
-    FIELD(struct member, name, FIELD_TEXT, .flags = FIELD_READONLY | FIELD_PERSONAL | FIELD_UNAUDITED, .meaning = "Name."),
-    FIELD(struct member, role, FIELD_ONE_OF, .choices = ROLE_CHOICES, .flags = FIELD_REQUIRED, .meaning = "Role in this workspace."),
+    FIELD(struct member, email, FIELD_TEXT, .flags = FIELD_READONLY | FIELD_PERSONAL | FIELD_UNAUDITED,
+          .meaning = "E-mail address."),
+    FIELD(struct member, name, FIELD_TEXT, .flags = FIELD_READONLY | FIELD_PERSONAL | FIELD_UNAUDITED,
+          .meaning = "Name."),
+    FIELD(struct member, role, FIELD_ONE_OF, .choices = ROLE_CHOICES, .flags = FIELD_REQUIRED,
+          .meaning = "Role in this workspace."),
     FIELD(struct member, created_at, FIELD_TIME, .flags = FIELD_READONLY, .meaning = "Member since."),
-    FIELD(struct member, last_active_at, FIELD_TIME, .flags = FIELD_READONLY | FIELD_NULLABLE | FIELD_UNAUDITED,
-          .meaning = "Last seen, to the minute."),
+    FIELD(struct member, last_active_at, FIELD_TIME,
+          .flags = FIELD_READONLY | FIELD_NULLABLE | FIELD_UNAUDITED, .meaning = "Last seen, to the minute."),
 };
-static const struct shape member_shape = SHAPE("Member", struct member, member_fields, "A person in a workspace.");
+static const struct shape member_shape =
+    SHAPE("Member", struct member, member_fields, "A person in a workspace.");
 
 static const struct api_resource member_resource = {":user_id", &member_find, "member"};
 
 static void read_row(const struct val *row, struct member *m)
 {
-    *m = (struct member){val_uuid(&row[0]), val_str(&row[1]), val_str(&row[2]), val_str(&row[3]), val_int(&row[4]), val_int(&row[5])};
+    *m = (struct member){val_uuid(&row[0]), val_str(&row[1]), val_str(&row[2]),
+                         val_str(&row[3]),  val_int(&row[4]), val_int(&row[5])};
 }
 
-static struct event member_event(const struct api_request *r, str type, const uuid *workspace, const uuid *user, const struct member *before,
-                                 const struct member *after)
+static struct event member_event(const struct api_request *r, str type, const uuid *workspace,
+                                 const uuid *user, const struct member *before, const struct member *after)
 {
     struct event ev = event_of(r, type, EVENT_MEMBER);
     ev.workspace_id = *workspace;
@@ -53,16 +60,21 @@ static struct event member_event(const struct api_request *r, str type, const uu
     return ev;
 }
 
-enum errc member_insert(struct api_request *r, struct tx *tx, const uuid *workspace, const uuid *user, enum role role, err *e)
+enum errc member_insert(struct api_request *r, struct tx *tx, const uuid *workspace, const uuid *user,
+                        enum role role, err *e)
 {
-    struct member m = {.user_id = *user, .role = str_c(role_name(role)), .created_at = r->now_us, .last_active_at = NO_VALUE};
+    struct member m = {.user_id = *user,
+                       .role = str_c(role_name(role)),
+                       .created_at = r->now_us,
+                       .last_active_at = NO_VALUE};
     struct event ev = member_event(r, S("member.added"), workspace, user, NULL, &m);
     struct rows others;
     enum errc rc = tx_query(tx, r->arena, &member_find, PARAMS(v_uuid(workspace), v_uuid(user)), &others, e);
     if (rc == ERR_NONE && others.n)
         return err_set(e, ERR_CONFLICT, "they are a member of this workspace already");
     if (rc == ERR_NONE)
-        rc = tx_exec(tx, &member_add, PARAMS(v_uuid(workspace), v_uuid(user), v_text(m.role), v_int(r->now_us)), NULL, e);
+        rc = tx_exec(tx, &member_add,
+                     PARAMS(v_uuid(workspace), v_uuid(user), v_text(m.role), v_int(r->now_us)), NULL, e);
     return rc == ERR_NONE ? tx_event(tx, &ev, e) : rc;
 }
 
@@ -72,8 +84,7 @@ enum errc may_give_role(const struct api_request *r, enum role role, err *e)
 {
     enum role own;
     struct permission_set holds = r->may, people, missing;
-    if (!role_parse(r->role, &own))
-        return err_code(e, ERR_FORBIDDEN);
+    if (!role_parse(r->role, &own)) return err_code(e, ERR_FORBIDDEN);
     if (r->who.kind == PRINCIPAL_API_KEY) { /* a person gets with a role what a key never has */
         people = *role_permissions(own);
         for (size_t i = 0; i < LENGTH_OF(people.bits); i++)
@@ -81,16 +92,15 @@ enum errc may_give_role(const struct api_request *r, enum role role, err *e)
     }
     if (role == ROLE_OWNER && own != ROLE_OWNER)
         return err_set(e, ERR_FORBIDDEN, "only an owner makes or unmakes an owner");
-    if (role == ROLE_OWNER)
-        return recently_authenticated(r, e);
-    if (permission_set_holds_all(&holds, role_permissions(role)))
-        return ERR_NONE;
+    if (role == ROLE_OWNER) return recently_authenticated(r, e);
+    if (permission_set_holds_all(&holds, role_permissions(role))) return ERR_NONE;
     missing = *role_permissions(role);
     for (size_t i = 0; i < LENGTH_OF(missing.bits); i++)
         missing.bits[i] &= ~holds.bits[i];
     for (enum permission p = PERMISSION_NONE + 1; p < PERMISSIONS; p++)
         if (permission_set_has(&missing, p))
-            return err_set(e, ERR_FORBIDDEN, "the role %s holds %s, which you do not hold yourself", role_name(role), permission_name(p));
+            return err_set(e, ERR_FORBIDDEN, "the role %s holds %s, which you do not hold yourself",
+                           role_name(role), permission_name(p));
     return ERR_NONE;
 }
 
@@ -112,12 +122,13 @@ static bool is_self(const struct api_request *r)
 static enum errc load(struct api_request *r, struct tx *tx, struct member *m, enum role *role, err *e)
 {
     const struct val *row;
-    enum errc rc = tx_query_row(tx, r->arena, &member_get, PARAMS(v_uuid(&r->workspace_id), v_uuid(&r->path_id[1])), &row, e);
-    if (rc != ERR_NONE)
-        return rc;
+    enum errc rc = tx_query_row(tx, r->arena, &member_get,
+                                PARAMS(v_uuid(&r->workspace_id), v_uuid(&r->path_id[1])), &row, e);
+    if (rc != ERR_NONE) return rc;
     read_row(row, m);
-    return role_parse(m->role, role) ? ERR_NONE
-                                     : err_set(e, ERR_CORRUPT, "a membership has the role '%.*s', which is none", STR(m->role));
+    return role_parse(m->role, role)
+               ? ERR_NONE
+               : err_set(e, ERR_CORRUPT, "a membership has the role '%.*s', which is none", STR(m->role));
 }
 
 /* --- endpoints --- */
@@ -126,12 +137,11 @@ static enum errc members_list(struct api_request *r, struct tx *tx, err *e)
 {
     struct keyset key = {.column = "m.user_id", .param = 'u', .cursor = r->cursor, .limit = r->limit};
     struct rows rows;
-    enum errc rc = tx_list(tx, r->arena, &member_list, PARAMS(v_uuid(&r->workspace_id)), NULL, 0, &key, &rows, &r->next_cursor, e);
-    if (rc != ERR_NONE)
-        return rc;
+    enum errc rc = tx_list(tx, r->arena, &member_list, PARAMS(v_uuid(&r->workspace_id)), NULL, 0, &key, &rows,
+                           &r->next_cursor, e);
+    if (rc != ERR_NONE) return rc;
     struct member *list = arena_news(r->arena, struct member, rows.n);
-    if (!list)
-        return err_code(e, ERR_TOO_LARGE);
+    if (!list) return err_code(e, ERR_TOO_LARGE);
     for (unsigned i = 0; i < rows.n; i++)
         read_row(row_at(&rows, i), &list[i]);
     r->items = (struct objects){list, rows.n};
@@ -143,22 +153,20 @@ static enum errc members_put(struct api_request *r, struct tx *tx, err *e)
     const struct member *body = r->body;
     struct member before, *after = arena_new(r->arena, struct member);
     enum role old, new;
-    if (!after || !role_parse(body->role, &new))
-        return err_code(e, ERR_TOO_LARGE);
+    if (!after || !role_parse(body->role, &new)) return err_code(e, ERR_TOO_LARGE);
     enum errc rc = load(r, tx, &before, &old, e);
-    if (rc != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE) return rc;
     *after = before;
     after->role = str_c(role_name(new));
     r->answer = after;
-    if (old == new)
-        return ERR_NONE;
-    if ((rc = may_give_role(r, new, e)) != ERR_NONE)
-        return rc;
-    if (old == ROLE_OWNER && ((rc = may_give_role(r, ROLE_OWNER, e)) != ERR_NONE || (rc = may_lose_owner(r, tx, e)) != ERR_NONE))
+    if (old == new) return ERR_NONE;
+    if ((rc = may_give_role(r, new, e)) != ERR_NONE) return rc;
+    if (old == ROLE_OWNER &&
+        ((rc = may_give_role(r, ROLE_OWNER, e)) != ERR_NONE || (rc = may_lose_owner(r, tx, e)) != ERR_NONE))
         return rc;
     struct event ev = member_event(r, S("member.updated"), &r->workspace_id, &after->user_id, &before, after);
-    rc = tx_exec(tx, &member_set, PARAMS(v_text(after->role), v_uuid(&r->workspace_id), v_uuid(&after->user_id)), NULL, e);
+    rc = tx_exec(tx, &member_set,
+                 PARAMS(v_text(after->role), v_uuid(&r->workspace_id), v_uuid(&after->user_id)), NULL, e);
     return rc == ERR_NONE ? tx_event(tx, &ev, e) : rc;
 }
 
@@ -167,12 +175,11 @@ static enum errc members_delete(struct api_request *r, struct tx *tx, err *e)
     struct member before;
     enum role old;
     enum errc rc = load(r, tx, &before, &old, e);
-    if (rc != ERR_NONE)
+    if (rc != ERR_NONE) return rc;
+    if (old == ROLE_OWNER &&
+        ((rc = may_give_role(r, ROLE_OWNER, e)) != ERR_NONE || (rc = may_lose_owner(r, tx, e)) != ERR_NONE))
         return rc;
-    if (old == ROLE_OWNER && ((rc = may_give_role(r, ROLE_OWNER, e)) != ERR_NONE || (rc = may_lose_owner(r, tx, e)) != ERR_NONE))
-        return rc;
-    if ((rc = keys_revoke_of(r, tx, &r->workspace_id, &before.user_id, e)) != ERR_NONE)
-        return rc;
+    if ((rc = keys_revoke_of(r, tx, &r->workspace_id, &before.user_id, e)) != ERR_NONE) return rc;
     struct event ev = member_event(r, S("member.removed"), &r->workspace_id, &before.user_id, &before, NULL);
     rc = tx_exec(tx, &member_drop, PARAMS(v_uuid(&r->workspace_id), v_uuid(&before.user_id)), NULL, e);
     return rc == ERR_NONE ? tx_event(tx, &ev, e) : rc;
@@ -183,24 +190,50 @@ static void members_changed(struct api_request *r)
 {
     static const uuid any;
     struct identity *id = identity_of(r);
-    if (id->live)
-        live_revoke(id->live, &any, &r->path_id[1], &r->workspace_id);
+    if (id->live) live_revoke(id->live, &any, &r->path_id[1], &r->workspace_id);
 }
 
 static const struct api_route routes[] = {
-    {.method = HTTP_GET, .path = "/api/workspaces/:id/members", .name = "members_list", .access = ACCESS_PERMISSION,
-     .permission = PERMISSION_MEMBERS_READ, .scope = SCOPE_WORKSPACE, .answer = &member_shape, .is_list = true,
-     .summary = "Members of a workspace", .apply = members_list},
-    {.method = HTTP_PUT, .path = "/api/workspaces/:id/members/:user_id", .name = "members_replace", .access = ACCESS_PERMISSION,
-     .permission = PERMISSION_MEMBERS_UPDATE, .scope = SCOPE_WORKSPACE, .effect = EFFECT_STATE, .resource = &member_resource,
-     .body = &member_shape, .answer = &member_shape, .summary = "Gives a member another role",
-     .text = "Only roles whose permissions the caller holds. Owners are made and unmade by owners who have just given their password; the last "
+    {.method = HTTP_GET,
+     .path = "/api/workspaces/:id/members",
+     .name = "members_list",
+     .access = ACCESS_PERMISSION,
+     .permission = PERMISSION_MEMBERS_READ,
+     .scope = SCOPE_WORKSPACE,
+     .answer = &member_shape,
+     .is_list = true,
+     .summary = "Members of a workspace",
+     .apply = members_list},
+    {.method = HTTP_PUT,
+     .path = "/api/workspaces/:id/members/:user_id",
+     .name = "members_replace",
+     .access = ACCESS_PERMISSION,
+     .permission = PERMISSION_MEMBERS_UPDATE,
+     .scope = SCOPE_WORKSPACE,
+     .effect = EFFECT_STATE,
+     .resource = &member_resource,
+     .body = &member_shape,
+     .answer = &member_shape,
+     .summary = "Gives a member another role",
+     .text = "Only roles whose permissions the caller holds. Owners are made and unmade by owners who have "
+             "just given their password; the last "
              "one stays.",
-     .apply = members_put, .after = members_changed},
-    {.method = HTTP_DELETE, .path = "/api/workspaces/:id/members/:user_id", .name = "members_delete", .access = ACCESS_PERMISSION,
-     .permission = PERMISSION_MEMBERS_REMOVE, .scope = SCOPE_WORKSPACE, .effect = EFFECT_STATE, .resource = &member_resource,
-     .is_own = is_self, .status = 204, .summary = "Takes a member out of the workspace",
-     .text = "Their API keys of this workspace are revoked. Members may leave by themselves; the last owner never.",
-     .apply = members_delete, .after = members_changed},
+     .apply = members_put,
+     .after = members_changed},
+    {.method = HTTP_DELETE,
+     .path = "/api/workspaces/:id/members/:user_id",
+     .name = "members_delete",
+     .access = ACCESS_PERMISSION,
+     .permission = PERMISSION_MEMBERS_REMOVE,
+     .scope = SCOPE_WORKSPACE,
+     .effect = EFFECT_STATE,
+     .resource = &member_resource,
+     .is_own = is_self,
+     .status = 204,
+     .summary = "Takes a member out of the workspace",
+     .text = "Their API keys of this workspace are revoked. Members may leave by themselves; the last owner "
+             "never.",
+     .apply = members_delete,
+     .after = members_changed},
 };
 const struct api_table members_api = {"workspaces", routes, LENGTH_OF(routes)};

@@ -13,12 +13,12 @@
 enum errc password_normalize(struct arena *a, str given, str *out, err *e)
 {
     utf8proc_uint8_t *nfc = NULL;
-    if (!utf8_is_valid(given))
-        return err_set(e, ERR_INVALID, "a password must be UTF-8 text");
+    if (!utf8_is_valid(given)) return err_set(e, ERR_INVALID, "a password must be UTF-8 text");
     utf8proc_ssize_t n = utf8proc_map((const utf8proc_uint8_t *)given.p, (utf8proc_ssize_t)given.len, &nfc,
                                       UTF8PROC_STABLE | UTF8PROC_COMPOSE);
     if (n < 0)
-        return n == UTF8PROC_ERROR_NOMEM ? err_code(e, ERR_NO_MEMORY) : err_set(e, ERR_INVALID, "a password must be UTF-8 text");
+        return n == UTF8PROC_ERROR_NOMEM ? err_code(e, ERR_NO_MEMORY)
+                                         : err_set(e, ERR_INVALID, "a password must be UTF-8 text");
     *out = str_dup(a, str_of((const char *)nfc, (size_t)n));
     explicit_bzero(nfc, (size_t)n);
     free(nfc);
@@ -38,21 +38,35 @@ static const char *const common_words[] = {
 
 /* Neighbours on keyboards, rows and columns, and the alphabet; they are followed in both directions. */
 static const char *const walks[] = {
-    "1234567890-=",         "abcdefghijklmnopqrstuvwxyz", "qwertyuiop[]",         "asdfghjkl;'",
-    "zxcvbnm,./",           "qwertzuiopasdfghjklyxcvbnm", "azertyuiopqsdfghjklm", "qwertyuiopasdfghjklzxcvbnm",
-    "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik,9ol.0p;/",           "qazwsxedcrfvtgbyhnujmikolp",
-    "1q2w3e4r5t6y7u8i9o0p", "q1w2e3r4t5y6u7i8o9p0",       "!@#$%^&*()_+",         "147258369",
-    "741852963",            "789456123",                  "123123123123",         "1a2b3c4d5e6f7g8h9i",
-    "zaq1xsw2cde3vfr4bgt5nhy6mju7", "a1b2c3d4e5f6g7h8i9",
+    "1234567890-=",
+    "abcdefghijklmnopqrstuvwxyz",
+    "qwertyuiop[]",
+    "asdfghjkl;'",
+    "zxcvbnm,./",
+    "qwertzuiopasdfghjklyxcvbnm",
+    "azertyuiopqsdfghjklm",
+    "qwertyuiopasdfghjklzxcvbnm",
+    "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik,9ol.0p;/",
+    "qazwsxedcrfvtgbyhnujmikolp",
+    "1q2w3e4r5t6y7u8i9o0p",
+    "q1w2e3r4t5y6u7i8o9p0",
+    "!@#$%^&*()_+",
+    "147258369",
+    "741852963",
+    "789456123",
+    "123123123123",
+    "1a2b3c4d5e6f7g8h9i",
+    "zaq1xsw2cde3vfr4bgt5nhy6mju7",
+    "a1b2c3d4e5f6g7h8i9",
 };
 
-/* The letter that a sign is read as: lower case, with the usual replacements undone; digits that stand for a letter count as both. */
+/* The letter that a sign is read as: lower case, with the usual replacements undone; digits that stand for
+ * a letter count as both. */
 static char plain_of(char c)
 {
     static const char replaced[] = "0o1l3e4a5s7t8b@a$s!i|l+t";
     for (const char *p = replaced; *p; p += 2)
-        if (*p == c)
-            return p[1];
+        if (*p == c) return p[1];
     return (char)tolower((unsigned char)c);
 }
 
@@ -64,11 +78,9 @@ static bool sign_is(char c, char letter)
 static size_t word_at(str s, const char *word)
 {
     size_t n = strlen(word);
-    if (n > s.len)
-        return 0;
+    if (n > s.len) return 0;
     for (size_t i = 0; i < n; i++)
-        if (!sign_is(s.p[i], word[i]))
-            return 0;
+        if (!sign_is(s.p[i], word[i])) return 0;
     return n;
 }
 
@@ -99,8 +111,7 @@ static size_t repeat_at(str s)
         size_t n = period;
         while (n < s.len && s.p[n] == s.p[n - period])
             n++;
-        if (n >= 3 * period && n > best)
-            best = n;
+        if (n >= 3 * period && n > best) best = n;
     }
     return best;
 }
@@ -109,8 +120,7 @@ static size_t repeat_at(str s)
 static size_t again_at(str s, size_t at)
 {
     for (size_t n = at < s.len - at ? at : s.len - at; n >= 5; n--)
-        if (str_eq(str_of(s.p + at - n, n), str_of(s.p + at, n)))
-            return n;
+        if (str_eq(str_of(s.p + at - n, n), str_of(s.p + at, n))) return n;
     return 0;
 }
 
@@ -128,23 +138,23 @@ static size_t digits_at(str s)
     size_t n = 0;
     while (n < s.len && isdigit((unsigned char)s.p[n]))
         n++;
-    if (n <= 4)
-        return n;
+    if (n <= 4) return n;
     str run = str_take(s, n);
     if (n == 6 || n == 8) {
         unsigned first = number_of(str_take(run, 2)), second = number_of(str_take(str_skip(run, 2), 2)),
-                 last = number_of(str_skip(run, n - 2)), middle = number_of(str_take(str_skip(run, n - 4), 2)),
+                 last = number_of(str_skip(run, n - 2)),
+                 middle = number_of(str_take(str_skip(run, n - 4), 2)),
                  year_first = number_of(str_take(run, n - 4));
         bool is_day_first = first >= 1 && first <= 31 && second >= 1 && second <= 31;
         bool is_year_first = middle >= 1 && middle <= 12 && last >= 1 && last <= 31 &&
                              (n == 6 || (year_first >= 1900 && year_first < 2100));
-        if (is_day_first || is_year_first)
-            return n;
+        if (is_day_first || is_year_first) return n;
     }
     return 0;
 }
 
-/* Signs left uncovered by the best way to cut a text into at most so many pieces, from each place to its end. */
+/* Signs left uncovered by the best way to cut a text into at most so many pieces, from each place to its
+ * end. */
 struct cover {
     uint16_t left[SIGNS_MAX + 1][PASSWORD_PIECES_MAX + 1];
 };
@@ -152,8 +162,7 @@ struct cover {
 static void piece(struct cover *c, size_t at, size_t n)
 {
     for (unsigned k = 1; n && k <= PASSWORD_PIECES_MAX; k++)
-        if (c->left[at + n][k - 1] < c->left[at][k])
-            c->left[at][k] = c->left[at + n][k - 1];
+        if (c->left[at + n][k - 1] < c->left[at][k]) c->left[at][k] = c->left[at + n][k - 1];
 }
 
 static unsigned uncovered(str s, const str *words, unsigned n_words)
@@ -167,16 +176,14 @@ static unsigned uncovered(str s, const str *words, unsigned n_words)
         size_t again = again_at(s, at), runs[] = {walk_at(rest), repeat_at(rest), digits_at(rest)};
         for (unsigned k = 0; k <= PASSWORD_PIECES_MAX; k++) {
             c.left[at][k] = (uint16_t)(c.left[at + 1][k] + (is_mark ? 0 : 1));
-            if (again && c.left[at + again][k] < c.left[at][k])
-                c.left[at][k] = c.left[at + again][k];
+            if (again && c.left[at + again][k] < c.left[at][k]) c.left[at][k] = c.left[at + again][k];
         }
         for (size_t i = 0; i < LENGTH_OF(runs); i++)
             piece(&c, at, runs[i]);
         for (size_t i = 0; i < LENGTH_OF(common_words); i++)
             piece(&c, at, word_at(rest, common_words[i]));
         for (unsigned i = 0; i < n_words; i++) {
-            if (words[i].len >= sizeof word)
-                continue;
+            if (words[i].len >= sizeof word) continue;
             for (size_t k = 0; k < words[i].len; k++)
                 word[k] = (char)tolower((unsigned char)words[i].p[k]);
             word[words[i].len] = '\0';
@@ -195,8 +202,7 @@ static unsigned split_words(const str *given, unsigned n_given, str out[WORDS_MA
             size_t len = 0;
             while (len < s.len && (isalnum((unsigned char)s.p[len]) || (unsigned char)s.p[len] >= 0x80))
                 len++;
-            if (len >= 3)
-                out[n++] = str_take(s, len);
+            if (len >= 3) out[n++] = str_take(s, len);
             s = str_skip(s, len + 1);
         }
     }
@@ -224,7 +230,8 @@ const char *password_problem(str nfc, const str *words, unsigned n_words, const 
         return "too_long";
     }
     if (uncovered(nfc, own, split_words(words, n_words, own)) <= PASSWORD_UNCOVERED_MAX) {
-        *message = "this password is made of what is guessed first: common words, names, rows of the keyboard, numbers; a few "
+        *message = "this password is made of what is guessed first: common words, names, rows of the "
+                   "keyboard, numbers; a few "
                    "unrelated words make a good one";
         return "too_common";
     }
@@ -235,22 +242,22 @@ const char *password_problem(str nfc, const str *words, unsigned n_words, const 
 
 #define WAIT_MAX_S 10
 
-enum errc password_gate_init(struct password_gate *g, unsigned running_max, unsigned waiting_max, size_t memory_bytes, unsigned passes,
-                             err *e)
+enum errc password_gate_init(struct password_gate *g, unsigned running_max, unsigned waiting_max,
+                             size_t memory_bytes, unsigned passes, err *e)
 {
     char nobody[32];
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    *g = (struct password_gate){.running_max = running_max, .waiting_max = waiting_max, .memory_bytes = memory_bytes, .passes = passes};
-    if (running_max == 0)
-        g->running_max = cores > 0 ? (unsigned)cores : 1;
-    if (sodium_init() < 0)
-        return err_set(e, ERR_INTERNAL, "libsodium could not be initialised");
+    *g = (struct password_gate){.running_max = running_max,
+                                .waiting_max = waiting_max,
+                                .memory_bytes = memory_bytes,
+                                .passes = passes};
+    if (running_max == 0) g->running_max = cores > 0 ? (unsigned)cores : 1;
+    if (sodium_init() < 0) return err_set(e, ERR_INTERNAL, "libsodium could not be initialised");
     pthread_mutex_init(&g->lock, NULL);
     pthread_cond_init(&g->freed, NULL);
     random_bytes(nobody, sizeof nobody);
     enum errc rc = password_hash(g, str_of(nobody, sizeof nobody), g->dummy, e);
-    if (rc != ERR_NONE)
-        password_gate_fini(g);
+    if (rc != ERR_NONE) password_gate_fini(g);
     return rc;
 }
 
@@ -270,15 +277,17 @@ static enum errc enter(struct password_gate *g, err *e)
     is_in = g->running < g->running_max;
     if (!is_in && g->waiting < g->waiting_max) {
         g->waiting++;
-        while (g->running >= g->running_max && pthread_cond_timedwait(&g->freed, &g->lock, &until) != ETIMEDOUT)
+        while (g->running >= g->running_max &&
+               pthread_cond_timedwait(&g->freed, &g->lock, &until) != ETIMEDOUT)
             ;
         g->waiting--;
         is_in = g->running < g->running_max;
     }
-    if (is_in)
-        g->running++;
+    if (is_in) g->running++;
     pthread_mutex_unlock(&g->lock);
-    return is_in ? ERR_NONE : err_set(e, ERR_UNAVAILABLE, "too many passwords are being checked right now; try again in a moment");
+    return is_in ? ERR_NONE
+                 : err_set(e, ERR_UNAVAILABLE,
+                           "too many passwords are being checked right now; try again in a moment");
 }
 
 static void leave(struct password_gate *g)
@@ -294,26 +303,27 @@ _Static_assert(PASSWORD_HASH_LEN >= crypto_pwhash_STRBYTES, "a PHC string fits")
 enum errc password_hash(struct password_gate *g, str nfc, char out[PASSWORD_HASH_LEN], err *e)
 {
     enum errc rc = enter(g, e);
-    if (rc != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE) return rc;
     memset(out, 0, PASSWORD_HASH_LEN);
-    int failed = crypto_pwhash_str_alg(out, nfc.p ? nfc.p : "", nfc.len, g->passes, g->memory_bytes, crypto_pwhash_ALG_ARGON2ID13);
+    int failed = crypto_pwhash_str_alg(out, nfc.p ? nfc.p : "", nfc.len, g->passes, g->memory_bytes,
+                                       crypto_pwhash_ALG_ARGON2ID13);
     leave(g);
-    return failed ? err_set(e, ERR_NO_MEMORY, "hashing a password needs %zu bytes of memory, which are not there", g->memory_bytes)
-                  : ERR_NONE;
+    return failed
+               ? err_set(e, ERR_NO_MEMORY,
+                         "hashing a password needs %zu bytes of memory, which are not there", g->memory_bytes)
+               : ERR_NONE;
 }
 
-enum errc password_verify(struct password_gate *g, str phc, str nfc, bool *is_right, bool *is_outdated, err *e)
+enum errc password_verify(struct password_gate *g, str phc, str nfc, bool *is_right, bool *is_outdated,
+                          err *e)
 {
     char stored[PASSWORD_HASH_LEN] = {0};
     bool is_known = phc.len > 0 && phc.len < sizeof stored;
     memcpy(stored, is_known ? phc.p : g->dummy, is_known ? phc.len : sizeof stored);
     *is_right = false;
-    if (is_outdated)
-        *is_outdated = false;
+    if (is_outdated) *is_outdated = false;
     enum errc rc = enter(g, e);
-    if (rc != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE) return rc;
     bool is_match = crypto_pwhash_str_verify(stored, nfc.p ? nfc.p : "", nfc.len) == 0;
     leave(g);
     *is_right = is_match && is_known;

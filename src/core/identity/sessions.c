@@ -2,23 +2,32 @@
 #include "core/identity/internal.h"
 
 SQL(session_insert, DB_MAIN, SQL_INSTANCE, "ubuiiiitt",
-    "INSERT INTO sessions (id, token_hash, user_id, created_us, last_seen_us, expires_us, authenticated_us, address, user_agent) "
+    "INSERT INTO sessions (id, token_hash, user_id, created_us, last_seen_us, expires_us, authenticated_us, "
+    "address, user_agent) "
     "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)");
 SQL(session_list, DB_MAIN, SQL_INSTANCE, "uii",
     "SELECT id, created_us, last_seen_us, expires_us, address, user_agent FROM sessions "
     "WHERE user_id = $1 AND expires_us > $2 AND last_seen_us > $3");
 SQL(session_delete, DB_MAIN, SQL_INSTANCE, "uu", "DELETE FROM sessions WHERE user_id = $1 AND id = $2");
-SQL(session_delete_others, DB_MAIN, SQL_INSTANCE, "uu", "DELETE FROM sessions WHERE user_id = $1 AND id <> $2");
+SQL(session_delete_others, DB_MAIN, SQL_INSTANCE, "uu",
+    "DELETE FROM sessions WHERE user_id = $1 AND id <> $2");
 SQL(session_delete_old, DB_MAIN, SQL_INSTANCE, "uii",
     "DELETE FROM sessions WHERE user_id = $1 AND (expires_us <= $2 OR last_seen_us <= $3)");
 SQL(user_workspaces, DB_MAIN, SQL_INSTANCE, "u",
-    "SELECT w.id, w.name, m.role FROM memberships m JOIN workspaces w ON w.id = m.workspace_id WHERE m.user_id = $1 ORDER BY w.id LIMIT 1000");
+    "SELECT w.id, w.name, m.role FROM memberships m JOIN workspaces w ON w.id = m.workspace_id WHERE "
+    "m.user_id = $1 ORDER BY w.id LIMIT 1000");
 SQL(key_name, DB_MAIN, 0, "uu", "SELECT name FROM api_keys WHERE workspace_id = $1 AND id = $2");
 
 #define DEVICE_MAX_S (180LL * 86400)
 
-str session_cookie_name(const struct api_request *r) { return r->is_secure ? S("__Host-cat_session") : S("cat_session"); }
-str device_cookie_name(const struct api_request *r) { return r->is_secure ? S("__Host-cat_device") : S("cat_device"); }
+str session_cookie_name(const struct api_request *r)
+{
+    return r->is_secure ? S("__Host-cat_session") : S("cat_session");
+}
+str device_cookie_name(const struct api_request *r)
+{
+    return r->is_secure ? S("__Host-cat_device") : S("cat_device");
+}
 
 str csrf_token(const struct identity *id, struct arena *a, const uuid *session)
 {
@@ -47,16 +56,17 @@ enum errc session_prepare(struct api_request *r, const struct user *user, struct
 enum errc session_start(struct api_request *r, struct tx *tx, const struct fresh_session *s, err *e)
 {
     struct identity *id = identity_of(r);
-    enum errc rc = tx_exec_unaudited(tx, &session_delete_old,
-                                     PARAMS(v_uuid(&r->who.user_id), v_int(r->now_us), v_int(r->now_us - id->session_idle_us)), NULL, e);
+    enum errc rc = tx_exec_unaudited(
+        tx, &session_delete_old,
+        PARAMS(v_uuid(&r->who.user_id), v_int(r->now_us), v_int(r->now_us - id->session_idle_us)), NULL, e);
     if (rc == ERR_NONE)
         rc = tx_exec(tx, &session_insert,
-                     PARAMS(v_uuid(&s->id), v_hash(s->token.hash), v_uuid(&r->who.user_id), v_int(r->now_us), v_int(r->now_us),
-                            v_int(r->now_us + id->session_max_us), v_int(r->now_us), v_text(str_of(r->address.p ? r->address.p : "", r->address.len)),
+                     PARAMS(v_uuid(&s->id), v_hash(s->token.hash), v_uuid(&r->who.user_id), v_int(r->now_us),
+                            v_int(r->now_us), v_int(r->now_us + id->session_max_us), v_int(r->now_us),
+                            v_text(str_of(r->address.p ? r->address.p : "", r->address.len)),
                             v_text(str_take(r->user_agent.p ? r->user_agent : S(""), USER_AGENT_MAX))),
                      NULL, e);
-    if (rc != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE) return rc;
     r->n_cookies = 0;
     cookie_set(r, session_cookie_name(r), str_of(s->token.text, TOKEN_LEN), id->session_max_us / USEC_PER_S);
     struct event ev = event_of(r, S("auth.signed_in"), EVENT_SIGN_IN);
@@ -72,14 +82,17 @@ enum errc recently_authenticated(const struct api_request *r, err *e)
     if (r->who.kind != PRINCIPAL_SESSION)
         return err_set(e, ERR_FORBIDDEN, "only a person who is signed in can do this, no API key");
     if (r->who.authenticated_us + REAUTHENTICATION_US <= r->now_us)
-        return err_set(e, ERR_REAUTHENTICATE, "this needs your password given within the last 10 minutes: POST /api/auth/reauthenticate");
+        return err_set(
+            e, ERR_REAUTHENTICATE,
+            "this needs your password given within the last 10 minutes: POST /api/auth/reauthenticate");
     return ERR_NONE;
 }
 
 /* --- known devices --- */
 
 /* The account and the day, under a key that its password is a part of: a new password forgets all devices. */
-static void device_mac(const struct identity *id, const uuid *user, int64_t day, str phc, char out[MAC_LEN + 1])
+static void device_mac(const struct identity *id, const uuid *user, int64_t day, str phc,
+                       char out[MAC_LEN + 1])
 {
     uint8_t hash[SHA256_LEN], data[sizeof user->b + sizeof day + SHA256_LEN];
     sha256(phc, hash);
@@ -94,7 +107,8 @@ void device_cookie_set(struct api_request *r, const uuid *user, str phc)
     char mac[MAC_LEN + 1];
     int64_t day = r->now_us / USEC_PER_DAY;
     device_mac(identity_of(r), user, day, phc, mac);
-    cookie_set(r, device_cookie_name(r), arena_printf(r->arena, "%lld.%s", (long long)day, mac), DEVICE_MAX_S);
+    cookie_set(r, device_cookie_name(r), arena_printf(r->arena, "%lld.%s", (long long)day, mac),
+               DEVICE_MAX_S);
 }
 
 bool device_is_known(const struct identity *id, str cookie, const uuid *user, str phc, usec now)
@@ -119,11 +133,13 @@ struct my_workspace {
 static const struct field my_workspace_fields[] = {
     FIELD(struct my_workspace, id, FIELD_UUID, .flags = FIELD_READONLY, .meaning = "Id of the workspace."),
     FIELD(struct my_workspace, name, FIELD_TEXT, .flags = FIELD_READONLY, .meaning = "Its name."),
-    FIELD(struct my_workspace, role, FIELD_TEXT, .flags = FIELD_READONLY, .meaning = "The caller's role in it."),
+    FIELD(struct my_workspace, role, FIELD_TEXT, .flags = FIELD_READONLY,
+          .meaning = "The caller's role in it."),
     FIELD(struct my_workspace, permissions, FIELD_TEXTS, .flags = FIELD_READONLY, .max_items = PERMISSIONS,
           .meaning = "What the caller may do in it: of the role, and for an API key also one of its scopes."),
 };
-static const struct shape my_workspace_shape = SHAPE("MyWorkspace", struct my_workspace, my_workspace_fields, "A workspace of the caller.");
+static const struct shape my_workspace_shape =
+    SHAPE("MyWorkspace", struct my_workspace, my_workspace_fields, "A workspace of the caller.");
 
 struct my_key {
     uuid id;
@@ -133,9 +149,11 @@ struct my_key {
 static const struct field my_key_fields[] = {
     FIELD(struct my_key, id, FIELD_UUID, .flags = FIELD_READONLY, .meaning = "Id of the API key."),
     FIELD(struct my_key, name, FIELD_TEXT, .flags = FIELD_READONLY, .meaning = "Its name."),
-    FIELD(struct my_key, scopes, FIELD_TEXTS, .flags = FIELD_READONLY, .max_items = PERMISSIONS, .meaning = "What it was given."),
+    FIELD(struct my_key, scopes, FIELD_TEXTS, .flags = FIELD_READONLY, .max_items = PERMISSIONS,
+          .meaning = "What it was given."),
 };
-static const struct shape my_key_shape = SHAPE("MyKey", struct my_key, my_key_fields, "The API key of this request.");
+static const struct shape my_key_shape =
+    SHAPE("MyKey", struct my_key, my_key_fields, "The API key of this request.");
 
 struct me {
     struct user user;
@@ -145,11 +163,13 @@ struct me {
     struct my_key *key;
 };
 static const struct field me_fields[] = {
-    FIELD(struct me, user, FIELD_OBJECT, .flags = FIELD_READONLY, .shape = &user_shape, .meaning = "Who asks."),
+    FIELD(struct me, user, FIELD_OBJECT, .flags = FIELD_READONLY, .shape = &user_shape,
+          .meaning = "Who asks."),
     FIELD(struct me, csrf_token, FIELD_TEXT, .flags = FIELD_READONLY | FIELD_NULLABLE,
-          .meaning = "What X-CSRF-Token must be in requests that change something; null for API keys, which need none."),
-    FIELD(struct me, workspaces, FIELD_OBJECTS, .flags = FIELD_READONLY, .shape = &my_workspace_shape, .max_items = 1000,
-          .meaning = "The caller's workspaces; for an API key its own."),
+          .meaning = "What X-CSRF-Token must be in requests that change something; null for API keys, which "
+                     "need none."),
+    FIELD(struct me, workspaces, FIELD_OBJECTS, .flags = FIELD_READONLY, .shape = &my_workspace_shape,
+          .max_items = 1000, .meaning = "The caller's workspaces; for an API key its own."),
     FIELD(struct me, authenticated_at, FIELD_TIME, .flags = FIELD_READONLY | FIELD_NULLABLE,
           .meaning = "When the password was last given; null for API keys."),
     FIELD(struct me, key, FIELD_OBJECT, .flags = FIELD_READONLY | FIELD_NULLABLE, .shape = &my_key_shape,
@@ -160,12 +180,12 @@ static const struct shape me_shape = SHAPE("Me", struct me, me_fields, "Who asks
 static enum errc me_key(struct api_request *r, struct tx *tx, struct me *me, err *e)
 {
     const struct val *row;
-    enum errc rc = tx_query_row(tx, r->arena, &key_name, PARAMS(v_uuid(&r->who.key_workspace_id), v_uuid(&r->who.credential_id)), &row, e);
-    if (rc != ERR_NONE)
-        return rc;
+    enum errc rc =
+        tx_query_row(tx, r->arena, &key_name,
+                     PARAMS(v_uuid(&r->who.key_workspace_id), v_uuid(&r->who.credential_id)), &row, e);
+    if (rc != ERR_NONE) return rc;
     me->key = arena_new(r->arena, struct my_key);
-    if (!me->key)
-        return err_code(e, ERR_TOO_LARGE);
+    if (!me->key) return err_code(e, ERR_TOO_LARGE);
     me->key->id = r->who.credential_id;
     me->key->name = val_str(&row[0]);
     return permission_names(r->arena, &r->who.key_scopes, &me->key->scopes, e);
@@ -178,13 +198,10 @@ static enum errc me_show(struct api_request *r, struct tx *tx, err *e)
     struct me *me = arena_new(r->arena, struct me);
     bool is_key = r->who.kind == PRINCIPAL_API_KEY;
     enum errc rc = tx_query(tx, r->arena, &user_workspaces, PARAMS(v_uuid(&r->who.user_id)), &rows, e);
-    if (rc == ERR_NONE)
-        rc = user_row(tx, r->arena, &r->who.user_id, &row, e);
-    if (rc != ERR_NONE)
-        return rc;
+    if (rc == ERR_NONE) rc = user_row(tx, r->arena, &r->who.user_id, &row, e);
+    if (rc != ERR_NONE) return rc;
     struct my_workspace *list = arena_news(r->arena, struct my_workspace, rows.n);
-    if (!me || !list)
-        return err_code(e, ERR_TOO_LARGE);
+    if (!me || !list) return err_code(e, ERR_TOO_LARGE);
     user_read(row, &me->user);
     me->workspaces = (struct objects){list, 0};
     for (unsigned i = 0; i < rows.n; i++) {
@@ -192,19 +209,17 @@ static enum errc me_show(struct api_request *r, struct tx *tx, err *e)
         struct my_workspace *mine = &list[me->workspaces.n];
         enum role role;
         *mine = (struct my_workspace){.id = val_uuid(&w[0]), .name = val_str(&w[1]), .role = val_str(&w[2])};
-        if (is_key && memcmp(&mine->id, &r->who.key_workspace_id, sizeof mine->id) != 0)
-            continue;
+        if (is_key && memcmp(&mine->id, &r->who.key_workspace_id, sizeof mine->id) != 0) continue;
         if (!role_parse(mine->role, &role))
-            return err_set(e, ERR_CORRUPT, "a membership has the role '%.*s', which is none", STR(mine->role));
+            return err_set(e, ERR_CORRUPT, "a membership has the role '%.*s', which is none",
+                           STR(mine->role));
         struct permission_set may = permission_set_and(role_permissions(role), &r->who.key_scopes);
-        if ((rc = permission_names(r->arena, &may, &mine->permissions, e)) != ERR_NONE)
-            return rc;
+        if ((rc = permission_names(r->arena, &may, &mine->permissions, e)) != ERR_NONE) return rc;
         me->workspaces.n++;
     }
     me->authenticated_at = NO_VALUE;
     r->answer = me;
-    if (is_key)
-        return me_key(r, tx, me, e);
+    if (is_key) return me_key(r, tx, me, e);
     me->csrf_token = csrf_token(identity_of(r), r->arena, &r->who.credential_id);
     me->authenticated_at = r->who.authenticated_us;
     return ERR_NONE;
@@ -221,30 +236,41 @@ struct session {
 static const struct field session_fields[] = {
     FIELD(struct session, id, FIELD_UUID, .flags = FIELD_READONLY, .meaning = "Id of the session."),
     FIELD(struct session, created_at, FIELD_TIME, .flags = FIELD_READONLY, .meaning = "When it began."),
-    FIELD(struct session, last_seen_at, FIELD_TIME, .flags = FIELD_READONLY, .meaning = "Its last request, to the minute."),
-    FIELD(struct session, expires_at, FIELD_TIME, .flags = FIELD_READONLY, .meaning = "When it ends at the latest."),
-    FIELD(struct session, address, FIELD_TEXT, .flags = FIELD_READONLY, .meaning = "Address that it was last used from."),
-    FIELD(struct session, user_agent, FIELD_TEXT, .flags = FIELD_READONLY, .meaning = "Browser that it was made by."),
-    FIELD(struct session, is_current, FIELD_BOOL, .flags = FIELD_READONLY, .meaning = "It is the one of this request."),
+    FIELD(struct session, last_seen_at, FIELD_TIME, .flags = FIELD_READONLY,
+          .meaning = "Its last request, to the minute."),
+    FIELD(struct session, expires_at, FIELD_TIME, .flags = FIELD_READONLY,
+          .meaning = "When it ends at the latest."),
+    FIELD(struct session, address, FIELD_TEXT, .flags = FIELD_READONLY,
+          .meaning = "Address that it was last used from."),
+    FIELD(struct session, user_agent, FIELD_TEXT, .flags = FIELD_READONLY,
+          .meaning = "Browser that it was made by."),
+    FIELD(struct session, is_current, FIELD_BOOL, .flags = FIELD_READONLY,
+          .meaning = "It is the one of this request."),
 };
-static const struct shape session_shape = SHAPE("Session", struct session, session_fields, "A browser that is signed in.");
+static const struct shape session_shape =
+    SHAPE("Session", struct session, session_fields, "A browser that is signed in.");
 
 static enum errc sessions_list(struct api_request *r, struct tx *tx, err *e)
 {
-    struct keyset key = {.column = "id", .param = 'u', .is_descending = true, .cursor = r->cursor, .limit = r->limit};
+    struct keyset key = {
+        .column = "id", .param = 'u', .is_descending = true, .cursor = r->cursor, .limit = r->limit};
     struct rows rows;
-    enum errc rc = tx_list(tx, r->arena, &session_list,
-                           PARAMS(v_uuid(&r->who.user_id), v_int(r->now_us), v_int(r->now_us - identity_of(r)->session_idle_us)), NULL, 0,
-                           &key, &rows, &r->next_cursor, e);
-    if (rc != ERR_NONE)
-        return rc;
+    enum errc rc = tx_list(
+        tx, r->arena, &session_list,
+        PARAMS(v_uuid(&r->who.user_id), v_int(r->now_us), v_int(r->now_us - identity_of(r)->session_idle_us)),
+        NULL, 0, &key, &rows, &r->next_cursor, e);
+    if (rc != ERR_NONE) return rc;
     struct session *list = arena_news(r->arena, struct session, rows.n);
-    if (!list)
-        return err_code(e, ERR_TOO_LARGE);
+    if (!list) return err_code(e, ERR_TOO_LARGE);
     for (unsigned i = 0; i < rows.n; i++) {
         const struct val *row = row_at(&rows, i);
-        list[i] = (struct session){val_uuid(&row[0]), val_int(&row[1]), val_int(&row[2]), val_int(&row[3]),
-                                   val_str(&row[4]),  val_str(&row[5]), false};
+        list[i] = (struct session){val_uuid(&row[0]),
+                                   val_int(&row[1]),
+                                   val_int(&row[2]),
+                                   val_int(&row[3]),
+                                   val_str(&row[4]),
+                                   val_str(&row[5]),
+                                   false};
         list[i].is_current = memcmp(&list[i].id, &r->who.credential_id, sizeof(uuid)) == 0;
     }
     r->items = (struct objects){list, rows.n};
@@ -255,10 +281,8 @@ static enum errc end_session(struct api_request *r, struct tx *tx, const uuid *s
 {
     int64_t n = 0;
     enum errc rc = tx_exec(tx, &session_delete, PARAMS(v_uuid(&r->who.user_id), v_uuid(session)), &n, e);
-    if (rc != ERR_NONE)
-        return rc;
-    if (n == 0)
-        return err_code(e, ERR_NOT_FOUND);
+    if (rc != ERR_NONE) return rc;
+    if (n == 0) return err_code(e, ERR_NOT_FOUND);
     struct event ev = event_of(r, type, EVENT_SIGN_IN);
     ev.workspace_id = (uuid){0};
     ev.resource_type = S("session");
@@ -285,16 +309,15 @@ static void logged_out(struct api_request *r) { session_revoke(identity_of(r), &
 void session_revoke(const struct identity *id, const uuid *session)
 {
     static const uuid nobody;
-    if (id->live)
-        live_revoke(id->live, session, &nobody, &nobody);
+    if (id->live) live_revoke(id->live, session, &nobody, &nobody);
 }
 
 enum errc sessions_end_others(struct api_request *r, struct tx *tx, err *e)
 {
     int64_t n = 0;
-    enum errc rc = tx_exec(tx, &session_delete_others, PARAMS(v_uuid(&r->who.user_id), v_uuid(&r->who.credential_id)), &n, e);
-    if (rc != ERR_NONE || n == 0)
-        return rc;
+    enum errc rc = tx_exec(tx, &session_delete_others,
+                           PARAMS(v_uuid(&r->who.user_id), v_uuid(&r->who.credential_id)), &n, e);
+    if (rc != ERR_NONE || n == 0) return rc;
     struct event ev = event_of(r, S("auth.sessions_ended"), EVENT_REPLACED);
     ev.workspace_id = (uuid){0};
     ev.resource_type = S("user");
@@ -304,14 +327,43 @@ enum errc sessions_end_others(struct api_request *r, struct tx *tx, err *e)
 }
 
 static const struct api_route routes[] = {
-    {.method = HTTP_GET, .path = "/api/auth/me", .name = "auth_me", .access = ACCESS_SIGNED_IN, .scope = SCOPE_SELF, .answer = &me_shape,
-     .summary = "Who asks, and what they may do", .apply = me_show},
-    {.method = HTTP_GET, .path = "/api/auth/sessions", .name = "auth_sessions_list", .access = ACCESS_SESSION, .scope = SCOPE_SELF,
-     .answer = &session_shape, .is_list = true, .summary = "The caller's sessions, the newest first", .apply = sessions_list},
-    {.method = HTTP_DELETE, .path = "/api/auth/sessions/:id", .name = "auth_sessions_delete", .access = ACCESS_SESSION,
-     .scope = SCOPE_SELF, .effect = EFFECT_STATE, .status = 204, .summary = "Ends one of the caller's sessions", .apply = sessions_delete,
+    {.method = HTTP_GET,
+     .path = "/api/auth/me",
+     .name = "auth_me",
+     .access = ACCESS_SIGNED_IN,
+     .scope = SCOPE_SELF,
+     .answer = &me_shape,
+     .summary = "Who asks, and what they may do",
+     .apply = me_show},
+    {.method = HTTP_GET,
+     .path = "/api/auth/sessions",
+     .name = "auth_sessions_list",
+     .access = ACCESS_SESSION,
+     .scope = SCOPE_SELF,
+     .answer = &session_shape,
+     .is_list = true,
+     .summary = "The caller's sessions, the newest first",
+     .apply = sessions_list},
+    {.method = HTTP_DELETE,
+     .path = "/api/auth/sessions/:id",
+     .name = "auth_sessions_delete",
+     .access = ACCESS_SESSION,
+     .scope = SCOPE_SELF,
+     .effect = EFFECT_STATE,
+     .status = 204,
+     .summary = "Ends one of the caller's sessions",
+     .apply = sessions_delete,
      .after = sessions_deleted},
-    {.method = HTTP_POST, .path = "/api/auth/logout", .name = "auth_logout", .access = ACCESS_SESSION, .scope = SCOPE_SELF,
-     .effect = EFFECT_STATE, .status = 204, .is_idempotent_exempt = true, .summary = "Signs out", .apply = logout, .after = logged_out},
+    {.method = HTTP_POST,
+     .path = "/api/auth/logout",
+     .name = "auth_logout",
+     .access = ACCESS_SESSION,
+     .scope = SCOPE_SELF,
+     .effect = EFFECT_STATE,
+     .status = 204,
+     .is_idempotent_exempt = true,
+     .summary = "Signs out",
+     .apply = logout,
+     .after = logged_out},
 };
 const struct api_table sessions_api = {"auth", routes, LENGTH_OF(routes)};
