@@ -178,6 +178,7 @@ for (const [engine, skip] of [
       await ada.must(200, ada.patch('/api/settings', { values: { 'limits.head_bytes': 2048 } }));
       writeFileSync(catalyst.configFile, toYaml({ loops: 2, identity: QUICK_PASSWORDS, limits: { head_bytes: 8192 } }), { mode: 0o600 });
       catalyst.signal('SIGHUP');
+      await catalyst.logged('the reload', (l) => l.event === 'config_reloaded' && l.why === 'SIGHUP');
       await until('the file to win', async () => (await status(catalyst, '/healthz', LONG)) === 200);
       const now = await ada.must(200, ada.get('/api/settings'));
       assert.equal(settingOf(now, 'limits.head_bytes').origin, 'file');
