@@ -255,9 +255,9 @@ enum errc reload_try(struct reload *r, const struct config_setting *settings, un
         r->followers[i].discard(r->followers[i].ctx, prepared[i]);
     pthread_mutex_unlock(&r->turn);
     generation_let_go(next);
-    str text = buf_str(&problems);
-    if (rc == ERR_CONFIG && text.len)
-        rc = err_set(e, ERR_INVALID, "%.*s", STR(str_cut(&text, '\n')));
+    str text = buf_str(&problems), first = str_cut(&text, '\n');
+    if (rc == ERR_CONFIG && first.len)
+        rc = err_set(e, ERR_INVALID, "%.*s", STR(first));
     else if (rc == ERR_CONFIG)
         rc = e ? (e->code = ERR_INVALID) : ERR_INVALID;
     buf_fini(&problems);
