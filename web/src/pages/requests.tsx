@@ -43,7 +43,7 @@ export function Outcome({ call }: { call: Pick<Call, 'outcome' | 'status'> }) {
   );
 }
 
-const OUTCOMES = ['completed', 'cancelled', 'failed', 'refused'];
+const OUTCOMES = ['completed', 'cancelled', 'cut', 'upstream_failed', 'refused'];
 const RANGES = ['1h', '24h', '7d', '30d'] as const;
 const HOURS: Record<string, number> = { '1h': 1, '24h': 24, '7d': 168, '30d': 720 };
 

@@ -152,21 +152,25 @@ export function Table<T>(props: {
               className={clsx('px-4 py-3', props.isFresh?.(row) && 'fresh')}
               onClick={press}
             >
-              {props.columns.map((column, i) =>
-                i === 0 ? (
-                  <div key={column.id} className="mb-1.5 min-w-0">
-                    {column.cell(row)}
-                  </div>
-                ) : column.isWideOnly ? null : (
+              {props.columns.map((column, i) => {
+                const content = column.cell(row);
+                if (i === 0)
+                  return (
+                    <div key={column.id} className="mb-1.5 min-w-0">
+                      {content}
+                    </div>
+                  );
+                if (column.isWideOnly || content === null) return null;
+                return (
                   <div
                     key={column.id}
                     className="flex min-w-0 items-baseline justify-between gap-3 py-0.5 text-sm"
                   >
                     <span className="flex-none text-xs text-ink-3">{column.header}</span>
-                    <span className="min-w-0 text-right">{column.cell(row)}</span>
+                    <span className="min-w-0 text-right">{content}</span>
                   </div>
-                ),
-              )}
+                );
+              })}
             </li>
           ))}
         </ul>

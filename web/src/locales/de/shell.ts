@@ -177,10 +177,9 @@ export default {
   'call.empty': 'Noch keine Aufrufe',
   'outcome.completed': 'Vollständig',
   'outcome.cancelled': 'Abgebrochen',
-  'outcome.failed': 'Gescheitert',
+  'outcome.upstream_failed': 'Anbieter gescheitert',
   'outcome.refused': 'Abgelehnt',
   'outcome.cut': 'Abgerissen',
-  'outcome.timeout': 'Zu lange',
   'account.name': 'Name',
   'account.email': 'E-Mail',
 };

@@ -173,10 +173,9 @@ export default {
   'call.empty': 'No calls yet',
   'outcome.completed': 'Completed',
   'outcome.cancelled': 'Cancelled',
-  'outcome.failed': 'Failed',
+  'outcome.upstream_failed': 'Provider failed',
   'outcome.refused': 'Refused',
   'outcome.cut': 'Cut off',
-  'outcome.timeout': 'Timed out',
   'account.name': 'Name',
   'account.email': 'E-mail',
 };
