@@ -94,14 +94,16 @@ static void names_and_addresses_of_the_person_and_the_workspace_are_refused(void
 static void phrases_and_random_texts_pass(void **state)
 {
     (void)state;
-    static const char *const fine[] = {
+    static const char japanese[] =
+        "\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e\xe3\x81\xae\xe3\x83\x91\xe3\x82\xb9\xe3\x83\xaf\xe3\x83\xbc\xe3"
+        "\x83\x89\xe3\x81\xaf\xe9\x95\xb7\xe3\x81\x84\xe3\x81\xa7\xe3\x81\x99\xe3\x81\xad";
+    const char *const fine[] = {
         "correct horse battery staple",
         "hollow turnip engraves cobalt",
         "vK8#pLq2!zRt9Wmx",
         "seven yawning plumbers",
         "Die Gurke tanzt um Mitternacht",
-        "\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e\xe3\x81\xae\xe3\x83\x91\xe3\x82\xb9\xe3\x83\xaf\xe3\x83\xbc\xe3"
-        "\x83\x89\xe3\x81\xaf\xe9\x95\xb7\xe3\x81\x84\xe3\x81\xa7\xe3\x81\x99\xe3\x81\xad",
+        japanese,
         "                kjvgwpzq",
         "letter boxes rarely apologise",
         "83920174650192837",
