@@ -10,7 +10,7 @@ export default function MobileNav({ onClose }: { onClose: () => void }) {
         <Dialog.Overlay className="scrim-in fixed inset-0 z-40 bg-[var(--scrim)]" />
         <Dialog.Content
           aria-describedby={undefined}
-          className="fixed inset-y-0 left-0 z-50 flex w-[min(17rem,85vw)] flex-col bg-canvas shadow-2"
+          className="fixed inset-y-0 start-0 z-50 flex w-[min(17rem,85vw)] flex-col bg-canvas shadow-2"
         >
           <Dialog.Title className="sr-only">{t('nav.label')}</Dialog.Title>
           <div className="px-3 pt-3 pb-2">

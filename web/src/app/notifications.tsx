@@ -31,14 +31,14 @@ export default function Notifications({ trigger, onClose }: { trigger: ReactNode
           aria-label={t('bell.label')}
           className="z-50 w-[min(24rem,calc(100vw-1rem))] overflow-hidden rounded-lg border border-line bg-raised shadow-2"
         >
-          <header className="flex h-11 items-center border-b border-line pr-2 pl-4">
+          <header className="flex h-11 items-center border-b border-line pe-2 ps-4">
             <h2 className="text-sm font-semibold">{t('bell.label')}</h2>
             {hasUnread && (
               <Button
                 size="sm"
                 variant="ghost"
                 icon={CheckCheck}
-                className="ml-auto"
+                className="ms-auto"
                 isBusy={read.isPending}
                 onClick={() => read.mutate({ all: true })}
               >
@@ -59,7 +59,7 @@ export default function Notifications({ trigger, onClose }: { trigger: ReactNode
                       <li key={one.id}>
                         <button
                           type="button"
-                          className="flex w-full items-start gap-3 px-4 py-3 text-left hover:bg-hover focus-visible:outline-offset-[-2px]"
+                          className="flex w-full items-start gap-3 px-4 py-3 text-start hover:bg-hover focus-visible:outline-offset-[-2px]"
                           onClick={() => {
                             if (!one.is_read) read.mutate({ ids: [one.id] });
                             // Only places of this page: a link is never taken to another host.

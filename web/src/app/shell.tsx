@@ -177,7 +177,7 @@ export function WorkspaceSwitcher({ isClosed }: { isClosed: boolean }) {
       type="button"
       aria-label={t('workspace.switch', { name: workspace.name })}
       className={clsx(
-        'flex h-11 w-full items-center gap-2.5 rounded-md text-left hover:bg-pressed/60',
+        'flex h-11 w-full items-center gap-2.5 rounded-md text-start hover:bg-pressed/60',
         isClosed ? 'justify-center' : 'px-1.5',
       )}
     >
@@ -326,7 +326,7 @@ function BellButton() {
       {unread > 0 && (
         <span
           aria-hidden
-          className="nums absolute top-0.5 right-0.5 grid h-3.5 min-w-3.5 place-items-center rounded-full bg-copper px-0.5 text-[0.5625rem] leading-none font-semibold text-[var(--surface)]"
+          className="nums absolute top-0.5 end-0.5 grid h-3.5 min-w-3.5 place-items-center rounded-full bg-copper px-0.5 text-[0.5625rem] leading-none font-semibold text-[var(--surface)]"
         >
           {unread > 99 ? '99+' : unread}
         </span>
@@ -365,7 +365,7 @@ function UserSwitcher() {
     <button
       type="button"
       aria-label={t('user.menu', { name: me.user.name })}
-      className="ml-1 grid size-8 flex-none place-items-center rounded-full bg-accent-soft text-xs font-semibold text-accent hover:outline hover:outline-accent-line"
+      className="ms-1 grid size-8 flex-none place-items-center rounded-full bg-accent-soft text-xs font-semibold text-accent hover:outline hover:outline-accent-line"
     >
       {initials(me.user.name) || <CircleUser aria-hidden className="size-4" />}
     </button>
@@ -382,7 +382,7 @@ const isMac = /Mac|iPhone|iPad/.test(navigator.userAgent);
 function TopBar() {
   const [isNavOpen, setIsNavOpen] = useState(false);
   return (
-    <header className="sticky top-0 z-20 flex h-13 items-center gap-1 border-b border-line bg-surface/95 px-2 backdrop-blur-sm sm:px-4 md:rounded-tl-xl">
+    <header className="sticky top-0 z-20 flex h-13 items-center gap-1 border-b border-line bg-surface/95 px-2 backdrop-blur-sm sm:px-4 md:rounded-ss-xl">
       <Button
         variant="ghost"
         icon={MenuIcon}
@@ -395,10 +395,10 @@ function TopBar() {
           <MobileNav onClose={() => setIsNavOpen(false)} />
         </Suspense>
       )}
-      <div className="min-w-0 flex-initial overflow-hidden pl-1 sm:pl-4">
+      <div className="min-w-0 flex-initial overflow-hidden ps-1 sm:ps-4">
         <Crumbs />
       </div>
-      <div className="ml-auto flex min-w-0 items-center gap-1">
+      <div className="ms-auto flex min-w-0 items-center gap-1">
         <LiveMark />
         <ProjectSwitcher />
         <button
@@ -408,7 +408,7 @@ function TopBar() {
         >
           <Search aria-hidden className="size-4 flex-none" strokeWidth={1.75} />
           <span className="sr-only truncate sm:not-sr-only">{t('search.open')}</span>
-          <kbd className="kbd ml-auto hidden sm:inline-flex">{isMac ? '⌘K' : 'Ctrl K'}</kbd>
+          <kbd className="kbd ms-auto hidden sm:inline-flex">{isMac ? '⌘K' : 'Ctrl K'}</kbd>
         </button>
         <BellButton />
         <Button
@@ -477,12 +477,15 @@ export function Shell() {
   if (!session) return <NoWorkspace />;
   return (
     <SessionContext.Provider value={session}>
-      <a href="#main" className="btn btn-primary fixed top-2 left-2 z-60 -translate-y-20 focus:translate-y-0">
+      <a
+        href="#main"
+        className="btn btn-primary fixed top-2 start-2 z-60 -translate-y-20 focus:translate-y-0"
+      >
         {t('nav.skip')}
       </a>
       <div className="flex min-h-dvh">
         <Side />
-        <div className="flex min-w-0 flex-1 flex-col bg-surface md:mt-1.5 md:rounded-tl-xl md:border-t md:border-l md:border-line">
+        <div className="flex min-w-0 flex-1 flex-col bg-surface md:mt-1.5 md:rounded-ss-xl md:border-t md:border-s md:border-line">
           <TopBar />
           {!isOnline && (
             <div

@@ -12,7 +12,7 @@ function Rings() {
     <svg
       viewBox="0 0 600 600"
       aria-hidden
-      className="absolute -right-40 -bottom-44 w-[44rem] max-w-none opacity-90"
+      className="absolute -end-40 -bottom-44 w-[44rem] max-w-none opacity-90"
     >
       {[70, 118, 172, 232, 298].map((r, i) => (
         <circle
@@ -58,7 +58,7 @@ export function AccountFrame(props: { title: string; intro?: ReactNode; children
   const isDark = themeInForce(theme) !== 'light';
   return (
     <div className="flex min-h-dvh">
-      <main className="flex w-full flex-col bg-surface px-5 py-6 sm:px-12 lg:w-[36rem] lg:flex-none lg:border-r lg:border-line">
+      <main className="flex w-full flex-col bg-surface px-5 py-6 sm:px-12 lg:w-[36rem] lg:flex-none lg:border-e lg:border-line">
         <div className="flex items-center gap-2.5">
           <Mark className="size-8" />
           <span className="text-md font-semibold tracking-[-0.01em]">Catalyst</span>

@@ -34,7 +34,7 @@ export function BudgetRow({
           <Kind aria-hidden className="size-3" />
           {t(budget.is_hard ? 'budget.hard' : 'budget.soft')}
         </span>
-        <span className={clsx('nums text-sm', isShort ? 'w-full' : 'ml-auto')}>
+        <span className={clsx('nums text-sm', isShort ? 'w-full' : 'ms-auto')}>
           <span className={clsx('font-semibold', part >= 1 && 'text-bad')}>
             <Money nanousd={budget.spent_nanousd} />
           </span>
@@ -60,7 +60,7 @@ export function BudgetRow({
         {!isShort && budget.reserved_nanousd > 0 && (
           <span>{t('budget.reserved', { reserved: money(budget.reserved_nanousd) })}</span>
         )}
-        <span className="ml-auto">
+        <span className="ms-auto">
           {budget.resets_at ? (
             <>
               {t('budget.resets')} <Time iso={budget.resets_at} />

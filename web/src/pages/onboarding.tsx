@@ -49,7 +49,7 @@ function Step(props: {
         <span
           aria-hidden
           className={clsx(
-            'absolute top-9 bottom-0 left-[0.97rem] w-px',
+            'absolute top-9 bottom-0 start-[0.97rem] w-px',
             isDone ? 'bg-accent-line' : 'bg-line',
           )}
         />
@@ -74,7 +74,7 @@ function Step(props: {
             aria-expanded={props.isOpen}
             onClick={props.onOpen}
             className={clsx(
-              'flex min-h-13 w-full flex-wrap items-center gap-x-3 text-left text-md font-semibold',
+              'flex min-h-13 w-full flex-wrap items-center gap-x-3 text-start text-md font-semibold',
               !props.isOpen && !isDone && 'text-ink-2',
             )}
           >
@@ -318,7 +318,7 @@ function Waiting({ call, onNext }: { call: Call | undefined; onNext: () => void 
             {t(seen.current ? 'start.call_was' : 'start.call_came', {
               model: call.model ?? call.model_asked ?? '',
             })}
-            <span className="ml-2 font-normal text-ink-2">
+            <span className="ms-2 font-normal text-ink-2">
               {duration(call.duration_ms)} · <Money nanousd={call.cost_nanousd} />
             </span>
           </span>

@@ -53,18 +53,18 @@ function Waterfall({ call }: { call: Call }) {
               aria-hidden
               className={clsx('absolute inset-y-0 min-w-[3px] rounded-sm', step.className)}
               style={{
-                left: `${(step.from / total) * 100}%`,
+                insetInlineStart: `${(step.from / total) * 100}%`,
                 width: `${((step.to - step.from) / total) * 100}%`,
               }}
             />
           </span>
-          <span className="nums text-right text-ink">{duration((step.to - step.from) / 1000)}</span>
+          <span className="nums text-end text-ink">{duration((step.to - step.from) / 1000)}</span>
         </li>
       ))}
       <li className="grid grid-cols-[8.5rem_1fr_4.5rem] items-center gap-3 border-t border-line pt-2 text-xs font-medium">
         <span>{t('timing.total')}</span>
         <span />
-        <span className="nums text-right">{duration(total / 1000)}</span>
+        <span className="nums text-end">{duration(total / 1000)}</span>
       </li>
     </ol>
   );
@@ -90,10 +90,10 @@ function Tokens({ call }: { call: Call }) {
         <tbody>
           {shown.map(([label, n, colour]) => (
             <tr key={label} className="border-b border-line last:border-0">
-              <th scope="row" className="py-1.5 text-left font-normal text-ink-2">
+              <th scope="row" className="py-1.5 text-start font-normal text-ink-2">
                 <span
                   aria-hidden
-                  className={clsx('mr-2 inline-block size-2 rounded-[2px]', SERIES[colour])}
+                  className={clsx('me-2 inline-block size-2 rounded-[2px]', SERIES[colour])}
                 />
                 {t(label)}
                 {label === 'tokens.output' && call.tokens.reasoning > 0 && (
@@ -103,15 +103,15 @@ function Tokens({ call }: { call: Call }) {
                   </span>
                 )}
               </th>
-              <td className="nums py-1.5 text-right">{number(n)}</td>
-              <td className="nums w-14 py-1.5 text-right text-ink-3">{percent(n / total)}</td>
+              <td className="nums py-1.5 text-end">{number(n)}</td>
+              <td className="nums w-14 py-1.5 text-end text-ink-3">{percent(n / total)}</td>
             </tr>
           ))}
           <tr>
-            <th scope="row" className="py-1.5 text-left font-medium">
+            <th scope="row" className="py-1.5 text-start font-medium">
               {t('tokens.total')}
             </th>
-            <td className="nums py-1.5 text-right font-medium">{number(call.tokens.total)}</td>
+            <td className="nums py-1.5 text-end font-medium">{number(call.tokens.total)}</td>
             <td />
           </tr>
         </tbody>

@@ -398,12 +398,12 @@ function Filters(props: {
       <div className="relative min-w-48 flex-1 sm:max-w-72">
         <Search
           aria-hidden
-          className="pointer-events-none absolute top-2 left-2.5 size-4 text-ink-3"
+          className="pointer-events-none absolute top-2 start-2.5 size-4 text-ink-3"
           strokeWidth={1.75}
         />
         <Input
           type="search"
-          className="input-sm pl-8"
+          className="input-sm ps-8"
           data-page-search
           aria-label={t('filter.text')}
           placeholder={t('filter.text')}
@@ -446,7 +446,7 @@ function Filters(props: {
         onChange={(e) => setSearch({ since: e.target.value })}
       />
       {search.session && (
-        <span className="inline-flex h-8 max-w-64 items-center gap-1 rounded-full bg-accent-soft pr-1 pl-3 text-xs text-accent">
+        <span className="inline-flex h-8 max-w-64 items-center gap-1 rounded-full bg-accent-soft pe-1 ps-3 text-xs text-accent">
           <span className="truncate">
             {t('call.session')}: {search.session}
           </span>

@@ -305,7 +305,7 @@ function Roles() {
                   <tr>
                     <th
                       scope="col"
-                      className="sticky top-0 left-0 z-2 border-b border-line bg-surface px-4 py-2 text-left text-xs font-medium text-ink-3"
+                      className="sticky top-0 start-0 z-2 border-b border-line bg-surface px-4 py-2 text-start text-xs font-medium text-ink-3"
                     >
                       {t('member.permission')}
                     </th>
@@ -329,7 +329,7 @@ function Roles() {
                         <th
                           scope="row"
                           className={clsx(
-                            'sticky left-0 bg-surface px-4 py-1.5 text-left font-normal',
+                            'sticky start-0 bg-surface px-4 py-1.5 text-start font-normal',
                             isFirst && i > 0 && 'border-t border-line',
                           )}
                         >

@@ -54,7 +54,7 @@ export function Chart(props: ChartProps) {
             ))}
           </ul>
         )}
-        <span className="ml-auto flex items-center gap-1">
+        <span className="ms-auto flex items-center gap-1">
           {props.actions}
           <Button
             size="sm"
@@ -75,12 +75,12 @@ export function Chart(props: ChartProps) {
         >
           <table className="w-full text-sm">
             <thead>
-              <tr className="text-left text-xs text-ink-3">
+              <tr className="text-start text-xs text-ink-3">
                 <th scope="col" className="py-1 font-medium">
                   {t('chart.when')}
                 </th>
                 {props.series.map((s) => (
-                  <th key={s.label} scope="col" className="py-1 text-right font-medium">
+                  <th key={s.label} scope="col" className="py-1 text-end font-medium">
                     {s.label}
                   </th>
                 ))}
@@ -89,11 +89,11 @@ export function Chart(props: ChartProps) {
             <tbody>
               {props.x.map((at, i) => (
                 <tr key={at} className="border-t border-line">
-                  <th scope="row" className="py-1 text-left font-normal">
+                  <th scope="row" className="py-1 text-start font-normal">
                     {props.formatX(at)}
                   </th>
                   {props.series.map((s) => (
-                    <td key={s.label} className="nums py-1 text-right">
+                    <td key={s.label} className="nums py-1 text-end">
                       {props.format(s.values[i] ?? 0)}
                     </td>
                   ))}

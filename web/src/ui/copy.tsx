@@ -89,14 +89,14 @@ export function CodeBlock({ code, shown, label }: { code: string; shown?: string
         tabIndex={0}
         aria-label={label}
         role="region"
-        className="overflow-x-auto rounded-lg border border-line bg-sunken py-3 pr-11 pl-3.5 font-mono text-xs/[1.55] text-ink"
+        className="overflow-x-auto rounded-lg border border-line bg-sunken py-3 pe-11 ps-3.5 font-mono text-xs/[1.55] text-ink"
       >
         <code>{shown ?? code}</code>
       </pre>
       <Copy
         text={code}
         label={t('copy.copy')}
-        className="absolute top-2 right-2 size-7 border border-line bg-raised"
+        className="absolute top-2 end-2 size-7 border border-line bg-raised"
       />
     </figure>
   );

@@ -40,7 +40,7 @@ function Guard({ guard }: { guard: ReturnType<typeof useGuard> }) {
       role="alert"
       className="flex flex-wrap items-center gap-2 border-t border-line bg-warn-soft px-5 py-3 text-sm"
     >
-      <span className="mr-auto">{t('dialog.unsaved')}</span>
+      <span className="me-auto">{t('dialog.unsaved')}</span>
       <Button size="sm" onClick={guard.stay} autoFocus>
         {t('dialog.stay')}
       </Button>
@@ -85,7 +85,7 @@ export function Dialog(props: DialogProps) {
                 variant="ghost"
                 icon={X}
                 label={t('action.close')}
-                className="-mt-1 -mr-2"
+                className="-mt-1 -me-2"
                 onClick={guard.ask}
               />
             )}
@@ -112,7 +112,7 @@ export function Drawer(props: DialogProps & { actions?: ReactNode }) {
         <Radix.Overlay className="scrim-in fixed inset-0 z-40 bg-[var(--scrim)]" />
         <Radix.Content
           {...(props.description ? {} : { 'aria-describedby': undefined })}
-          className="drawer-in fixed inset-y-0 right-0 z-50 flex w-[min(40rem,100vw)] flex-col border-l border-line bg-surface shadow-2"
+          className="drawer-in fixed inset-y-0 end-0 z-50 flex w-[min(40rem,100vw)] flex-col border-s border-line bg-surface shadow-2"
         >
           <header className="flex items-start gap-2 border-b border-line px-5 py-4">
             <div className="min-w-0 flex-1">
@@ -130,7 +130,7 @@ export function Drawer(props: DialogProps & { actions?: ReactNode }) {
               variant="ghost"
               icon={X}
               label={t('action.close')}
-              className="-mr-2"
+              className="-me-2"
               onClick={guard.ask}
             />
           </header>

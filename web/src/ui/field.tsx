@@ -36,7 +36,7 @@ export function Field(props: {
       <label htmlFor={id} className={props.isLabelHidden ? 'sr-only' : 'text-sm font-medium text-ink'}>
         {props.label}
         {!props.isRequired && !props.isLabelHidden && (
-          <span className="ml-1.5 font-normal text-ink-3">{t('field.optional')}</span>
+          <span className="ms-1.5 font-normal text-ink-3">{t('field.optional')}</span>
         )}
       </label>
       {props.children({
@@ -90,10 +90,10 @@ export function SecretInput(props: InputHTMLAttributes<HTMLInputElement>) {
   const Icon = isShown ? EyeOff : Eye;
   return (
     <div className="relative">
-      <Input spellCheck={false} {...props} type={isShown ? 'text' : 'password'} className="pr-10" />
+      <Input spellCheck={false} {...props} type={isShown ? 'text' : 'password'} className="pe-10" />
       <button
         type="button"
-        className="absolute inset-y-0 right-0 grid w-9 place-items-center text-ink-3 hover:text-ink"
+        className="absolute inset-y-0 end-0 grid w-9 place-items-center text-ink-3 hover:text-ink"
         aria-label={t(isShown ? 'field.hide' : 'field.show')}
         aria-pressed={isShown}
         onClick={() => setIsShown(!isShown)}

@@ -37,7 +37,7 @@ export function Meter(props: {
             key={mark}
             aria-hidden
             className="absolute inset-y-0 w-px bg-surface"
-            style={{ left: `${mark}%` }}
+            style={{ insetInlineStart: `${mark}%` }}
           />
         ))}
     </div>

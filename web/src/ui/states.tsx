@@ -74,7 +74,7 @@ export function SkeletonRows({ rows = 6, columns = 4 }: { rows?: number; columns
               key={column}
               className={clsx(
                 'h-3.5',
-                column === 0 ? 'w-44' : column === columns - 1 ? 'ml-auto w-14' : 'w-24',
+                column === 0 ? 'w-44' : column === columns - 1 ? 'ms-auto w-14' : 'w-24',
               )}
             />
           ))}
@@ -217,7 +217,7 @@ export function Stale({ since, retry }: { since: number; retry: () => void }) {
     <div className="mb-3 flex flex-wrap items-center gap-2 rounded-md bg-warn-soft px-3 py-1.5 text-xs text-ink">
       <TriangleAlert aria-hidden className="size-3.5 text-warn" />
       {t('state.stale', { time: new Date(since).toLocaleTimeString() })}
-      <button type="button" className="link ml-auto min-h-6" onClick={retry}>
+      <button type="button" className="link ms-auto min-h-6" onClick={retry}>
         {t('state.retry')}
       </button>
     </div>

@@ -167,7 +167,7 @@ export function Table<T>(props: {
                     className="flex min-w-0 items-baseline justify-between gap-3 py-0.5 text-sm"
                   >
                     <span className="flex-none text-xs text-ink-3">{column.header}</span>
-                    <span className="min-w-0 text-right">{content}</span>
+                    <span className="min-w-0 text-end">{content}</span>
                   </div>
                 );
               })}
@@ -186,7 +186,7 @@ export function Table<T>(props: {
       {...(props.isTall ? { tabIndex: 0, role: 'region', 'aria-label': props.label } : {})}
     >
       <table
-        className="w-full border-separate border-spacing-0 text-left text-sm"
+        className="w-full border-separate border-spacing-0 text-start text-sm"
         aria-label={props.label}
         aria-rowcount={props.more ? -1 : rows.length + 1}
         onKeyDown={onKeyDown}
@@ -202,8 +202,8 @@ export function Table<T>(props: {
                   scope="col"
                   aria-sort={isSorted ? (sort.isDown ? 'descending' : 'ascending') : undefined}
                   className={clsx(
-                    'sticky top-0 z-1 border-b border-line bg-surface px-3 py-2 text-xs font-medium whitespace-nowrap text-ink-3 first:pl-4 last:pr-4',
-                    column.align === 'right' && 'text-right',
+                    'sticky top-0 z-1 border-b border-line bg-surface px-3 py-2 text-xs font-medium whitespace-nowrap text-ink-3 first:ps-4 last:pe-4',
+                    column.align === 'right' && 'text-end',
                   )}
                 >
                   {column.sortBy ? (
@@ -251,8 +251,8 @@ export function Table<T>(props: {
                 <td
                   key={column.id}
                   className={clsx(
-                    'border-b border-line px-3 first:pl-4 last:pr-4 group-last:border-b-0',
-                    column.align === 'right' && 'text-right',
+                    'border-b border-line px-3 first:ps-4 last:pe-4 group-last:border-b-0',
+                    column.align === 'right' && 'text-end',
                     column.className,
                   )}
                 >

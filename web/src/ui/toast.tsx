@@ -77,7 +77,7 @@ function One({ toast: one }: { toast: Toast }) {
   const Icon = ICONS[one.tone];
   return (
     <li
-      className="dialog-in pointer-events-auto flex items-start gap-2.5 rounded-lg border border-line bg-raised p-3 pr-2 text-sm shadow-2"
+      className="dialog-in pointer-events-auto flex items-start gap-2.5 rounded-lg border border-line bg-raised p-3 pe-2 text-sm shadow-2"
       onMouseEnter={() => setIsHeld(true)}
       onMouseLeave={() => setIsHeld(false)}
       onFocus={() => setIsHeld(true)}
@@ -114,7 +114,7 @@ export function Toasts() {
     <section
       aria-label={t('toast.region')}
       aria-live="polite"
-      className="pointer-events-none fixed right-4 bottom-4 z-60 w-[min(26rem,calc(100vw-2rem))]"
+      className="pointer-events-none fixed end-4 bottom-4 z-60 w-[min(26rem,calc(100vw-2rem))]"
     >
       <ol className="flex flex-col gap-2">
         {list.map((one) => (

@@ -48,7 +48,7 @@ export function WorkspaceMembers(props: {
       <div className="flex items-center gap-3 border-b border-line px-4 py-2.5">
         <h2 className="text-sm font-semibold">{t('member.count', { n: props.members.length })}</h2>
         {props.onInvite && (
-          <Button variant="primary" icon={UserPlus} className="ml-auto" data-create onClick={props.onInvite}>
+          <Button variant="primary" icon={UserPlus} className="ms-auto" data-create onClick={props.onInvite}>
             {t('member.invite')}
           </Button>
         )}
