@@ -22,38 +22,51 @@ static const struct column groups[] = {
     {"UNPRICED", "unknown_cost_calls", COLUMN_COUNT},
 };
 
-/* The filters that the API has, as a query; told when another one is given. */
-static int filter_query(struct client *c, struct buf *out)
+/* A flag that is a filter of the data folder only is told, not passed over. */
+static int refuse_local(struct client *c, const char *const *flags, size_t n)
 {
-    static const struct {
-        const char *flag, *member;
-    } texts[] = {
-        {"--model", "model"}, {"--provider", "provider"}, {"--project", "project"}, {"--session", "session"}};
-    static const char *const local[] = {"--user", "--task", "--tag", "--dialect", "--follow"};
-    struct call_filter f;
+    for (size_t i = 0; i < n; i++)
+        if (cli_flag(c->args, flags[i]))
+            return client_fail(ERR_USAGE, "%s works on a data folder (--data) only, not on a server",
+                               flags[i]);
+    return EXIT_OK;
+}
+
+static int put_times(struct client *c, struct call_filter *f, struct buf *out)
+{
     char time[TIME_TEXT_LEN + 1];
     err e = {0};
-    for (size_t i = 0; i < LENGTH_OF(local); i++)
-        if (cli_flag(c->args, local[i]))
-            return client_fail(ERR_USAGE, "%s works on a data folder (--data) only, not on a server",
-                               local[i]);
-    if (call_filter_parse(&f, c->args, clock_now_us(), &e)) return cli_fail(&e);
-    if (f.since_us != INT64_MIN) buf_addf(out, "&since=%.*s", STR(time_format(f.since_us, time)));
-    if (f.until_us != INT64_MAX) buf_addf(out, "&until=%.*s", STR(time_format(f.until_us, time)));
-    for (size_t i = 0; i < LENGTH_OF(texts); i++) {
-        const char *value = cli_flag(c->args, texts[i].flag);
-        if (value) buf_addf(out, "&%s=%.*s", texts[i].member, STR(client_escape(c, str_c(value))));
-    }
-    if (f.status.p) {
-        uint64_t number;
-        bool is_number = str_to_u64(f.status, &number);
-        buf_addf(out, "&%s=%.*s", is_number ? "status" : "outcome", STR(client_escape(c, f.status)));
-    }
+    if (call_filter_parse(f, c->args, clock_now_us(), &e)) return cli_fail(&e);
+    if (f->since_us != INT64_MIN) buf_addf(out, "&since=%.*s", STR(time_format(f->since_us, time)));
+    if (f->until_us != INT64_MAX) buf_addf(out, "&until=%.*s", STR(time_format(f->until_us, time)));
+    return EXIT_OK;
+}
+
+static void put_text(struct client *c, const char *flag, const char *member, struct buf *out)
+{
+    const char *value = cli_flag(c->args, flag);
+    str text = client_escape(c, str_c(value));
+    if (value) buf_addf(out, "&%s=%.*s", member, STR(text));
+}
+
+/* The filters that the API has, as a query. */
+static int filter_query(struct client *c, struct buf *out)
+{
+    static const char *const local[] = {"--user", "--task", "--tag", "--dialect", "--follow"};
+    struct call_filter f;
+    int code = refuse_local(c, local, LENGTH_OF(local));
+    if (!code) code = put_times(c, &f, out);
+    if (code) return code;
+    put_text(c, "--model", "model", out);
+    put_text(c, "--provider", "provider", out);
+    put_text(c, "--project", "project", out);
+    put_text(c, "--session", "session", out);
+    uint64_t number;
+    if (f.status.p) put_text(c, "--status", str_to_u64(f.status, &number) ? "status" : "outcome", out);
     const char *key = cli_flag(c->args, "--key");
-    if (!key) return EXIT_OK;
     str id;
-    int code = client_find(c, "/api/gateway/keys", "key", key, &id);
-    if (!code) buf_addf(out, "&key_id=%.*s", STR(id));
+    if (key) code = client_find(c, "/api/gateway/keys", "key", key, &id);
+    if (key && !code) buf_addf(out, "&key_id=%.*s", STR(id));
     return code;
 }
 
@@ -74,9 +87,14 @@ int client_usage(struct client *c)
     struct buf query;
     const struct json *answer;
     const char *by = cli_flag(c->args, "--by");
+    static const char *const local[] = {"--user",     "--task", "--tag",     "--dialect", "--model",
+                                        "--provider", "--key",  "--session", "--status"};
+    struct call_filter f;
     buf_init(&query, 64 << 10);
-    int code = filter_query(c, &query);
-    if (!code && by) buf_addf(&query, "&by=%.*s", STR(client_escape(c, str_c(by))));
+    int code = refuse_local(c, local, LENGTH_OF(local));
+    if (!code) code = put_times(c, &f, &query);
+    put_text(c, "--project", "project", &query);
+    put_text(c, "--by", "by", &query);
     str path = arena_printf(c->arena, "/api/gateway/usage?%.*s", STR(str_skip(buf_str(&query), 1)));
     if (!code) code = client_call(c, "GET", path, &answer);
     buf_fini(&query);

@@ -139,7 +139,7 @@ static const struct flag create_flags[] = {
 };
 static const struct flag rotate_flags[] = {
     CLI_CLIENT_FLAGS,
-    {"--overlap-hours", "N", NULL, "how long the old one stays good (default 24)"},
+    {"--overlap-hours", "N", NULL, "how long the old one stays good (default: not at all)"},
 };
 
 const struct command cmd_key_create = {.name = "key create",

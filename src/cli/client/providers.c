@@ -96,7 +96,6 @@ static int test(struct client *c)
     bool is_ok = false;
     const struct json *answer;
     int code = with_id(c, &path, "/test");
-    if (!code) client_body(c);
     if (!code) code = client_call(c, "POST", path, &answer);
     if (code) return code;
     code = client_object(c, answer, tested, LENGTH_OF(tested));
