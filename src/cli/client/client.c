@@ -13,7 +13,7 @@
 #define ANSWER_MAX (256u << 20)
 #define DEADLINE_MS 120000
 #define PAGE 200
-#define LIMIT_DEFAULT 1000
+#define CALLS_DEFAULT 50 /* as `requests` of a data folder */
 #define URL_DEFAULT "http://127.0.0.1:8080"
 
 int client_fail(enum errc code, const char *fmt, ...)
@@ -271,10 +271,10 @@ static int each_item(struct client *c, const char *path, str query, uint64_t lim
     return EXIT_OK;
 }
 
-static int limit_of(struct client *c, uint64_t *out)
+static int limit_of(struct client *c, uint64_t fallback, uint64_t *out)
 {
     const char *text = cli_flag(c->args, "--limit");
-    *out = LIMIT_DEFAULT;
+    *out = fallback;
     if (text && (!str_to_u64(str_c(text), out) || *out == 0))
         return client_fail(ERR_USAGE, "--limit takes a number from 1");
     return EXIT_OK;
@@ -344,19 +344,19 @@ static bool gather(void *ctx, const struct json *item)
     return true;
 }
 
-static int gather_all(struct client *c, const char *path, str query, struct gathered *g)
+static int gather_all(struct client *c, const char *path, str query, uint64_t fallback, struct gathered *g)
 {
     uint64_t limit;
     *g = (struct gathered){.list = {.type = JSON_ARRAY}};
     g->last = &g->list.child;
-    int code = limit_of(c, &limit);
+    int code = limit_of(c, fallback, &limit);
     return code ? code : each_item(c, path, query, limit, gather, g);
 }
 
 int client_list(struct client *c, const char *path, str query, const struct column *columns, unsigned n)
 {
     struct gathered g;
-    int code = gather_all(c, path, query, &g);
+    int code = gather_all(c, path, query, UINT64_MAX, &g);
     return code ? code : client_table(c, &g.list, columns, n);
 }
 
@@ -364,7 +364,7 @@ int client_lines(struct client *c, const char *path, str query, const struct col
 {
     struct gathered g;
     struct buf out;
-    int code = gather_all(c, path, query, &g);
+    int code = gather_all(c, path, query, CALLS_DEFAULT, &g);
     if (code) return code;
     if (!c->as_json) return client_table(c, &g.list, columns, n);
     buf_init(&out, ANSWER_MAX);

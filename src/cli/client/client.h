@@ -84,9 +84,9 @@ struct column {
     const char *member; /* dotted */
     enum column_type type;
 };
-/* All pages of a list (at most --limit) as a table or as a JSON array. query: without '?', may be empty. */
+/* All pages of a list (with --limit at most so many) as a table or as a JSON array. query: without '?', may be empty. */
 int client_list(struct client *c, const char *path, str query, const struct column *columns, unsigned n);
-/* The same as JSON objects, one a line, when --json is given. */
+/* Calls, 50 unless --limit says otherwise; with --json objects, one a line. */
 int client_lines(struct client *c, const char *path, str query, const struct column *columns, unsigned n);
 /* The items of an answer that is no paged list. */
 int client_table(struct client *c, const struct json *items, const struct column *columns, unsigned n);

@@ -53,7 +53,7 @@ static const struct flag list_flags[] = {
     CLI_CLIENT_FLAGS,
     {"--state", "STATE", NULL, "queued, running, succeeded, failed or cancelled"},
     {"--kind", "KIND", NULL, "jobs of this kind"},
-    {"--limit", "N", NULL, "how many at most (default 1000)"},
+    {"--limit", "N", NULL, "how many at most"},
 };
 
 const struct command cmd_jobs_list = {.name = "jobs list",
