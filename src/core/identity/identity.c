@@ -106,7 +106,7 @@ struct look_up {
     uint8_t hash[SHA256_LEN];
     usec last_used_us;
     str last_address;
-    bool is_found, is_limited;
+    bool is_found;
 };
 
 static enum errc find_session(struct tx *tx, void *ctx, err *e)
@@ -160,15 +160,15 @@ static enum errc find_key(struct tx *tx, void *ctx, err *e)
     struct look_up *l = ctx;
     struct api_request *r = l->r;
     struct rows rows;
-    l->is_found = l->is_limited = false;
-    enum errc rc = limit_key_check(tx, r->arena, r->address, r->now_us, &r->retry_after_s, e);
+    l->is_found = false;
+    enum errc rc = tx_query(tx, r->arena, &key_by_secret, PARAMS(v_hash(l->hash)), &rows, e);
     if (rc != ERR_NONE) return rc;
-    rc = tx_query(tx, r->arena, &key_by_secret, PARAMS(v_hash(l->hash)), &rows, e);
-    if (rc != ERR_NONE || rows.n == 0) return rc;
-    const struct val *row = row_at(&rows, 0);
-    bool is_current = secret_eq(val_str(&row[6]), str_of((const char *)l->hash, sizeof l->hash));
-    if (val_int(&row[5]) <= r->now_us || (!is_current && val_int(&row[7]) <= r->now_us) || val_bool(&row[12]))
-        return ERR_NONE;
+    const struct val *row = rows.n ? row_at(&rows, 0) : NULL;
+    bool is_current = row && secret_eq(val_str(&row[6]), str_of((const char *)l->hash, sizeof l->hash));
+    /* Only wrong keys are held up: right ones from the same address are no guesses. */
+    if (!row || val_int(&row[5]) <= r->now_us || (!is_current && val_int(&row[7]) <= r->now_us) ||
+        val_bool(&row[12]))
+        return limit_key_check(tx, r->arena, r->address, r->now_us, &r->retry_after_s, e);
     r->who = (struct principal){
         .kind = PRINCIPAL_API_KEY,
         .user_id = val_uuid(&row[1]),

@@ -40,7 +40,7 @@ WARN_UNUSED enum errc limit_succeeded(struct tx *tx, const struct limit_try *t, 
  * been. */
 WARN_UNUSED enum errc limit_forgive(struct db *db, const struct limit_try *t, err *e);
 
-/* Bad API keys of an address: whether it has had its fill, and one more. */
+/* Wrong API keys of an address: whether it has had its fill, and one more. */
 WARN_UNUSED enum errc limit_key_check(struct tx *tx, struct arena *a, str address, usec now,
                                       unsigned *retry_after_s, err *e);
 WARN_UNUSED enum errc limit_key_failed(struct db *db, str address, usec now, err *e);
