@@ -456,6 +456,8 @@ struct journal_writer *journal_writer(struct journal *j, unsigned loop)
     return loop < j->n_writers ? &j->writers[loop] : NULL;
 }
 
+uint64_t journal_boot(const struct journal *j) { return j->boot; }
+
 /* --- the loop's side --- */
 
 static struct segment *writer_segment(const struct journal_writer *w, unsigned index)

@@ -55,8 +55,9 @@ WARN_UNUSED enum errc journal_open(struct journal **out, const char *data_dir,
  * writers must be flushed. NULL is fine. */
 void journal_close(struct journal *j);
 struct journal_writer *journal_writer(struct journal *j, unsigned loop);
-/* The id of this data folder, made once. */
+/* The data folder's id, and the number of this opening. */
 const uint8_t *journal_node(const struct journal *j);
+uint64_t journal_boot(const struct journal *j);
 
 /* Admission: whether n_open records of calls under way, and one more, are sure to fit into prepared
  * segments. False answers 503. */
@@ -94,6 +95,28 @@ WARN_UNUSED enum errc journal_reader_open(struct journal_reader **out, const cha
  * (it is skipped). */
 WARN_UNUSED enum errc journal_read(struct journal_reader *rd, journal_record_fn on_record, void *ctx,
                                    uint64_t *n_damaged, err *e);
+/* The same with every frame of calls, and where it ends. */
+struct journal_place {
+    uint8_t node[16];
+    uint64_t boot, number; /* the segment: see its name */
+    uint32_t loop;
+    uint64_t position;     /* what stands before it has been read */
+    bool is_done;          /* read to its seal, or gone */
+    bool is_damaged;       /* at this position, when it was last looked at */
+};
+typedef bool (*journal_frame_fn)(void *ctx, const struct journal_place *place, enum frame_type type,
+                                 const struct usage_record *r); /* false stops behind this frame */
+WARN_UNUSED enum errc journal_read_frames(struct journal_reader *rd, journal_frame_fn on_frame, void *ctx, uint64_t *n_damaged, err *e);
+/* Before the first read: what stands before these positions was read elsewhere. */
+WARN_UNUSED enum errc journal_reader_begin_at(struct journal_reader *rd, const struct journal_place *places, size_t n, err *e);
+/* Forgets every position, and begins at these. */
+WARN_UNUSED enum errc journal_reader_rewind(struct journal_reader *rd, const struct journal_place *places, size_t n, err *e);
+/* Opens every segment that is there now: one that is removed afterwards can still be read. */
+WARN_UNUSED enum errc journal_reader_hold(struct journal_reader *rd, err *e);
+/* The segments that are known, in order of making; i from 0 on. */
+WARN_UNUSED bool journal_reader_place(const struct journal_reader *rd, size_t i, struct journal_place *out);
+/* Removes a segment that has been read, and forgets it. */
+WARN_UNUSED enum errc journal_reader_remove(struct journal_reader *rd, const struct journal_place *place, err *e);
 void journal_reader_free(struct journal_reader *rd);
 
 /* The codec, for tests and fuzzing: appends a frame / decodes a payload (what follows the frame's type). */

@@ -1,0 +1,48 @@
+/* drain.h - moves the usage journal into the database, in batches, each call exactly once.
+ *
+ * A thread reads what the loops have written since it last looked, and writes it in one unit together with the positions behind it (ledger.h). A segment that was
+ * read to its end is removed some seconds after a synced commit has its position. When the database is away or full the journal goes on growing, and
+ * everything is caught up on when it is back.
+ * START frames of calls that do not end within their batch are kept in the database; those of earlier boots are charged when the drain opens.
+ * Counters of budgets that are younger than a call learn of it here (budget.h): the caller holds drain_lock while it makes such counters, from asking the ledger what
+ * was spent until their snapshot is published.
+ * Threads: one of its own; everything else any but loops.
+ */
+#ifndef GATEWAY_LEDGER_DRAIN_H
+#define GATEWAY_LEDGER_DRAIN_H
+
+#include "gateway/ledger/ledger.h"
+
+struct drain;
+
+struct drain_setup {
+    struct store *store;
+    const char *data_dir;
+    struct journal *journal;
+    unsigned interval_ms;   /* how often it looks */
+    unsigned keep_days;     /* of calls; 0: for ever */
+    /* After each batch that was committed, with drain_lock held: its calls; in_boot tells those of this boot. On the drain's thread. */
+    void (*drained)(void *ctx, const struct usage_record *calls, unsigned n, uint64_t boot);
+    /* After that, without the lock, also when there was nothing: may use the database. */
+    void (*idle)(void *ctx, usec now_us);
+    void *ctx;
+};
+
+/* Reads and writes everything that earlier boots have left, and charges their open calls. */
+WARN_UNUSED enum errc drain_open(struct drain **out, const struct drain_setup *setup, err *e);
+WARN_UNUSED enum errc drain_start(struct drain *d, err *e);
+/* Ends the thread; tries once to write what is there. */
+void drain_stop(struct drain *d);
+void drain_free(struct drain *d); /* NULL is fine */
+/* One look, on the caller's thread: for tests, and for who wants to see the calls of this moment. The thread must not run. */
+WARN_UNUSED enum errc drain_once(struct drain *d, err *e);
+
+void drain_lock(struct drain *d);
+void drain_unlock(struct drain *d);
+
+/* False while the database does not take what the journal has; *reason is a word for /readyz. */
+bool drain_is_well(const struct drain *d, const char **reason);
+/* When a key was last used; 0: never. */
+usec drain_key_used(struct drain *d, const uuid *key_id);
+
+#endif
