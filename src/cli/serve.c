@@ -227,6 +227,7 @@ static int serve(const struct cli_app *app, const struct cli_args *args)
         goto failed;
     uv_loop_init(&main_loop);
     run_until_stopped(&p, &main_loop, &n_started);
+    services_stop(&p.services);
     gateway_free(p.gateway); /* before the loops: the journal's last sync still posts to them */
     p.gateway = NULL;
     services_close(&p.services);
@@ -241,6 +242,7 @@ failed:
     if (problems.len)
         fprintf(stderr, "%.*s", STR(buf_str(&problems)));
     int code = e.code == ERR_NONE ? EXIT_OK : cli_fail(&e);
+    services_stop(&p.services);
     gateway_free(p.gateway);
     services_close(&p.services);
     page_free(p.page);

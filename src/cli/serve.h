@@ -45,6 +45,7 @@ struct services {
     struct identity *identity;
     struct settings *settings;
     struct flags *flags;
+    struct gateway *gateway; /* the process's */
     struct api *api;
     struct control *control;
     struct control_command commands[1];
@@ -87,7 +88,9 @@ WARN_UNUSED enum errc services_open_database(struct process *p, const struct con
 WARN_UNUSED enum errc services_open(struct process *p, const struct config *c, const char *data_dir, struct arena *a, err *e);
 /* Starts what works by itself, and prints the link of the first start. */
 WARN_UNUSED enum errc services_start(struct process *p, const char *data_dir, struct arena *a, err *e);
-/* When the loops have ended, and before they are freed. */
+/* When the loops have ended: nothing calls into the gateway any more after this. */
+void services_stop(struct services *s);
+/* When the gateway is gone too, and before the loops are freed. */
 void services_close(struct services *s);
 
 /* What `config check` looks at beyond the values: the listener's safety, the certificate and its key, the way out. One line per problem, ERR_CONFIG. */

@@ -49,12 +49,15 @@ static enum errc open_background(struct services *s, const struct config *c, con
 unsigned services_mounts(const struct services *s, struct api_mount out[API_TABLES_MAX])
 {
     struct identity *identity = s ? s->identity : NULL;
+    struct gateway *gateway = s ? s->gateway : NULL;
     const struct api_mount mounts[] = {
         {&setup_api, identity},      {&auth_api, identity},    {&sessions_api, identity},    {&users_api, identity},
         {&workspaces_api, identity}, {&members_api, identity}, {&invitations_api, identity}, {&api_keys_api, identity},
         {&export_api, s ? s->export : NULL}, {&projects_api, NULL}, {&jobs_api, s ? s->jobs : NULL},
         {&settings_api, s ? s->settings : NULL}, {&flags_api, s ? s->flags : NULL},
         {&notify_api, s ? s->notify : NULL}, {&live_api, s ? s->live : NULL},
+        {&gateway_providers_api, gateway}, {&gateway_aliases_api, gateway}, {&gateway_models_api, gateway}, {&gateway_keys_api, gateway},
+        {&gateway_budgets_api, gateway}, {&gateway_limits_api, gateway}, {&gateway_requests_api, gateway},
     };
     memcpy(out, mounts, sizeof mounts);
     return LENGTH_OF(mounts);
@@ -97,11 +100,16 @@ enum errc services_open(struct process *p, const struct config *c, const char *d
     struct live_setup live = {.config = c, .recheck = recheck, .ctx = s};
     enum errc rc;
     live.store = s->backend.store;
+    struct gateway_backend gateway = {.store = s->backend.store, .secrets = s->backend.secrets};
     uuid node = gateway_node(p->gateway);
     if ((rc = settings_new(&s->settings, s->backend.store, s->backend.secrets, p->reload, p->app->tables, p->app->n_tables, e)) != ERR_NONE ||
         (rc = flags_new(&s->flags, s->backend.store, e)) != ERR_NONE)
         return rc;
     if ((rc = live_new(&s->live, &live, e)) != ERR_NONE || (rc = open_background(s, c, data_dir, &node, e)) != ERR_NONE)
+        return rc;
+    gateway.live = s->live;
+    s->gateway = p->gateway;
+    if ((rc = gateway_attach(p->gateway, &gateway, e)) != ERR_NONE)
         return rc;
     struct identity_source source = {
         .store = s->backend.store,
@@ -127,6 +135,8 @@ enum errc services_start(struct process *p, const char *data_dir, struct arena *
     enum errc rc = events_start(s->backend.events, e);
     if (rc == ERR_NONE)
         rc = jobs_start(s->jobs, e);
+    if (rc == ERR_NONE)
+        rc = gateway_start(p->gateway, e);
     s->commands[0] = (struct control_command){"setup", identity_setup_command, s->identity};
     if (rc == ERR_NONE)
         rc = control_start(&s->control, data_dir, s->commands, LENGTH_OF(s->commands), e);
@@ -139,7 +149,7 @@ enum errc services_start(struct process *p, const char *data_dir, struct arena *
     return rc;
 }
 
-void services_close(struct services *s)
+void services_stop(struct services *s)
 {
     control_stop(s->control);
     api_free(s->api);
@@ -147,6 +157,13 @@ void services_close(struct services *s)
         jobs_stop(s->jobs);
     if (s->backend.events)
         events_stop(s->backend.events); /* it wakes jobs and streams */
+    s->control = NULL;
+    s->api = NULL;
+}
+
+void services_close(struct services *s)
+{
+    services_stop(s);
     jobs_free(s->jobs);
     notify_free(s->notify);
     export_free(s->export);

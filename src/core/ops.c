@@ -19,12 +19,13 @@ static void handle_health(void *service, struct http_conn *c, const struct route
 static void handle_ready(void *service, struct http_conn *c, const struct route *route, const struct http_request *r)
 {
     const struct ops *ops = service;
-    const char *reason = "stopping";
+    const char *reason = NULL;
     char body[128];
     (void)route;
     (void)r;
     bool is_ready = *ops->is_ready && ops->can_serve(ops->ctx, &reason);
-    int n = snprintf(body, sizeof body, "{\"status\":\"%s\"}", is_ready ? "ready" : reason);
+    int n = is_ready && reason ? snprintf(body, sizeof body, "{\"status\":\"ready\",\"degraded\":\"%s\"}", reason)
+                               : snprintf(body, sizeof body, "{\"status\":\"%s\"}", is_ready ? "ready" : reason ? reason : "stopping");
     reply_json(c, is_ready ? 200 : 503, str_of(body, (size_t)n));
 }
 

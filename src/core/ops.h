@@ -15,7 +15,7 @@ struct ops {
     str metrics_token;        /* empty: none */
     bool trusts_loopback;
     _Atomic bool *is_ready;   /* false while starting and stopping */
-    /* Whether calls can be taken now (the journal has room); *reason says why not. */
+    /* Whether calls can be taken now (the journal has room); *reason says why not, or what is amiss although they can. */
     bool (*can_serve)(void *ctx, const char **reason);
     void *ctx;
 };

@@ -2,10 +2,13 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "gateway/admin/rows.h"
 #include "gateway/internal.h"
 
 #define SCRATCH_MAX (256u << 10)
 #define METRIC_ARENA_MAX (64u << 20)
+#define ROWS_MAX (512u << 20)
+#define LIVE_CALLS_MAX 200 /* of one batch: a page shows no more */
 
 enum errc gateway_config_check(const struct config *config, struct arena *a, struct buf *problems, err *e)
 {
@@ -43,16 +46,152 @@ static void publish(struct gateway *g, struct snapshot *s)
     }
 }
 
+/* What new counters begin with. Until their snapshot is published the drain must not move on: what it drained before is in the sum, what it drains
+ * afterwards it adds to them. */
+static enum errc ask_spent(void *ctx, struct spent_query *queries, unsigned n, err *e)
+{
+    struct gateway *g = ctx;
+    drain_lock(g->drain);
+    g->is_drain_locked = true;
+    enum errc rc = ledger_spent(g->backend.store, queries, n, e);
+    if (rc == ERR_NONE)
+        g->max_birth = g->next_version;
+    return rc;
+}
+
 /* With g->build_lock. */
 static enum errc build(struct gateway *g, struct snapshot_base *base, err *e)
 {
     struct snapshot *s = NULL;
-    struct snapshot_source source = {
-        .base = base, .before = g->latest, .version = ++g->next_version, .now_us = clock_now_us()};
-    enum errc rc = snapshot_build(&s, &source, e);
+    struct snapshot_rows rows;
+    struct arena a;
+    struct snapshot_source source = {.base = base, .before = g->latest, .version = ++g->next_version, .now_us = clock_now_us(), .ctx = g};
+    enum errc rc = ERR_NONE;
+    arena_init(&a, ROWS_MAX, 64 << 10);
+    if (g->backend.store) {
+        source.rows = &rows;
+        source.spent = ask_spent;
+        rc = gateway_rows_load(g->backend.store, g->backend.secrets, &a, &rows, e);
+    }
+    if (rc == ERR_NONE)
+        rc = snapshot_build(&s, &source, e);
     if (rc == ERR_NONE)
         publish(g, s);
+    if (g->is_drain_locked)
+        drain_unlock(g->drain);
+    g->is_drain_locked = false;
+    arena_fini(&a);
     return rc;
+}
+
+static enum errc rebuild(struct gateway *g, err *e)
+{
+    uint64_t ticket = ++g->wanted;
+    enum errc rc = ERR_NONE;
+    pthread_mutex_lock(&g->build_lock);
+    if (g->built < ticket) { /* else one that began after the change has been built meanwhile */
+        uint64_t through = g->wanted;
+        if ((rc = build(g, g->base, e)) == ERR_NONE)
+            g->built = through;
+    }
+    pthread_mutex_unlock(&g->build_lock);
+    return rc;
+}
+
+void gateway_changed(struct gateway *g)
+{
+    err e;
+    if (rebuild(g, &e) == ERR_NONE)
+        return;
+    g->is_stale = true;
+    log_error(LOG_ERROR, "gateway_keeps_its_snapshot", &e);
+}
+
+/* --- what the drain tells --- */
+
+/* A call that began under a snapshot before a counter was made is not in it yet. */
+static void add_to_young(const struct snapshot *s, const struct usage_record *r)
+{
+    uuid key_id;
+    memcpy(key_id.b, r->key_id, sizeof key_id.b);
+    const uuid *ids[BUDGET_SCOPES] = {&r->workspace_id, &r->project_id, &r->user_id, &key_id};
+    for (unsigned scope = 0; scope < BUDGET_SCOPES; scope++)
+        for (unsigned period = 0; period < BUDGET_PERIODS; period++) {
+            struct budget_counter *c = snapshot_counter(s, (enum budget_scope)scope, ids[scope], (enum budget_period)period);
+            if (c && c->birth > r->snapshot)
+                budget_counter_add(c, r->started_us, r->charged_nanousd);
+        }
+}
+
+static void on_drained(void *ctx, const struct usage_record *calls, unsigned n, uint64_t boot)
+{
+    struct gateway *g = ctx;
+    struct snapshot *s = gateway_snapshot(g);
+    for (unsigned i = 0; i < n; i++)
+        if (calls[i].boot == boot && calls[i].snapshot < g->max_birth && calls[i].charged_nanousd)
+            add_to_young(s, &calls[i]);
+    for (unsigned i = 0; g->backend.live && i < n && i < LIVE_CALLS_MAX; i++)
+        requests_publish(g, s, &calls[i]);
+    snapshot_put(s);
+}
+
+static void on_idle(void *ctx, usec now_us)
+{
+    struct gateway *g = ctx;
+    int64_t head;
+    bool is_changed;
+    err e;
+    if (gateway_rows_changed(g->backend.store, g->log_head, &head, &is_changed, &e) == ERR_NONE && head != g->log_head) {
+        if (!is_changed && !g->is_stale) {
+            g->log_head = head;
+        } else if (rebuild(g, &e) == ERR_NONE) {
+            g->log_head = head;
+            g->is_stale = false;
+        }
+    }
+    struct snapshot *s = gateway_snapshot(g);
+    const uuid *first = &s->workspaces[0].id;
+    if (!g->has_adopted && !uuid_is_nil(first) && drain_is_well(g->drain, &(const char *){NULL})) {
+        enum errc rc = ledger_adopt(g->backend.store, first, &e);
+        if (rc == ERR_NONE)
+            g->has_adopted = true;
+        else
+            log_error(LOG_WARN, "calls_without_workspace", &e);
+    }
+    snapshot_put(s);
+    alerts_look(g->alerts, g, now_us);
+}
+
+enum errc gateway_attach(struct gateway *g, const struct gateway_backend *backend, err *e)
+{
+    struct drain_setup setup = {
+        .store = backend->store,
+        .data_dir = g->data_dir,
+        .journal = g->journal,
+        .interval_ms = g->drain_ms,
+        .keep_days = g->keep_days,
+        .drained = on_drained,
+        .idle = on_idle,
+        .ctx = g,
+    };
+    bool is_changed;
+    if (!(g->alerts = alerts_new()))
+        return err_code(e, ERR_NO_MEMORY);
+    enum errc rc = drain_open(&g->drain, &setup, e);
+    if (rc == ERR_NONE)
+        rc = gateway_rows_changed(backend->store, 0, &g->log_head, &is_changed, e);
+    if (rc != ERR_NONE)
+        return rc;
+    g->backend = *backend;
+    return rebuild(g, e);
+}
+
+enum errc gateway_start(struct gateway *g, err *e) { return drain_start(g->drain, e); }
+
+void gateway_stop(struct gateway *g)
+{
+    if (g && g->drain)
+        drain_stop(g->drain);
 }
 
 enum errc gateway_reload(struct gateway *g, const struct config *config, struct buf *problems, err *e)
@@ -125,6 +264,9 @@ enum errc gateway_new(struct gateway **out, const struct gateway_setup *setup, s
     pthread_mutex_init(&g->swap_lock, NULL);
     pthread_mutex_init(&g->build_lock, NULL);
     g->n_loops = setup->n_loops;
+    g->data_dir = strdup(setup->data_dir);
+    g->drain_ms = (unsigned)config_int(config, "usage.drain_ms");
+    g->keep_days = (unsigned)config_int(config, "usage.keep_days");
     g->is_strict = config_bool(config, "journal.strict");
     g->event_max = (size_t)config_int(config, "limits.stream_event_bytes");
     g->answer_max = (size_t)config_int(config, "limits.answer_bytes");
@@ -160,6 +302,8 @@ void gateway_free(struct gateway *g)
 {
     if (!g)
         return;
+    drain_free(g->drain);
+    alerts_free(g->alerts);
     if (g->journal)
         journal_close(g->journal);
     for (unsigned i = 0; i < g->n_loops; i++)
@@ -170,6 +314,7 @@ void gateway_free(struct gateway *g)
     conversations_free(g->conversations);
     pthread_mutex_destroy(&g->swap_lock);
     pthread_mutex_destroy(&g->build_lock);
+    free(g->data_dir);
     free(g->loops);
     free(g);
 }
@@ -235,8 +380,14 @@ void gateway_loop_free(struct gateway_loop *gl)
 bool gateway_can_serve(void *gateway_loop, const char **reason)
 {
     struct gateway_loop *gl = gateway_loop;
-    *reason = "disk_full";
-    return journal_has_room(gl->writer, gl->n_open);
+    if (!journal_has_room(gl->writer, gl->n_open)) {
+        *reason = "disk_full";
+        return false;
+    }
+    /* Calls go on without the database: they wait for it in the journal. */
+    if (gl->gateway->drain)
+        (void)drain_is_well(gl->gateway->drain, reason);
+    return true;
 }
 
 uuid gateway_node(const struct gateway *g)

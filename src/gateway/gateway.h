@@ -10,11 +10,15 @@
 #define GATEWAY_GATEWAY_H
 
 #include "base/random.h"
+#include "core/api.h"
 #include "core/config.h"
 #include "core/router.h"
 
 extern const struct option_table gateway_options;
 extern const struct route_table gateway_routes; /* mounted with a struct gateway_loop as context */
+/* Under /api, with the struct gateway as service. */
+extern const struct api_table gateway_providers_api, gateway_aliases_api, gateway_models_api, gateway_keys_api, gateway_budgets_api, gateway_limits_api,
+    gateway_requests_api;
 
 struct gateway;
 struct gateway_loop;
@@ -32,6 +36,23 @@ WARN_UNUSED enum errc gateway_new(struct gateway **out, const struct gateway_set
 /* The configuration was read again: providers, aliases, keys and prices of the new one hold for all calls that begin after this. On ERR_CONFIG nothing
  * changes. journal.* and limits.* keep what they were at the start. */
 WARN_UNUSED enum errc gateway_reload(struct gateway *g, const struct config *config, struct buf *problems, err *e);
+
+/* What the database adds: its providers, keys and budgets, and a place for the calls. */
+struct store;
+struct secrets;
+struct live;
+struct gateway_backend {
+    struct store *store;
+    const struct secrets *secrets;
+    struct live *live;           /* gets a frame for each call; may be NULL */
+};
+/* Once, before the loops begin to work: drains what earlier runs have left, and takes what the database says. */
+WARN_UNUSED enum errc gateway_attach(struct gateway *g, const struct gateway_backend *backend, err *e);
+/* Begins to drain the journal. */
+WARN_UNUSED enum errc gateway_start(struct gateway *g, err *e);
+/* Ends that, with a last look; before the store is closed. */
+void gateway_stop(struct gateway *g);
+
 /* After all loops have ended. */
 void gateway_free(struct gateway *g);
 
@@ -40,7 +61,7 @@ WARN_UNUSED enum errc gateway_loop_new(struct gateway_loop **out, struct gateway
 void gateway_loop_close(struct gateway_loop *gl);
 void gateway_loop_free(struct gateway_loop *gl);
 
-/* Whether calls can be admitted on this loop; *reason is a word for /readyz when not. */
+/* Whether calls can be admitted on this loop; *reason is a word for /readyz: why not, or what is amiss although they can (else it is left alone). */
 bool gateway_can_serve(void *gateway_loop, const char **reason);
 
 /* The id of this node: of its data folder, made once. */

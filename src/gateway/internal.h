@@ -9,6 +9,7 @@
 #include "gateway/call/observe.h"
 #include "gateway/call/request.h"
 #include "gateway/call/worst.h"
+#include "gateway/ledger/drain.h"
 #include "gateway/pools.h"
 #include "gateway/snapshot_build.h"
 #include "store/store.h"
@@ -24,6 +25,19 @@ struct gateway {
     uint64_t next_version;
     struct journal *journal;
     struct conversations *conversations;
+    struct gateway_backend backend; /* store NULL: not attached */
+    struct drain *drain;
+    bool is_drain_locked;       /* by the builder: new counters have asked what was spent */
+    uint64_t max_birth;         /* of all counters; guarded by drain_lock */
+    _Atomic uint64_t wanted;    /* rebuilds asked for */
+    uint64_t built;             /* and done; guarded by build_lock */
+    _Atomic bool is_stale;      /* a rebuild failed: it is tried again */
+    /* the drain thread's own */
+    int64_t log_head;           /* of the log, up to which changes are in the snapshot */
+    bool has_adopted;
+    struct alerts *alerts;
+    char *data_dir;
+    unsigned drain_ms, keep_days;
     bool is_strict;
     size_t event_max;       /* limits.stream_event_bytes */
     size_t answer_max;      /* limits.answer_bytes */
@@ -72,8 +86,21 @@ struct gateway_loop {
 /* --- gateway.c --- */
 /* One reference to the latest snapshot. */
 struct snapshot *gateway_snapshot(struct gateway *g);
+/* Something in the database has changed: builds the next snapshot and returns when it holds for every call that begins. Callers at the same time share
+ * one. Without an err, for `after`: a failure is logged, and it is tried again. */
+void gateway_changed(struct gateway *g);
 /* The loop's snapshot, brought up to date. */
 const struct snapshot *gateway_current(struct gateway_loop *gl);
+
+/* --- alerts.c --- */
+struct alerts *alerts_new(void); /* NULL when out of memory */
+void alerts_free(struct alerts *a);
+/* On the drain's thread: tells of budgets that have passed a mark, once a period, and live streams of what was spent. */
+void alerts_look(struct alerts *a, struct gateway *g, usec now_us);
+
+/* --- admin/requests.c --- */
+/* A live frame for a call that has ended. */
+void requests_publish(struct gateway *g, const struct snapshot *s, const struct usage_record *r);
 
 /* --- metrics.c --- */
 struct metric_set;

@@ -31,6 +31,12 @@ static const struct provider_kind kinds[] = {
 };
 /* clang-format on */
 
+const struct provider_kind *provider_kinds(unsigned *n)
+{
+    *n = LENGTH_OF(kinds);
+    return kinds;
+}
+
 const struct provider_kind *provider_kind_find(str name)
 {
     for (unsigned i = 0; i < LENGTH_OF(kinds); i++)

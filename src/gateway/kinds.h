@@ -25,6 +25,8 @@ struct provider_kind {
 
 #define DIALECT_BIT(d) (1u << (unsigned)(d))
 
+/* All of them. */
+const struct provider_kind *provider_kinds(unsigned *n);
 /* NULL when there is no such kind. */
 const struct provider_kind *provider_kind_find(str name);
 /* All kinds, for messages: "openai, anthropic, ...". */

@@ -27,6 +27,8 @@ struct provider {
     unsigned index;              /* in the snapshot */
     const struct workspace_view *workspace;
     const struct provider_kind *kind;
+    str base_url;                /* as configured, else the kind's */
+    bool has_api_key;
     str *models;                 /* globs */
     unsigned n_models;
     bool has_own_models;         /* the configuration names them */

@@ -235,6 +235,8 @@ static void add_provider(struct builder *b, const struct provider_spec *spec)
         left_out("provider", spec->name, e.msg);
         return;
     }
+    p->base_url = base;
+    p->has_api_key = spec->api_key.len > 0;
     p->dialects = spec->has_dialects ? spec->dialects : p->kind->dialects;
     p->price_name = p->name;
     if (!spec->is_from_file) { /* names are unique in a workspace only; '#' stands in none */

@@ -69,6 +69,12 @@ enum errc db_read(struct db *db, tx_fn fn, void *ctx, err *e)
     return rc;
 }
 
+enum errc db_sync(struct db *db, err *e)
+{
+    assert(!is_on_loop && !is_in_unit);
+    return db->store->engine->sync ? db->store->engine->sync(db, e) : ERR_NONE;
+}
+
 struct bulk {
     const struct sql *s;
     const struct val *rows;

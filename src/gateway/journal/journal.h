@@ -107,7 +107,9 @@ struct journal_place {
 typedef bool (*journal_frame_fn)(void *ctx, const struct journal_place *place, enum frame_type type,
                                  const struct usage_record *r); /* false stops behind this frame */
 WARN_UNUSED enum errc journal_read_frames(struct journal_reader *rd, journal_frame_fn on_frame, void *ctx, uint64_t *n_damaged, err *e);
-/* Before the first read: what stands before these positions was read elsewhere. */
+/* The id of the data folder; false when it has none yet. */
+WARN_UNUSED bool journal_reader_node(const struct journal_reader *rd, uint8_t node[16]);
+/* What stands before these positions was read elsewhere; also of segments that are held. */
 WARN_UNUSED enum errc journal_reader_begin_at(struct journal_reader *rd, const struct journal_place *places, size_t n, err *e);
 /* Forgets every position, and begins at these. */
 WARN_UNUSED enum errc journal_reader_rewind(struct journal_reader *rd, const struct journal_place *places, size_t n, err *e);

@@ -12,7 +12,6 @@
 #include "base/log.h"
 #include "gateway/journal/journal_segment.h"
 
-#define NODE_FILE "node"
 #define BOOT_FILE "boot"
 
 /* Puts a whole file in place of the old one: either content survives a crash, never a mixture. */

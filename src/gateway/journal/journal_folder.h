@@ -9,6 +9,7 @@
 #include "gateway/journal/journal.h"
 
 #define NEW_SUFFIX ".new" /* of a file that is being made */
+#define NODE_FILE "node"
 
 /* Opens DIR/journal, made when there is none. */
 WARN_UNUSED enum errc folder_open(const char *data_dir, int *out, err *e);

@@ -5,8 +5,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "gateway/journal/journal.h"
-#include "gateway/journal/journal_segment.h"
+#include "base/crypto.h"
+#include "gateway/journal/journal_folder.h"
 
 #define LOOK_AGAIN 5 /* times that a frame which seems damaged is read again: its write may be under way */
 
@@ -83,10 +83,27 @@ static enum errc add_place(struct journal_reader *rd, const struct journal_place
 enum errc journal_reader_begin_at(struct journal_reader *rd, const struct journal_place *places, size_t n, err *e)
 {
     enum errc rc = ERR_NONE;
-    for (size_t i = 0; i < n && !rc; i++)
-        rc = add_place(rd, &places[i], e);
+    size_t n_known = rd->n;
+    for (size_t i = 0; i < n && !rc; i++) {
+        struct place wanted = {.at = places[i]};
+        struct place *known = n_known ? bsearch(&wanted, rd->places, n_known, sizeof wanted, place_order) : NULL;
+        if (known)
+            known->at = places[i];
+        else
+            rc = add_place(rd, &places[i], e);
+    }
     if (rd->n > 1) qsort(rd->places, rd->n, sizeof *rd->places, place_order);
     return rc;
+}
+
+bool journal_reader_node(const struct journal_reader *rd, uint8_t node[16])
+{
+    char text[64];
+    int fd = openat(rd->dir, NODE_FILE, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    ssize_t n = segment_read(fd, text, sizeof text, 0);
+    close(fd);
+    return n > 0 && hex_decode(str_trim(str_of(text, (size_t)n)), node, 16);
 }
 
 enum errc journal_reader_rewind(struct journal_reader *rd, const struct journal_place *places, size_t n, err *e)
