@@ -48,10 +48,10 @@ static const struct field fields[] = {
           .meaning = "Where it is, as its SDKs take it; null: the kind's own address."),
     FIELD(struct provider_view, api_key, FIELD_TEXT, .min = 1, .max = 4000, .format = FORMAT_LINE, .flags = FIELD_WRITEONLY | FIELD_NULLABLE,
           .meaning = "The key that it gave; kept sealed and never shown. Absent: it stays; null: none."),
-    FIELD(struct provider_view, models, FIELD_TEXTS, .min = 1, .max = 200, .max_items = 200, .format = FORMAT_LINE, .flags = FIELD_NULLABLE,
-          .meaning = "Names or globs of the models it serves; null: what its kind is known to serve."),
-    FIELD(struct provider_view, dialects, FIELD_TEXTS, .max_items = 5, .choices = "chat|responses|messages|embeddings", .flags = FIELD_NULLABLE,
-          .meaning = "What it speaks; null: what its kind speaks."),
+    FIELD(struct provider_view, models, FIELD_TEXTS, .min = 1, .max = 200, .max_items = 200, .format = FORMAT_LINE, .fallback = "[]",
+          .meaning = "Names or globs of the models it serves; empty: what its kind is known to serve."),
+    FIELD(struct provider_view, dialects, FIELD_TEXTS, .max_items = 5, .choices = "chat|responses|messages|embeddings", .fallback = "[]",
+          .meaning = "What it speaks; empty: what its kind speaks."),
     FIELD(struct provider_view, prices, FIELD_JSON, .max = 60000, .format = FORMAT_OBJECT, .flags = FIELD_NULLABLE,
           .meaning = "Prices of its own: MODEL: {input, output, cache_read, cache_write, cache_write_1h} in USD per million tokens, context and max_output in tokens."),
     FIELD(struct provider_view, has_key, FIELD_BOOL, .flags = FIELD_READONLY, .meaning = "Whether there is a key."),
@@ -67,7 +67,15 @@ static const struct shape provider_shape = SHAPE("Provider", struct provider_vie
 
 /* --- rows --- */
 
-static str json_or_none(struct arena *a, const struct texts *t) { return t->items ? texts_to_json(a, t->items, t->n) : (str){NULL, 0}; }
+static str json_or_none(struct arena *a, const struct texts *t) { return t->n ? texts_to_json(a, t->items, t->n) : (str){NULL, 0}; }
+
+/* A list without members is a list all the same; NULL would be shown as none. */
+static const str no_texts[1];
+static void never_null(struct texts *t)
+{
+    if (!t->items)
+        t->items = no_texts;
+}
 
 static enum errc read_row(struct arena *a, const struct val *row, struct provider_view *p, err *e)
 {
@@ -87,7 +95,11 @@ static enum errc read_row(struct arena *a, const struct val *row, struct provide
     };
     p->has_key = p->sealed.len > 0;
     enum errc rc = admin_texts(a, val_str(&row[6]), &p->models, e);
-    return rc == ERR_NONE ? admin_texts(a, val_str(&row[7]), &p->dialects, e) : rc;
+    if (rc == ERR_NONE)
+        rc = admin_texts(a, val_str(&row[7]), &p->dialects, e);
+    never_null(&p->models);
+    never_null(&p->dialects);
+    return rc;
 }
 
 static enum errc get(struct api_request *r, struct tx *tx, struct provider_view *out, err *e)
@@ -186,6 +198,8 @@ static enum errc add_file(struct api_request *r, struct provider_view *out, unsi
         for (unsigned k = 0; models && k < v->models.n; k++)
             models[k] = str_dup(r->arena, v->models.items[k]);
         v->models.items = models;
+        never_null(&v->models);
+        never_null(&v->dialects);
         v->name = str_dup(r->arena, v->name);
         v->base_url = str_dup(r->arena, v->base_url);
         if (!v->name.p || !v->base_url.p)
@@ -282,7 +296,7 @@ static enum errc change_prepare(struct api_request *r, err *e)
 
 static bool same_texts(const struct texts *a, const struct texts *b)
 {
-    bool is_same = a->n == b->n && !a->items == !b->items;
+    bool is_same = a->n == b->n;
     for (unsigned i = 0; is_same && i < a->n; i++)
         is_same = str_eq(a->items[i], b->items[i]);
     return is_same;
@@ -508,7 +522,7 @@ static enum errc kinds_list(struct api_request *r, struct tx *tx, err *e)
         for (unsigned d = 0; dialects && d < DIALECTS; d++)
             if (kinds[i].dialects & DIALECT_BIT(d) && d != DIALECT_COUNT_TOKENS)
                 dialects[k++] = str_c(dialect_name((enum dialect)d));
-        views[i] = (struct kind_view){.name = kinds[i].name, .base_url = str_c(kinds[i].base_url), .needs_key = !kinds[i].is_local && kinds[i].base_url,
+        views[i] = (struct kind_view){.name = kinds[i].name, .base_url = str_c(kinds[i].base_url), .needs_key = !kinds[i].is_local && !str_eq(kinds[i].name, S("compatible")),
                                       .is_local = kinds[i].is_local, .dialects = {dialects, k}};
     }
     r->items = (struct objects){views, n};

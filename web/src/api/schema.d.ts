@@ -720,6 +720,359 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/gateway/providers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Providers by name
+         * @description Those of the configuration file come first.
+         */
+        get: operations["gateway_providers_list"];
+        put?: never;
+        /** Adds a provider */
+        post: operations["gateway_providers_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/gateway/providers/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A provider
+         * @description Its key is never shown.
+         */
+        get: operations["gateway_providers_show"];
+        /**
+         * Replaces a provider
+         * @description Without api_key the key that it has stays.
+         */
+        put: operations["gateway_providers_replace"];
+        post?: never;
+        /**
+         * Deletes a provider
+         * @description Calls under way end in their time.
+         */
+        delete: operations["gateway_providers_delete"];
+        options?: never;
+        head?: never;
+        /**
+         * Changes a provider
+         * @description Without api_key the key that it has stays; null takes it away.
+         */
+        patch: operations["gateway_providers_change"];
+        trace?: never;
+    };
+    "/api/gateway/providers/{id}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Asks a provider for its models
+         * @description Shows whether it can be reached and takes the key; it costs no tokens.
+         */
+        post: operations["gateway_providers_test"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/gateway/kinds": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Kinds of providers that are known */
+        get: operations["gateway_kinds_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/gateway/aliases": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Aliases by name
+         * @description Those of the configuration file come first.
+         */
+        get: operations["gateway_aliases_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/gateway/aliases/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Makes or changes an alias */
+        put: operations["gateway_aliases_put"];
+        post?: never;
+        /** Deletes an alias */
+        delete: operations["gateway_aliases_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/gateway/models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Models that can be asked for, with their prices */
+        get: operations["gateway_models_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/gateway/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Virtual keys, newest first
+         * @description Those of the configuration file come first.
+         */
+        get: operations["gateway_keys_list"];
+        put?: never;
+        /**
+         * Makes a virtual key
+         * @description Its text is in this answer and nowhere else. It works at once.
+         */
+        post: operations["gateway_keys_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/gateway/keys/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A virtual key */
+        get: operations["gateway_keys_show"];
+        put?: never;
+        post?: never;
+        /**
+         * Revokes a virtual key
+         * @description It is dead with the answer, and its streams are cut. Its budgets go with it.
+         */
+        delete: operations["gateway_keys_delete"];
+        options?: never;
+        head?: never;
+        /**
+         * Changes a virtual key
+         * @description Switched off, it opens nothing from the next call on, and its streams end.
+         */
+        patch: operations["gateway_keys_change"];
+        trace?: never;
+    };
+    "/api/gateway/keys/{id}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Gives a virtual key another text
+         * @description The old one goes on working for overlap_hours. Id, budgets and limits stay.
+         */
+        post: operations["gateway_keys_rotate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/gateway/budgets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Budgets, oldest first
+         * @description Those of the configuration file come first.
+         */
+        get: operations["gateway_budgets_list"];
+        put?: never;
+        /**
+         * Makes a budget
+         * @description All budgets that a call falls under must cover it. What was spent in the period before counts.
+         */
+        post: operations["gateway_budgets_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/gateway/budgets/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A budget */
+        get: operations["gateway_budgets_show"];
+        put?: never;
+        post?: never;
+        /** Deletes a budget */
+        delete: operations["gateway_budgets_delete"];
+        options?: never;
+        head?: never;
+        /** Changes a budget */
+        patch: operations["gateway_budgets_change"];
+        trace?: never;
+    };
+    "/api/optimizer/budget/{project_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The budgets of a project */
+        get: operations["optimizer_budget_show"];
+        put?: never;
+        /** Makes a budget of a project */
+        post: operations["optimizer_budget_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/gateway/limits/{project_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The rate limits of a project */
+        get: operations["gateway_limits_show"];
+        /**
+         * Sets the rate limits of a project
+         * @description They hold for all calls of keys that are bound to it, together.
+         */
+        put: operations["gateway_limits_replace"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/gateway/requests": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Calls, newest first
+         * @description Without analytics.view_others those of keys that are bound to the caller. A call is here within a second of its end.
+         */
+        get: operations["gateway_requests_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/gateway/requests/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A call */
+        get: operations["gateway_requests_show"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/gateway/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Sums of calls, tokens and cost
+         * @description At most 1,000 groups; the total has all calls.
+         */
+        get: operations["gateway_usage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/openapi.json": {
         parameters: {
             query?: never;
@@ -1588,6 +1941,945 @@ export interface components {
             meaning?: string;
             /** @description Whether the person wants it. */
             is_wanted: boolean;
+        };
+        /** @description A model provider that calls go to. */
+        Provider: {
+            /**
+             * Format: uuid
+             * @description Id of the provider.
+             */
+            id: string;
+            /** @description Its name, unique in the workspace; PROVIDER/MODEL asks for it. */
+            name: string;
+            /** @description What it is: openai, anthropic, … or compatible; GET /api/gateway/kinds lists all. */
+            kind: string;
+            /**
+             * Format: uri
+             * @description Where it is, as its SDKs take it; null: the kind's own address.
+             */
+            base_url: string | null;
+            /** @description Names or globs of the models it serves; empty: what its kind is known to serve. */
+            models: string[];
+            /** @description What it speaks; empty: what its kind speaks. */
+            dialects: ("chat" | "responses" | "messages" | "embeddings")[];
+            /** @description Prices of its own: MODEL: {input, output, cache_read, cache_write, cache_write_1h} in USD per million tokens, context and max_output in tokens. */
+            prices: {
+                [key: string]: unknown;
+            } | null;
+            /** @description Whether there is a key. */
+            has_key: boolean;
+            /** @description The last four characters of the key. */
+            key_hint: string | null;
+            /** @description Whether calls go to it. */
+            is_enabled: boolean;
+            /**
+             * @description Where it is defined; one of the file is changed there.
+             * @enum {string}
+             */
+            origin: "database" | "file";
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            created_at: string | null;
+            /**
+             * Format: date-time
+             * @description When it was changed last.
+             */
+            updated_at: string | null;
+            /**
+             * Format: int64
+             * @description Counts its changes.
+             */
+            version: number;
+        };
+        ProviderList: {
+            items: components["schemas"]["Provider"][];
+            next_cursor: string | null;
+        };
+        /** @description A model provider that calls go to. */
+        ProviderInput: {
+            /** @description Its name, unique in the workspace; PROVIDER/MODEL asks for it. */
+            name: string;
+            /** @description What it is: openai, anthropic, … or compatible; GET /api/gateway/kinds lists all. */
+            kind: string;
+            /**
+             * Format: uri
+             * @description Where it is, as its SDKs take it; null: the kind's own address.
+             */
+            base_url?: string | null;
+            /** @description The key that it gave; kept sealed and never shown. Absent: it stays; null: none. */
+            api_key?: string | null;
+            /**
+             * @description Names or globs of the models it serves; empty: what its kind is known to serve.
+             * @default []
+             */
+            models?: string[];
+            /**
+             * @description What it speaks; empty: what its kind speaks.
+             * @default []
+             */
+            dialects?: ("chat" | "responses" | "messages" | "embeddings")[];
+            /** @description Prices of its own: MODEL: {input, output, cache_read, cache_write, cache_write_1h} in USD per million tokens, context and max_output in tokens. */
+            prices?: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * @description Whether calls go to it.
+             * @default true
+             */
+            is_enabled?: boolean;
+        };
+        /** @description A model provider that calls go to. */
+        ProviderPatch: {
+            /** @description Its name, unique in the workspace; PROVIDER/MODEL asks for it. */
+            name?: string;
+            /** @description What it is: openai, anthropic, … or compatible; GET /api/gateway/kinds lists all. */
+            kind?: string;
+            /**
+             * Format: uri
+             * @description Where it is, as its SDKs take it; null: the kind's own address.
+             */
+            base_url?: string | null;
+            /** @description The key that it gave; kept sealed and never shown. Absent: it stays; null: none. */
+            api_key?: string | null;
+            /** @description Names or globs of the models it serves; empty: what its kind is known to serve. */
+            models?: string[];
+            /** @description What it speaks; empty: what its kind speaks. */
+            dialects?: ("chat" | "responses" | "messages" | "embeddings")[];
+            /** @description Prices of its own: MODEL: {input, output, cache_read, cache_write, cache_write_1h} in USD per million tokens, context and max_output in tokens. */
+            prices?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description Whether calls go to it. */
+            is_enabled?: boolean;
+        };
+        /** @description What came of a live test. */
+        ProviderTest: {
+            /** @description Whether it gave the list of its models. */
+            is_ok: boolean;
+            /**
+             * Format: int64
+             * @description HTTP status of its answer; null: there was none.
+             */
+            status: number | null;
+            /**
+             * Format: int64
+             * @description How long it took.
+             */
+            latency_ms: number;
+            /** @description What came of it, for people. */
+            detail: string;
+            /** @description The models that it lists. */
+            models: string[];
+        };
+        /** @description A kind of provider that is known. */
+        ProviderKind: {
+            /** @description Its name. */
+            name: string;
+            /** @description Where it is; null: it must be given. */
+            base_url: string | null;
+            /** @description Whether it takes no calls without a key. */
+            needs_key: boolean;
+            /** @description Whether it runs on one's own machine, where calls cost nothing. */
+            is_local: boolean;
+            /** @description What it speaks. */
+            dialects: string[];
+        };
+        ProviderKindList: {
+            items: components["schemas"]["ProviderKind"][];
+            next_cursor: string | null;
+        };
+        /** @description Another name for a model. */
+        Alias: {
+            /** @description What clients ask for. */
+            name: string;
+            /** @description What they get: MODEL, or PROVIDER/MODEL. */
+            model: string;
+            /**
+             * @description Where it is defined; one of the file is changed there.
+             * @enum {string}
+             */
+            origin: "database" | "file";
+            /**
+             * Format: date-time
+             * @description When it was changed last.
+             */
+            updated_at: string | null;
+        };
+        AliasList: {
+            items: components["schemas"]["Alias"][];
+            next_cursor: string | null;
+        };
+        /** @description Another name for a model. */
+        AliasInput: {
+            /** @description What they get: MODEL, or PROVIDER/MODEL. */
+            model: string;
+        };
+        /** @description A model that calls can name. */
+        Model: {
+            /** @description What clients ask for. */
+            model: string;
+            /** @description Who serves it; null: nobody, an alias that leads nowhere. */
+            provider: string | null;
+            /** @description What kind of provider that is. */
+            kind: string | null;
+            /** @description Price of input, a million tokens; null: not known. */
+            input_price_usd: string | null;
+            /**
+             * Format: int64
+             * @description The same in billionths of a US dollar.
+             */
+            input_price_nanousd: number | null;
+            /** @description Price of output, a million tokens; null: not known. */
+            output_price_usd: string | null;
+            /**
+             * Format: int64
+             * @description The same in billionths of a US dollar.
+             */
+            output_price_nanousd: number | null;
+            /** @description Price of input that is read from the provider's cache, a million tokens; null: not known. */
+            cache_read_price_usd: string | null;
+            /**
+             * Format: int64
+             * @description The same in billionths of a US dollar.
+             */
+            cache_read_price_nanousd: number | null;
+            /** @description Price of input that is written to it, a million tokens; null: not known. */
+            cache_write_price_usd: string | null;
+            /**
+             * Format: int64
+             * @description The same in billionths of a US dollar.
+             */
+            cache_write_price_nanousd: number | null;
+            /**
+             * Format: int64
+             * @description Tokens that it takes at most; null: not known.
+             */
+            context: number | null;
+            /**
+             * Format: int64
+             * @description Tokens of its longest answer.
+             */
+            max_output: number;
+            /** @description In which dialects it can be asked. */
+            dialects: string[];
+        };
+        ModelList: {
+            items: components["schemas"]["Model"][];
+            next_cursor: string | null;
+        };
+        /** @description A virtual key: it opens the gateway, and nothing else. */
+        GatewayKey: {
+            /**
+             * Format: uuid
+             * @description Id of the key.
+             */
+            id: string;
+            /** @description Its name, unique in the workspace. */
+            name: string;
+            /**
+             * Format: uuid
+             * @description The project that its calls belong to, whatever their headers say.
+             */
+            project_id: string | null;
+            /**
+             * Format: uuid
+             * @description The member that its calls belong to, whatever their headers say.
+             */
+            user_id: string | null;
+            /** @description Globs of the models that it may use; empty: all. */
+            allowed_models: string[];
+            /** @description Names of the providers that it may use; empty: all. */
+            allowed_providers: string[];
+            /** @description Whether it opens anything. */
+            is_enabled: boolean;
+            /**
+             * Format: date-time
+             * @description When it ends; null: never.
+             */
+            expires_at: string | null;
+            /** @description Its rate limits. */
+            limits: components["schemas"]["Limits"];
+            /** @description How its text begins. */
+            prefix: string;
+            /** @description Its own budget (the oldest one), which /api/gateway/budgets changes. */
+            budget: components["schemas"]["Budget"] | null;
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            created_at: string | null;
+            /**
+             * Format: date-time
+             * @description When it was changed last.
+             */
+            updated_at: string | null;
+            /**
+             * Format: date-time
+             * @description When a call was made with it last.
+             */
+            last_used_at: string | null;
+            /**
+             * @description Where it is defined; one of the file is changed there.
+             * @enum {string}
+             */
+            origin: "database" | "file";
+            /**
+             * Format: int64
+             * @description Counts its changes.
+             */
+            version: number;
+        };
+        GatewayKeyList: {
+            items: components["schemas"]["GatewayKey"][];
+            next_cursor: string | null;
+        };
+        /** @description Rate limits. */
+        Limits: {
+            /**
+             * Format: int64
+             * @description Calls a minute; null: no limit.
+             */
+            requests_per_minute: number | null;
+            /**
+             * Format: int64
+             * @description Tokens a minute, of input and output; null: no limit.
+             */
+            tokens_per_minute: number | null;
+            /**
+             * Format: int64
+             * @description Calls at the same time; null: no limit.
+             */
+            parallel_calls: number | null;
+        };
+        /** @description A limit on spending. */
+        Budget: {
+            /**
+             * Format: uuid
+             * @description Id of the budget.
+             */
+            id: string;
+            /**
+             * @description What it is on; users and projects by the keys that are bound to them. Set when it is made.
+             * @enum {string}
+             */
+            scope: "workspace" | "project" | "user" | "key";
+            /**
+             * Format: uuid
+             * @description Which project, user or key; of the workspace it may be left out.
+             */
+            scope_id: string | null;
+            /** @description What that is called. */
+            scope_name: string | null;
+            /**
+             * @description A day, a week from Monday, a calendar month (all UTC), or everything that was ever spent.
+             * @enum {string}
+             */
+            period: "daily" | "weekly" | "monthly" | "total";
+            /** @description The most that may be spent in a period. */
+            limit_usd: string;
+            /**
+             * Format: int64
+             * @description The same in billionths of a US dollar.
+             */
+            limit_nanousd: number;
+            /** @description Whether calls that could cost more are refused; else it only alerts. */
+            is_hard: boolean;
+            /** @description Percents of the limit at which an event tells, once a period. */
+            alerts_at: unknown;
+            /** @description USD per million tokens that models of unknown price count with; null: a hard budget refuses them. */
+            unknown_price_cap_usd: string | null;
+            /**
+             * Format: int64
+             * @description The same in billionths of a US dollar.
+             */
+            unknown_price_cap_nanousd: number | null;
+            /** @description What was spent in this period. */
+            spent_usd: string;
+            /**
+             * Format: int64
+             * @description The same in billionths of a US dollar.
+             */
+            spent_nanousd: number;
+            /** @description What calls under way could still cost. */
+            reserved_usd: string;
+            /**
+             * Format: int64
+             * @description The same in billionths of a US dollar.
+             */
+            reserved_nanousd: number;
+            /** @description The limit without both. */
+            left_usd: string;
+            /**
+             * Format: int64
+             * @description The same in billionths of a US dollar.
+             */
+            left_nanousd: number;
+            /**
+             * Format: date-time
+             * @description When this period began; null: there is only one.
+             */
+            period_start: string | null;
+            /**
+             * Format: date-time
+             * @description When the next one begins; null: never.
+             */
+            resets_at: string | null;
+            /**
+             * @description Where it is defined.
+             * @enum {string}
+             */
+            origin: "database" | "file";
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            created_at: string | null;
+            /**
+             * Format: date-time
+             * @description When it was changed last.
+             */
+            updated_at: string | null;
+            /**
+             * Format: int64
+             * @description Counts its changes.
+             */
+            version: number;
+        };
+        BudgetList: {
+            items: components["schemas"]["Budget"][];
+            next_cursor: string | null;
+        };
+        /** @description A virtual key with its text. */
+        GatewayKeySecret: {
+            /**
+             * Format: uuid
+             * @description Id of the key.
+             */
+            id: string;
+            /** @description Its name, unique in the workspace. */
+            name: string;
+            /**
+             * Format: uuid
+             * @description The project that its calls belong to, whatever their headers say.
+             */
+            project_id: string | null;
+            /**
+             * Format: uuid
+             * @description The member that its calls belong to, whatever their headers say.
+             */
+            user_id: string | null;
+            /** @description Globs of the models that it may use; empty: all. */
+            allowed_models: string[];
+            /** @description Names of the providers that it may use; empty: all. */
+            allowed_providers: string[];
+            /** @description Whether it opens anything. */
+            is_enabled: boolean;
+            /**
+             * Format: date-time
+             * @description When it ends; null: never.
+             */
+            expires_at: string | null;
+            /** @description Its rate limits. */
+            limits: components["schemas"]["Limits"];
+            /** @description How its text begins. */
+            prefix: string;
+            /** @description Its own budget. */
+            budget: components["schemas"]["Budget"] | null;
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            created_at: string | null;
+            /**
+             * Format: date-time
+             * @description When it was changed last.
+             */
+            updated_at: string | null;
+            /**
+             * Format: date-time
+             * @description When a call was made with it last.
+             */
+            last_used_at: string | null;
+            /**
+             * @description Where it is defined.
+             * @enum {string}
+             */
+            origin: "database" | "file";
+            /**
+             * Format: int64
+             * @description Counts its changes.
+             */
+            version: number;
+            /** @description Its text: shown this once. */
+            key?: string;
+        };
+        /** @description A virtual key that is to be made. */
+        GatewayKeyNewInput: {
+            /** @description Its name, unique in the workspace. */
+            name: string;
+            /**
+             * Format: uuid
+             * @description The project that its calls belong to, whatever their headers say.
+             */
+            project_id?: string | null;
+            /**
+             * Format: uuid
+             * @description The member that its calls belong to, whatever their headers say.
+             */
+            user_id?: string | null;
+            /**
+             * @description Globs of the models that it may use; empty: all.
+             * @default []
+             */
+            allowed_models?: string[];
+            /**
+             * @description Names of the providers that it may use; empty: all.
+             * @default []
+             */
+            allowed_providers?: string[];
+            /**
+             * @description Whether it opens anything.
+             * @default true
+             */
+            is_enabled?: boolean;
+            /**
+             * Format: date-time
+             * @description When it ends; null: never.
+             */
+            expires_at?: string | null;
+            /**
+             * @description Its rate limits.
+             * @default {}
+             */
+            limits?: components["schemas"]["LimitsInput"];
+            /** @description Makes a hard budget of the key, too. */
+            budget_usd?: string | null;
+            /**
+             * Format: int64
+             * @description The same in billionths of a US dollar.
+             */
+            budget_nanousd?: number | null;
+            /**
+             * @description Of that budget.
+             * @default total
+             * @enum {string}
+             */
+            budget_period?: "daily" | "weekly" | "monthly" | "total";
+        };
+        /** @description Rate limits. */
+        LimitsInput: {
+            /**
+             * Format: int64
+             * @description Calls a minute; null: no limit.
+             */
+            requests_per_minute?: number | null;
+            /**
+             * Format: int64
+             * @description Tokens a minute, of input and output; null: no limit.
+             */
+            tokens_per_minute?: number | null;
+            /**
+             * Format: int64
+             * @description Calls at the same time; null: no limit.
+             */
+            parallel_calls?: number | null;
+        };
+        /** @description A virtual key: it opens the gateway, and nothing else. */
+        GatewayKeyPatch: {
+            /** @description Its name, unique in the workspace. */
+            name?: string;
+            /**
+             * Format: uuid
+             * @description The project that its calls belong to, whatever their headers say.
+             */
+            project_id?: string | null;
+            /**
+             * Format: uuid
+             * @description The member that its calls belong to, whatever their headers say.
+             */
+            user_id?: string | null;
+            /** @description Globs of the models that it may use; empty: all. */
+            allowed_models?: string[];
+            /** @description Names of the providers that it may use; empty: all. */
+            allowed_providers?: string[];
+            /** @description Whether it opens anything. */
+            is_enabled?: boolean;
+            /**
+             * Format: date-time
+             * @description When it ends; null: never.
+             */
+            expires_at?: string | null;
+            /** @description Its rate limits. */
+            limits?: components["schemas"]["LimitsPatch"];
+        };
+        /** @description Rate limits. */
+        LimitsPatch: {
+            /**
+             * Format: int64
+             * @description Calls a minute; null: no limit.
+             */
+            requests_per_minute?: number | null;
+            /**
+             * Format: int64
+             * @description Tokens a minute, of input and output; null: no limit.
+             */
+            tokens_per_minute?: number | null;
+            /**
+             * Format: int64
+             * @description Calls at the same time; null: no limit.
+             */
+            parallel_calls?: number | null;
+        };
+        /** @description How a key is rotated. */
+        GatewayKeyRotationInput: {
+            /**
+             * Format: int64
+             * @description How long the old text goes on working.
+             * @default 0
+             */
+            overlap_hours?: number;
+        };
+        /** @description A limit on spending. */
+        BudgetInput: {
+            /**
+             * @description What it is on; users and projects by the keys that are bound to them. Set when it is made.
+             * @enum {string}
+             */
+            scope: "workspace" | "project" | "user" | "key";
+            /**
+             * Format: uuid
+             * @description Which project, user or key; of the workspace it may be left out.
+             */
+            scope_id?: string | null;
+            /**
+             * @description A day, a week from Monday, a calendar month (all UTC), or everything that was ever spent.
+             * @enum {string}
+             */
+            period: "daily" | "weekly" | "monthly" | "total";
+            /** @description The most that may be spent in a period. */
+            limit_usd?: string;
+            /**
+             * Format: int64
+             * @description The same in billionths of a US dollar.
+             */
+            limit_nanousd?: number;
+            /**
+             * @description Whether calls that could cost more are refused; else it only alerts.
+             * @default true
+             */
+            is_hard?: boolean;
+            /**
+             * @description Percents of the limit at which an event tells, once a period.
+             * @default [
+             *       50,
+             *       80,
+             *       100
+             *     ]
+             */
+            alerts_at?: unknown;
+            /** @description USD per million tokens that models of unknown price count with; null: a hard budget refuses them. */
+            unknown_price_cap_usd?: string | null;
+            /**
+             * Format: int64
+             * @description The same in billionths of a US dollar.
+             */
+            unknown_price_cap_nanousd?: number | null;
+        };
+        /** @description A limit on spending. */
+        BudgetPatch: {
+            /**
+             * @description What it is on; users and projects by the keys that are bound to them. Set when it is made.
+             * @enum {string}
+             */
+            scope?: "workspace" | "project" | "user" | "key";
+            /**
+             * Format: uuid
+             * @description Which project, user or key; of the workspace it may be left out.
+             */
+            scope_id?: string | null;
+            /**
+             * @description A day, a week from Monday, a calendar month (all UTC), or everything that was ever spent.
+             * @enum {string}
+             */
+            period?: "daily" | "weekly" | "monthly" | "total";
+            /** @description The most that may be spent in a period. */
+            limit_usd?: string;
+            /**
+             * Format: int64
+             * @description The same in billionths of a US dollar.
+             */
+            limit_nanousd?: number;
+            /** @description Whether calls that could cost more are refused; else it only alerts. */
+            is_hard?: boolean;
+            /** @description Percents of the limit at which an event tells, once a period. */
+            alerts_at?: unknown;
+            /** @description USD per million tokens that models of unknown price count with; null: a hard budget refuses them. */
+            unknown_price_cap_usd?: string | null;
+            /**
+             * Format: int64
+             * @description The same in billionths of a US dollar.
+             */
+            unknown_price_cap_nanousd?: number | null;
+        };
+        /** @description A limit on what a project may spend. */
+        ProjectBudgetInput: {
+            /**
+             * @description A day, a week from Monday, a calendar month (all UTC), or everything that was ever spent.
+             * @default monthly
+             * @enum {string}
+             */
+            period?: "daily" | "weekly" | "monthly" | "total";
+            /** @description The most that may be spent in a period. */
+            limit_usd?: string;
+            /**
+             * Format: int64
+             * @description The same in billionths of a US dollar.
+             */
+            limit_nanousd?: number;
+            /**
+             * @description Whether calls that could cost more are refused; else it only alerts.
+             * @default true
+             */
+            is_hard?: boolean;
+            /**
+             * @description Percents of the limit at which an event tells, once a period.
+             * @default [
+             *       50,
+             *       80,
+             *       100
+             *     ]
+             */
+            alerts_at?: unknown;
+        };
+        /** @description A call that was made through the gateway. */
+        Request: {
+            /**
+             * Format: uuid
+             * @description Id of the call: its x-catalyst-request-id.
+             */
+            id: string;
+            /**
+             * Format: date-time
+             * @description When its request had arrived.
+             */
+            started_at: string;
+            /**
+             * Format: int64
+             * @description HTTP status that the client got; null: it was gone before.
+             */
+            status: number | null;
+            /**
+             * @description How it ended.
+             * @enum {string}
+             */
+            outcome: "completed" | "cancelled" | "cut" | "upstream_failed" | "refused";
+            /**
+             * @description Which endpoint it was made on.
+             * @enum {string}
+             */
+            dialect: "chat" | "responses" | "messages" | "embeddings" | "count_tokens";
+            /** @description Who served it. */
+            provider: string | null;
+            /** @description The model, as the provider knows it. */
+            model: string | null;
+            /** @description The model, as the client named it. */
+            model_asked: string | null;
+            /**
+             * Format: uuid
+             * @description The virtual key.
+             */
+            key_id: string;
+            /** @description What that was called. */
+            key_name: string | null;
+            /** @description Project that it was booked on: the key's, else the client's label. */
+            project: string | null;
+            /**
+             * Format: uuid
+             * @description The project that the key is bound to.
+             */
+            project_id: string | null;
+            /**
+             * Format: uuid
+             * @description The member that the key is bound to.
+             */
+            user_id: string | null;
+            /** @description The client's label for its user, where the key is bound to none. */
+            user: string | null;
+            /** @description One run of an agent. */
+            session: string | null;
+            /** @description The client's label for its task. */
+            task: string | null;
+            /** @description The client's tags. */
+            tags: string[];
+            /** @description Whether the answer was a stream. */
+            is_streamed: boolean;
+            /** @description Whether the provider reported no tokens, so that these are estimates. */
+            is_estimated: boolean;
+            /** @description Its tokens. */
+            tokens: components["schemas"]["Tokens"];
+            /** @description What it cost; null: the model's price is not known. */
+            cost_usd: string | null;
+            /**
+             * Format: int64
+             * @description The same in billionths of a US dollar.
+             */
+            cost_nanousd: number | null;
+            /**
+             * Format: int64
+             * @description How long it took.
+             */
+            duration_ms: number;
+            /** @description When its phases were reached. */
+            timing: components["schemas"]["Timing"];
+            /**
+             * Format: int64
+             * @description Bytes of the request's body.
+             */
+            bytes_in: number;
+            /**
+             * Format: int64
+             * @description Bytes of the answer's body.
+             */
+            bytes_out: number;
+            /** @description What failed, as a machine's name. */
+            error: string | null;
+            /** @description W3C trace id. */
+            trace_id: string | null;
+        };
+        RequestList: {
+            items: components["schemas"]["Request"][];
+            next_cursor: string | null;
+        };
+        /** @description Tokens by kind. */
+        Tokens: {
+            /**
+             * Format: int64
+             * @description Fresh input.
+             */
+            input: number;
+            /**
+             * Format: int64
+             * @description Input read from the provider's cache.
+             */
+            cache_read: number;
+            /**
+             * Format: int64
+             * @description Input written to it for five minutes.
+             */
+            cache_write: number;
+            /**
+             * Format: int64
+             * @description The same for an hour.
+             */
+            cache_write_1h: number;
+            /**
+             * Format: int64
+             * @description Output, reasoning included.
+             */
+            output: number;
+            /**
+             * Format: int64
+             * @description Of that: reasoning.
+             */
+            reasoning: number;
+            /**
+             * Format: int64
+             * @description Input and output of every kind.
+             */
+            total: number;
+        };
+        /** @description Microseconds since the request's head had arrived; null: not reached. */
+        Timing: {
+            /**
+             * Format: int64
+             * @description Spent connecting to the provider; 0 on a kept connection.
+             */
+            connect_us: number | null;
+            /**
+             * Format: int64
+             * @description Until the request was written to it.
+             */
+            sent_us: number | null;
+            /**
+             * Format: int64
+             * @description Until the head of its answer came.
+             */
+            head_us: number | null;
+            /**
+             * Format: int64
+             * @description Until the first byte of the answer.
+             */
+            first_us: number | null;
+            /**
+             * Format: int64
+             * @description Until the end.
+             */
+            total_us: number;
+        };
+        /** @description What was used, and what it cost. */
+        Usage: {
+            /** @description The groups, dearest first; days in order. */
+            items: components["schemas"]["UsageGroup"][];
+            /** @description All of them together. */
+            total: components["schemas"]["UsageTotal"];
+        };
+        /** @description Sums of a group of calls. */
+        UsageGroup: {
+            /** @description The model, provider, key, …; empty: none. A day as 2026-11-24. */
+            group: string;
+            /**
+             * Format: int64
+             * @description Calls.
+             */
+            calls: number;
+            /**
+             * Format: int64
+             * @description Of these: answered with an error, cut, refused.
+             */
+            failed: number;
+            /** @description Their tokens. */
+            tokens: components["schemas"]["Tokens"];
+            /** @description What they cost, as far as it is known. */
+            cost_usd: string;
+            /**
+             * Format: int64
+             * @description The same in billionths of a US dollar.
+             */
+            cost_nanousd: number;
+            /**
+             * Format: int64
+             * @description Calls whose model has no known price.
+             */
+            unknown_cost_calls: number;
+        };
+        /** @description Sums of calls. */
+        UsageTotal: {
+            /**
+             * Format: int64
+             * @description Calls.
+             */
+            calls: number;
+            /**
+             * Format: int64
+             * @description Of these: answered with an error, cut, refused.
+             */
+            failed: number;
+            /** @description Their tokens. */
+            tokens: components["schemas"]["Tokens"];
+            /** @description What they cost, as far as it is known. */
+            cost_usd: string;
+            /**
+             * Format: int64
+             * @description The same in billionths of a US dollar.
+             */
+            cost_nanousd: number;
+            /**
+             * Format: int64
+             * @description Calls whose model has no known price.
+             */
+            unknown_cost_calls: number;
         };
     };
     responses: {
@@ -3038,6 +4330,932 @@ export interface operations {
                 };
                 content: {
                     "text/event-stream": string;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    gateway_providers_list: {
+        parameters: {
+            query?: {
+                /** @description Items at most. */
+                limit?: components["parameters"]["Limit"];
+                /** @description next_cursor of the answer before. */
+                cursor?: components["parameters"]["Cursor"];
+            };
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    gateway_providers_create: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+                /** @description Sent again with the same key within 24 hours, the request is answered as the first time and done once. */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProviderInput"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Provider"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    gateway_providers_show: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Provider"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    gateway_providers_replace: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+                /** @description The ETag that was read; 412 when the resource has changed since. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProviderInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Provider"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    gateway_providers_delete: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    gateway_providers_change: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+                /** @description The ETag that was read; 412 when the resource has changed since. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/merge-patch+json": components["schemas"]["ProviderPatch"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Provider"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    gateway_providers_test: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderTest"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    gateway_kinds_list: {
+        parameters: {
+            query?: {
+                /** @description Items at most. */
+                limit?: components["parameters"]["Limit"];
+                /** @description next_cursor of the answer before. */
+                cursor?: components["parameters"]["Cursor"];
+            };
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderKindList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    gateway_aliases_list: {
+        parameters: {
+            query?: {
+                /** @description Items at most. */
+                limit?: components["parameters"]["Limit"];
+                /** @description next_cursor of the answer before. */
+                cursor?: components["parameters"]["Cursor"];
+            };
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AliasList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    gateway_aliases_put: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+                /** @description The ETag that was read; 412 when the resource has changed since. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AliasInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Alias"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    gateway_aliases_delete: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+            };
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    gateway_models_list: {
+        parameters: {
+            query?: {
+                /** @description Only models whose name contains this, whatever its case. */
+                text?: string;
+                /** @description Items at most. */
+                limit?: components["parameters"]["Limit"];
+                /** @description next_cursor of the answer before. */
+                cursor?: components["parameters"]["Cursor"];
+            };
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelList"];
+                    "text/csv": string;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    gateway_keys_list: {
+        parameters: {
+            query?: {
+                /** @description Items at most. */
+                limit?: components["parameters"]["Limit"];
+                /** @description next_cursor of the answer before. */
+                cursor?: components["parameters"]["Cursor"];
+            };
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayKeyList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    gateway_keys_create: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+                /** @description Sent again with the same key within 24 hours, the request is answered as the first time and done once. */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["GatewayKeyNewInput"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayKeySecret"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    gateway_keys_show: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayKey"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    gateway_keys_delete: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    gateway_keys_change: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+                /** @description The ETag that was read; 412 when the resource has changed since. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/merge-patch+json": components["schemas"]["GatewayKeyPatch"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayKey"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    gateway_keys_rotate: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+                /** @description Sent again with the same key within 24 hours, the request is answered as the first time and done once. */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["GatewayKeyRotationInput"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayKeySecret"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    gateway_budgets_list: {
+        parameters: {
+            query?: {
+                /** @description Items at most. */
+                limit?: components["parameters"]["Limit"];
+                /** @description next_cursor of the answer before. */
+                cursor?: components["parameters"]["Cursor"];
+            };
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BudgetList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    gateway_budgets_create: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+                /** @description Sent again with the same key within 24 hours, the request is answered as the first time and done once. */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BudgetInput"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Budget"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    gateway_budgets_show: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Budget"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    gateway_budgets_delete: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    gateway_budgets_change: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+                /** @description The ETag that was read; 412 when the resource has changed since. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/merge-patch+json": components["schemas"]["BudgetPatch"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Budget"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    optimizer_budget_show: {
+        parameters: {
+            query?: {
+                /** @description Items at most. */
+                limit?: components["parameters"]["Limit"];
+                /** @description next_cursor of the answer before. */
+                cursor?: components["parameters"]["Cursor"];
+            };
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+            };
+            path: {
+                project_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BudgetList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    optimizer_budget_create: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+                /** @description Sent again with the same key within 24 hours, the request is answered as the first time and done once. */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path: {
+                project_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProjectBudgetInput"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Budget"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    gateway_limits_show: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+            };
+            path: {
+                project_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Limits"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    gateway_limits_replace: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+                /** @description The ETag that was read; 412 when the resource has changed since. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                project_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["LimitsInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Limits"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    gateway_requests_list: {
+        parameters: {
+            query?: {
+                /** @description Only calls that began at this time or later. */
+                since?: string;
+                /** @description Only calls that began before it. */
+                until?: string;
+                /** @description Only calls of this model. */
+                model?: string;
+                /** @description Only calls to this provider. */
+                provider?: string;
+                /** @description Only calls of this key. */
+                key_id?: string;
+                /** @description Only calls of keys that are bound to this project. */
+                project_id?: string;
+                /** @description Only calls that are booked on this project: its name or id. */
+                project?: string;
+                /** @description Only calls that were answered with this status. */
+                status?: number;
+                /** @description Only calls that ended in this way. */
+                outcome?: "completed" | "cancelled" | "cut" | "upstream_failed" | "refused";
+                /** @description Only calls of this session. */
+                session?: string;
+                /** @description Only calls whose model, key, project, session, task, tags or error contain this, whatever its case. */
+                text?: string;
+                /** @description Items at most. */
+                limit?: components["parameters"]["Limit"];
+                /** @description next_cursor of the answer before. */
+                cursor?: components["parameters"]["Cursor"];
+            };
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RequestList"];
+                    "text/csv": string;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    gateway_requests_show: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Request"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    gateway_usage: {
+        parameters: {
+            query?: {
+                /** @description What to group by. */
+                by?: "model" | "provider" | "key" | "project" | "user" | "day" | "session";
+                /** @description Only calls that began at this time or later. */
+                since?: string;
+                /** @description Only calls that began before it. */
+                until?: string;
+                /** @description Only calls that are booked on this project: its name or id. */
+                project?: string;
+            };
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Usage"];
                 };
             };
             default: components["responses"]["Problem"];
