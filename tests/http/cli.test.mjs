@@ -5,10 +5,11 @@ import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { QUICK_PASSWORDS, owner } from '../lib/api.mjs';
-import { NO_BINARY, runCatalyst, startCatalyst, temporaryFolder } from '../lib/catalyst.mjs';
+import { NO_BINARY, runCatalyst, startCatalyst, startProvider, temporaryFolder } from '../lib/catalyst.mjs';
 import { NO_OPENSSL, makeCertificate } from '../lib/certificate.mjs';
 import { scope } from '../lib/defer.mjs';
 import { freePort } from '../lib/raw.mjs';
+import { until } from '../lib/wait.mjs';
 import { toYaml } from '../lib/yaml.mjs';
 
 const EXIT = { ok: 0, failed: 1, usage: 2, unreachable: 3, refused: 4 };
@@ -137,6 +138,106 @@ describe('commands that ask a server', { skip: NO_BINARY }, () => {
       assert.match(text, new RegExp(`^catalyst ${name}: .+\n\nUsage: catalyst ${name}`));
       for (const line of text.split('\n')) assert.ok(line.length <= 120 || line.startsWith('  '), line);
     }
+  });
+});
+
+describe('commands of the gateway', { skip: NO_BINARY }, () => {
+  const suite = scope();
+  let catalyst, ada, double;
+  before(async () => {
+    double = await startProvider(suite, { key: 'sk-double-cli' });
+    catalyst = await startCatalyst(suite, { config: { loops: 1, identity: QUICK_PASSWORDS } });
+    ada = await owner(catalyst);
+  });
+  after(() => suite.end());
+
+  const cli = (args, env = {}) =>
+    runCatalyst(args, { env: { ...CLEAN, CATALYST_URL: catalyst.origin, CATALYST_API_KEY: ada.made.api_key, ...env } });
+  const ok = async (args, env) => {
+    const result = await cli(args, env);
+    assert.equal(result.code, EXIT.ok, `${args.join(' ')}: ${result.stderr}`);
+    return result.stdout;
+  };
+  const json = async (...args) => JSON.parse(await ok([...args, '--json']));
+  const complete = (key, model = 'gpt-4o-mini') =>
+    fetch(`${catalyst.origin}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ model, messages: [{ role: 'user', content: 'Hello' }], max_tokens: 10 }),
+    });
+
+  test('from a provider to the first call and its cost', async () => {
+    const add = ['provider', 'add', 'far', '--kind', 'openai', '--base-url', double.openaiUrl, '--key-env', 'FAR_KEY'];
+    assert.match(await ok(add, { FAR_KEY: 'sk-double-cli' }), /added the provider 'far'/);
+    const listed = await ok(['provider', 'list']);
+    assert.match(listed, /^far +openai +http:\/\/127/m);
+    assert.ok(!listed.includes('sk-double-cli'));
+    assert.equal((await json('provider', 'list'))[0].key_hint, '-cli');
+    assert.match(await ok(['provider', 'test', 'far']), /^ok +yes$/m);
+
+    const made = await json('key', 'create', '--name', 'agent', '--budget', '5');
+    assert.match(made.key, /^cvk_/);
+    assert.match(made.id, /^[0-9a-f-]{36}$/);
+    assert.equal(made.budget.limit_usd, '5.000000000');
+    await until('the key to work', async () => (await complete(made.key)).status === 200);
+
+    const keys = await ok(['key', 'list']);
+    assert.match(keys, /^agent +cvk_\w+ +yes +5\.00 +total +\d/m);
+    assert.ok(!keys.includes(made.key));
+    const budgets = await json('budget', 'list');
+    assert.equal(budgets.length, 1);
+    assert.equal(budgets[0].scope, 'key');
+
+    const calls = await until('the call', async () => {
+      const lines = (await ok(['requests', '--url', catalyst.origin, '--json'])).split('\n').filter((l) => l !== '');
+      return lines.length > 0 && lines.map((l) => JSON.parse(l));
+    });
+    assert.equal(calls[0].key_name, 'agent');
+    assert.match(await ok(['requests', '--url', catalyst.origin, '--key', 'agent']), /gpt-4o-mini +agent +\d+ +\d+ +0\.\d+/);
+    const usage = await ok(['usage', '--url', catalyst.origin, '--by', 'key']);
+    assert.match(usage, /^agent +\d+ +0 /m);
+  });
+
+  test('a key is rotated, limited and revoked', async () => {
+    const made = await json('key', 'create', '--name', 'short', '--models', 'gpt-4o-*', '--requests-per-minute', '100', '--expires-in-days', '2');
+    assert.deepEqual(made.allowed_models, ['gpt-4o-*']);
+    assert.equal(made.limits.requests_per_minute, 100);
+    assert.ok(Math.abs(Date.parse(made.expires_at) - Date.now() - 2 * 86_400_000) < 60_000);
+    const next = await json('key', 'rotate', 'short');
+    assert.notEqual(next.key, made.key);
+    await until('the new secret', async () => (await complete(next.key)).status === 200);
+    await until('the old one to end', async () => (await complete(made.key)).status === 401);
+    assert.match(await ok(['key', 'revoke', 'short']), /revoked/);
+    await until('the key to end', async () => (await complete(next.key)).status === 401);
+    const twice = await cli(['key', 'revoke', 'short']);
+    assert.equal(twice.code, EXIT.failed);
+    assert.match(twice.stderr, /there is no key 'short'/);
+  });
+
+  test('a budget is set, changed and removed', async () => {
+    const set = await json('budget', 'set', '--limit', '20', '--period', 'weekly');
+    assert.deepEqual([set.scope, set.period, set.limit_usd, set.is_hard], ['workspace', 'weekly', '20.000000000', true]);
+    const changed = await json('budget', 'set', '--limit', '30.5', '--period', 'weekly', '--soft');
+    assert.deepEqual([changed.id, changed.limit_usd, changed.is_hard], [set.id, '30.500000000', false]);
+    assert.match(await ok(['budget', 'list']), /^workspace .*weekly +no +30\.50 +/m);
+    await ok(['budget', 'remove', set.id]);
+    assert.equal((await cli(['budget', 'remove', set.id])).code, EXIT.failed);
+    const nobody = await cli(['budget', 'set', '--limit', '5', '--scope', 'key', '--of', 'nobody']);
+    assert.equal(nobody.code, EXIT.failed);
+    assert.match(nobody.stderr, /there is no key 'nobody'/);
+  });
+
+  test('wrong providers are refused with their fields, and a dead one fails its test', async () => {
+    const kind = await cli(['provider', 'add', 'x', '--kind', 'openia']);
+    assert.equal(kind.code, EXIT.failed);
+    assert.match(kind.stderr, /^ {2}kind: /m);
+    const port = await freePort();
+    await ok(['provider', 'add', 'dead', '--kind', 'compatible', '--base-url', `http://127.0.0.1:${port}/v1`, '--models', 'dead-*']);
+    const tested = await cli(['provider', 'test', 'dead']);
+    assert.equal(tested.code, EXIT.failed);
+    assert.match(tested.stdout, /^ok +no$/m);
+    await ok(['provider', 'remove', 'dead']);
+    assert.ok(!(await ok(['provider', 'list'])).includes('dead'));
   });
 });
 
