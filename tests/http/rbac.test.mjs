@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import test from 'node:test';
 import { Caller, QUICK_PASSWORDS, newMember, owner } from '../lib/api.mjs';
-import { NO_BINARY, startCatalyst } from '../lib/catalyst.mjs';
+import { NO_BINARY, startCatalyst, startProvider } from '../lib/catalyst.mjs';
 import { NO_POSTGRES, startPostgres } from '../lib/postgres.mjs';
 import { sealedLog } from '../lib/rebuild.mjs';
 import { requests } from '../lib/resources.mjs';
@@ -134,7 +134,7 @@ async function casesOf(scene, endpoint, who) {
   const strange = swappable.length ? await build({ world: b, who, scene }) : null;
   const refused = verdict(endpoint, who, true);
   const foreign = (what, values, headers) =>
-    refused !== 'allowed' && cases.push({ ...base, what, path: fill(endpoint, values), headers, status: refused });
+    refused !== 'allowed' && cases.push({ ...base, what, path: fill(endpoint, values), headers, status: own.isLate && plain === 403 && !headers ? 403 : refused });
   const isBea = who.caller.user?.id === scene.bea.user.id; /* to whom the other workspace is her own */
   for (const name of swappable)
     if (!(isBea && endpoint.ownsPath && swappable.length === 1))
@@ -154,7 +154,7 @@ async function casesOf(scene, endpoint, who) {
   }
   if (plain === 'allowed')
     for (const { body, status } of own.strange ?? [])
-      cases.push({ ...base, what: 'a foreign id in the body', path: fill(endpoint, own.params ?? {}), body, status });
+      cases.push({ ...base, what: 'a foreign id in the body', path: fill(endpoint, own.params ?? {}), body, status, isRefused: true });
   return cases;
 }
 
@@ -187,14 +187,14 @@ async function quiet(catalyst) {
 
 async function matrix(t, database) {
   const catalyst = await start(t, database);
-  const scene = await populate(catalyst);
+  const scene = Object.assign(await populate(catalyst), { provider: await startProvider(t) });
   const endpoints = await endpointsOf(catalyst.origin);
   const missing = endpoints.filter((e) => !requests[e.key]).map((e) => e.key);
   assert.deepEqual(missing, [], 'endpoints without a request in tests/lib/resources.mjs');
 
   const cases = [];
   for (const endpoint of endpoints) for (const who of scene.principals) cases.push(...(await casesOf(scene, endpoint, who)));
-  const isRefusal = (c) => [401, 403, 404].includes(c.status);
+  const isRefusal = (c) => c.isRefused || [401, 403, 404].includes(c.status);
   const refusals = cases.filter(isRefusal);
   const wrong = [];
   const judge = (c, answer, expected) => {
@@ -220,7 +220,7 @@ async function matrix(t, database) {
       .filter((e) => e.type === 'access.denied' && e.status === 'failure' && e.metadata.route === route && (e.actor.id ?? null) === actor)
       .reduce((sum, e) => sum + e.metadata.count, 0);
   const groups = Map.groupBy(
-    refusals.filter((c) => c.status !== 401),
+    refusals.filter((c) => [403, 404].includes(c.status)),
     (c) => `${(!(c.who.isKey && c.endpoint.row.permission.startsWith('(set-up')) && c.caller.user?.id) || ''} ${c.endpoint.name}`,
   );
   for (const [key, group] of groups) {

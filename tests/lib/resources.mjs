@@ -8,7 +8,8 @@
 //   ok       status when it is allowed (a list when it depends on the moment)
 //   as       who asks instead, when the request would end the principal's own session
 //   expect   a status that the table cannot know, for this principal
-//   strange  bodies that name things of another workspace, with their status
+//   strange  bodies that name things of another workspace, with their status: the same as for things that do not exist
+//   isLate   the thing is looked up after the permission: without it 403, whatever the id
 //   isStream the answer does not end
 
 import { Caller, PASSWORD, newMember } from './api.mjs';
@@ -48,10 +49,43 @@ async function exportJob(world, isDone) {
   return started.id;
 }
 
-/** Jobs belong to who started them; others see them with audit.read. */
-async function job({ world, who }) {
+/** What belongs to one person others see with audit.read: 404 for a member without it. */
+function unlessTheirs(who) {
   const sees = who.isKey ? who.scopes.has('audit.read') : ['owner', 'admin'].includes(who.role);
-  return { params: { id: await exportJob(world, true) }, expect: who.role || who.isKey ? (sees ? undefined : 404) : undefined };
+  return who.role && !sees ? 404 : undefined;
+}
+
+async function job({ world, who }) {
+  return { params: { id: await exportJob(world, true) }, expect: unlessTheirs(who) };
+}
+
+// --- the gateway ---
+
+const word = (what) => fresh(what).replace(' ', '-');
+const aProvider = (scene) => ({ name: word('provider'), kind: 'ollama', base_url: scene.provider.openaiUrl, models: [word('model')] });
+const provider = ({ world, scene }) => make(world, '/api/gateway/providers', aProvider(scene));
+const virtualKey = ({ world }) => make(world, '/api/gateway/keys', { name: fresh('key') });
+const aBudget = (project) => ({ scope: 'project', scope_id: project, period: 'monthly', limit_usd: '5' });
+const budget = async ({ world }) => make(world, '/api/gateway/budgets', aBudget((await project(world)).id));
+const withId = (making, more = {}) => async (c) => ({ params: { id: (await making(c)).id }, ...more });
+const withProject = (more = {}) => async ({ world }) => ({ params: { project_id: (await project(world)).id }, ...more });
+
+/** A call that has been made in this world; one is enough for everybody. */
+const calls = new WeakMap();
+function call({ world, scene }) {
+  if (!calls.has(world)) calls.set(world, makeCall(world, scene));
+  return calls.get(world);
+}
+async function makeCall(world, scene) {
+  const { models } = await provider({ world, scene });
+  const { key } = await virtualKey({ world });
+  const answer = await fetch(`${world.owner.origin}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ model: models[0], messages: [{ role: 'user', content: 'Hello' }] }),
+  });
+  if (answer.status !== 200) throw new Error(await answer.text());
+  return until('the call to be listed', async () => (await world.owner.get('/api/gateway/requests')).json.items[0]);
 }
 
 /** In flagd's form. */
@@ -153,6 +187,59 @@ export const requests = {
     if (made.status >= 300) throw new Error(made.text);
     return { params: { name }, ok: 204 };
   },
+  'GET /api/gateway/kinds': () => ({}),
+  'GET /api/gateway/models': () => ({}),
+  'GET /api/gateway/providers': () => ({}),
+  'POST /api/gateway/providers': ({ scene }) => ({ body: aProvider(scene), ok: 201 }),
+  'GET /api/gateway/providers/:id': withId(provider),
+  'PUT /api/gateway/providers/:id': async (c) => ({ params: { id: (await provider(c)).id }, body: aProvider(c.scene) }),
+  'PATCH /api/gateway/providers/:id': withId(provider, { body: { is_enabled: false } }),
+  'DELETE /api/gateway/providers/:id': withId(provider, { ok: 204 }),
+  'POST /api/gateway/providers/:id/test': withId(provider),
+  'GET /api/gateway/aliases': () => ({}),
+  'PUT /api/gateway/aliases/:name': () => ({ params: { name: word('alias') }, body: { model: 'gpt-4o-mini' }, ok: [200, 201] }),
+  'DELETE /api/gateway/aliases/:name': async ({ world }) => {
+    const name = word('alias');
+    const made = await world.owner.put(`/api/gateway/aliases/${name}`, { model: 'gpt-4o-mini' });
+    if (made.status >= 300) throw new Error(made.text);
+    return { params: { name }, ok: 204 };
+  },
+  'GET /api/gateway/keys': () => ({}),
+  'POST /api/gateway/keys': ({ world, scene }) => ({
+    body: { name: fresh('key') },
+    ok: 201,
+    strange: [
+      { body: { name: fresh('key'), project_id: scene.other(world).project }, status: 400 },
+      { body: { name: fresh('key'), user_id: scene.other(world).owner.user.id }, status: 400 },
+    ],
+  }),
+  'GET /api/gateway/keys/:id': withId(virtualKey),
+  'PATCH /api/gateway/keys/:id': async (c) => ({
+    params: { id: (await virtualKey(c)).id },
+    body: { is_enabled: false },
+    strange: [{ body: { project_id: c.scene.other(c.world).project }, status: 400 }],
+  }),
+  'DELETE /api/gateway/keys/:id': withId(virtualKey, { ok: 204 }),
+  'POST /api/gateway/keys/:id/rotate': withId(virtualKey, { body: { overlap_hours: 1 }, ok: 201 }),
+  'GET /api/gateway/budgets': () => ({}),
+  'POST /api/gateway/budgets': async ({ world, scene }) => ({
+    body: aBudget((await project(world)).id),
+    ok: 201,
+    strange: [
+      { body: aBudget(scene.other(world).project), status: 400 },
+      { body: { ...aBudget(scene.other(world).owner.user.id), scope: 'user' }, status: 400 },
+    ],
+  }),
+  'GET /api/gateway/budgets/:id': withId(budget),
+  'PATCH /api/gateway/budgets/:id': withId(budget, { body: { limit_usd: '7' } }),
+  'DELETE /api/gateway/budgets/:id': withId(budget, { ok: 204 }),
+  'GET /api/gateway/limits/:project_id': withProject(),
+  'PUT /api/gateway/limits/:project_id': withProject({ body: { requests_per_minute: 60 } }),
+  'GET /api/optimizer/budget/:project_id': withProject(),
+  'POST /api/optimizer/budget/:project_id': withProject({ body: { limit_usd: '5' }, ok: 201 }),
+  'GET /api/gateway/requests': () => ({}),
+  'GET /api/gateway/requests/:id': async (c) => ({ params: { id: (await call(c)).id }, expect: unlessTheirs(c.who), isLate: true }),
+  'GET /api/gateway/usage': () => ({}),
   'GET /api/events': () => ({ isStream: true }),
   'GET /api/openapi.json': () => ({}),
 };
