@@ -240,6 +240,50 @@ test('everybody may do what the table says, on PostgreSQL', { skip: NO_BINARY ||
   matrix(t, await (await startPostgres(t)).database()),
 );
 
+test('what one workspace holds shows nowhere in another', { skip: NO_BINARY }, async (t) => {
+  const catalyst = await start(t);
+  const scene = Object.assign(await populate(catalyst), { provider: await startProvider(t) });
+  const { a, b } = scene.worlds;
+  const marker = 'zq7marker';
+  const bea = { name: 'owner of another workspace', role: 'owner', caller: b.owner, email: b.owner.user.email };
+  const endpoints = await endpointsOf(catalyst.origin);
+
+  // Every request that makes or changes something, with the marker in each text that it may hold.
+  // A provider's name has no spaces.
+  const marked = (body) => {
+    const space = body.kind ? '-' : ' ';
+    const texts = Object.entries(body).filter(([k]) => ['name', 'description'].includes(k));
+    return { ...body, ...Object.fromEntries(texts.map(([k, v]) => [k, `${v}${space}${marker}`])) };
+  };
+  const ada = { name: 'owner', role: 'owner', caller: a.owner, email: a.owner.user.email };
+  let n_marked = 0;
+  for (const e of endpoints.filter((x) => x.inWorkspace && ['POST', 'PUT', 'PATCH'].includes(x.method))) {
+    const { params = {}, body, ok = 200 } = await requests[e.key]({ world: a, who: ada, scene });
+    if (!body || JSON.stringify(marked(body)) === JSON.stringify(body)) continue;
+    const answer = await a.owner.call(e.method, fill(e, params), marked(body));
+    assert.ok([ok].flat().includes(answer.status), `${e.key}: ${answer.status} ${answer.text}`);
+    n_marked++;
+  }
+  await a.owner.must(200, a.owner.patch(`/api/workspaces/${a.id}`, { settings: { marker } }));
+  await a.owner.must(201, a.owner.post(`/api/workspaces/${a.id}/invite`, { email: `${marker}@example.com`, role: 'viewer' }));
+  assert.ok(n_marked >= 5, `${n_marked}`);
+
+  let n_searched = 0;
+  for (const e of endpoints.filter((x) => x.method === 'GET' && !x.row.permission.startsWith('(instance'))) {
+    const request = await requests[e.key]({ world: b, who: bea, scene });
+    if (request.isStream) continue;
+    const path = fill(e, request.params ?? {});
+    for (const [caller, where] of [[b.owner, path], [b.owner.with({ workspace: null }), path]]) {
+      const answer = await caller.get(where);
+      assert.ok(!answer.text.includes(marker), `${e.key} shows what is in another workspace: ${answer.text.slice(0, 500)}`);
+      n_searched++;
+    }
+  }
+  const seen = await a.owner.get('/api/projects');
+  assert.ok(seen.text.includes(marker));
+  t.diagnostic(`${n_marked} marked requests, ${n_searched} answers searched`);
+});
+
 test('the table is whole: one row an endpoint, roles that follow from permissions', () => {
   const names = new Map(table.permissions.map((p) => [p.name, p]));
   assert.equal(names.size, table.permissions.length);
