@@ -37,6 +37,7 @@ struct fetching {
     /* of the try in progress */
     struct outbound_route route;
     struct buf answer;
+    size_t n_given; /* bytes to on_piece */
     struct fetch_field fields[FIELDS_MAX];
     unsigned n_fields;
     size_t field_bytes;
@@ -85,6 +86,11 @@ static size_t on_body(char *p, size_t size, size_t n, void *ctx)
     struct fetching *f = ctx;
     str piece = str_of(p, size * n);
     if (f->request->on_piece && f->status >= 200 && f->status < 300) {
+        f->n_given += piece.len;
+        if (f->request->answer_max && f->n_given > f->request->answer_max) {
+            err_set(&f->e, ERR_TOO_LARGE, "the answer is larger than %zu bytes", f->request->answer_max);
+            return CURL_WRITEFUNC_ERROR;
+        }
         f->e.code = f->request->on_piece(f->request->ctx, piece, &f->e);
         return f->e.code ? CURL_WRITEFUNC_ERROR : piece.len;
     }

@@ -34,7 +34,7 @@ struct fetch_request {
     const struct fetch_field *fields;
     unsigned n_fields;
     str body;
-    size_t answer_max;           /* bytes; 0: 8 MiB */
+    size_t answer_max;           /* bytes; 0: 8 MiB, with on_piece none */
     unsigned connect_timeout_ms; /* 0: 10 s */
     unsigned deadline_ms;        /* 0: 30 s */
     unsigned redirects;          /* followed at most */

@@ -6,7 +6,8 @@ import { describe, test } from 'node:test';
 import { Proxy } from '../doubles/proxy.mjs';
 import { chatStream, transcript } from '../doubles/provider.mjs';
 import { bodyOf, call } from '../lib/call.mjs';
-import { NO_BINARY, startGateway, startProvider, temporaryFolder } from '../lib/catalyst.mjs';
+import { QUICK_PASSWORDS, setUp } from '../lib/api.mjs';
+import { NO_BINARY, runCatalyst, startCatalyst, startGateway, startProvider, temporaryFolder } from '../lib/catalyst.mjs';
 import { NO_OPENSSL, makeCertificate } from '../lib/certificate.mjs';
 import { defer } from '../lib/defer.mjs';
 import { until } from '../lib/wait.mjs';
@@ -92,6 +93,26 @@ describe('outbound proxies', { skip: NO_BINARY }, () => {
       const answer = await call(scene, 'chat', bodyOf('chat', { model: 'far/gpt-4o-mini' }));
       return /with status 418/.test(answer.text);
     });
+  });
+
+  test('the command line reaches its server through a tunnel, and trusts it by --ca-file', { skip: NO_OPENSSL }, async (t) => {
+    const certificate = makeCertificate(temporaryFolder(t));
+    const config = { loops: 1, identity: QUICK_PASSWORDS, tls: { cert: certificate.cert, key: certificate.key } };
+    const catalyst = await startCatalyst(t, { config });
+    const { api_key } = await setUp(catalyst);
+    const proxy = await startProxy(t, { target: catalyst.port });
+    const env = { CATALYST_URL: 'https://provider.test', CATALYST_API_KEY: api_key, HTTPS_PROXY: `http://u:p@127.0.0.1:${proxy.port}` };
+    const list = (...more) => runCatalyst(['project', 'list', '--json', ...more], { env });
+    const good = await list('--ca-file', certificate.cert);
+    assert.equal(good.code, 0, good.stderr);
+    assert.deepEqual(JSON.parse(good.stdout), []);
+    assert.deepEqual(proxy.asked, ['CONNECT provider.test:443']);
+    assert.equal(proxy.credentials[0], `Basic ${Buffer.from('u:p').toString('base64')}`);
+    const strange = await list();
+    assert.equal(strange.code, 3);
+    assert.match(strange.stderr, /certificate/i);
+    const none = await list('--ca-file', '/nonexistent.pem');
+    assert.equal(none.code, 2, none.stderr);
   });
 
   test('metadata services are no providers, unless they are allowed by address', async (t) => {

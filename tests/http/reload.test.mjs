@@ -5,9 +5,10 @@ import { copyFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import tls from 'node:tls';
-import { bodyOf, callBytes } from '../lib/call.mjs';
+import { bodyOf, call, callBytes, startCall } from '../lib/call.mjs';
 import { NO_BINARY, startCatalyst, startGateway, temporaryFolder } from '../lib/catalyst.mjs';
 import { NO_OPENSSL, makeCertificate } from '../lib/certificate.mjs';
+import { makeKey } from '../lib/keys.mjs';
 import { exchange, parseAnswer, request } from '../lib/raw.mjs';
 import { transcript } from '../doubles/provider.mjs';
 import { gate, until, within } from '../lib/wait.mjs';
@@ -75,6 +76,32 @@ describe('reloading', { skip: NO_BINARY }, () => {
     assert.equal((await answerOf(stream)).status, 200);
     assert.equal(stream.getPeerCertificate().subject.CN, 'first');
     stream.destroy();
+  });
+
+  test('providers, aliases and keys change, and a stream of a provider that is gone ends as it should', async (t) => {
+    const scene = await startGateway(t);
+    const { catalyst, double } = scene;
+    const opened = gate();
+    double.anthropic.next({ gate: opened, after: 4 });
+    const stream = await startCall(t, scene, 'messages', bodyOf('messages', { stream: true }));
+    await until('the first events', () => stream.received.length > 500);
+    const second = makeKey();
+    const next = {
+      ...scene.config,
+      providers: scene.config.providers.filter((p) => p.name === 'openai'),
+      aliases: { quick: 'openai/gpt-4o-mini' },
+      keys: [...scene.config.keys, { name: 'second', key: second }],
+    };
+    assert.equal((await reload(catalyst, next)).event, 'config_reloaded');
+    const other = { ...scene, key: second };
+    await until('the new key and alias', async () => (await call(other, 'chat', bodyOf('chat', { model: 'quick' }))).status === 200);
+    await until('the provider to be gone', async () => (await call(scene, 'messages')).status !== 200);
+    opened.open();
+    const answer = await stream.readAnswer();
+    assert.ok(answer.body.equals(transcript('messages-plain.sse')));
+    const broken = { ...next, providers: [{ name: 'x', kind: 'openia' }] };
+    assert.equal((await reload(catalyst, broken)).event, 'config_refused');
+    assert.equal((await call(other, 'chat', bodyOf('chat', { model: 'quick' }))).status, 200, 'what was in force stays');
   });
 
   test('limits, tokens and the log level change at once', async (t) => {

@@ -345,10 +345,14 @@ static void a_body_can_be_taken_piece_by_piece(void **state)
     buf_clear(&out);
     assert_int_equal(get(s, "/"), ERR_DISK_FULL);
     assert_string_equal(s->e.msg, "no room for it");
+    s->request.answer_max = 7;
+    s->server.answers[3] = OK("12345678");
     buf_clear(&out);
     assert_int_equal(get(s, "/"), ERR_NONE); /* what is no success is not given away */
     assert_int_equal(out.len, 0);
     assert_true(str_eq(s->answer.body, S("none")));
+    assert_int_equal(get(s, "/"), ERR_TOO_LARGE); /* a piece over the limit is not given away either */
+    assert_int_equal(out.len, 0);
     buf_fini(&out);
 }
 
