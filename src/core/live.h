@@ -42,7 +42,7 @@ void live_free(struct live *l); /* after the loops have ended and before loop_fi
 extern const struct api_table live_api; /* service: struct live * */
 
 /* A live frame, event name and JSON data: for the user (nil: nobody in person), and for everybody in the workspace whose role has the permission. With a
- * user, PERMISSION_NONE means nobody else; without, everybody in the workspace. workspace nil: all streams of the user. Cheap when nobody listens. */
+ * user, PERMISSION_NONE means nobody else; without, everybody in the workspace. workspace nil: all streams of the user. NULL is nil. Cheap when nobody listens. */
 void live_publish(struct live *l, const uuid *workspace, const uuid *user, enum permission needs, str event, str json);
 /* Sealed events exist up to this number. On the log's thread (events_on_sealed). */
 void live_sealed(void *live, int64_t number);

@@ -16,6 +16,7 @@ struct live_stream {
     struct principal who;         /* for the recheck: without texts */
     bool is_http10;
     int64_t position;             /* everything up to this number has been sent, or is not for it */
+    int64_t head;                 /* as far as the log went when a page was read: the ring may not know of it */
     uint64_t recheck_due_ms;
     struct wheel_timer heartbeat, retry;
 
@@ -24,7 +25,7 @@ struct live_stream {
     bool is_reading;
     struct {
         struct live_viewer viewer;
-        int64_t after, upto;      /* of the log; upto: out */
+        int64_t after, upto, head; /* of the log; upto, head: out */
         struct buf text;
         bool is_well;
     } page;
@@ -129,8 +130,8 @@ static bool send_text(struct live_stream *s, str text, unsigned n_frames)
 
 static void ask_for_page(struct live_stream *s);
 
-/* Sends what the ring holds behind the stream's position, as much as may be sent now. May end the stream. */
-static void send_from_ring(struct live_stream *s)
+/* Sends what the ring holds behind the stream's position, as much as may be sent now. False when the stream has ended by it. */
+static bool send_from_ring(struct live_stream *s)
 {
     struct live_hub *h = s->hub;
     struct buf text;
@@ -148,25 +149,27 @@ static void send_from_ring(struct live_stream *s)
             }
             s->position++;
         }
-        if (text.failed) {
+        if (text.failed)
             end_stream(s); /* it resumes where it stands */
-            break;
+        if (text.failed || !send_text(s, buf_str(&text), n)) {
+            buf_fini(&text);
+            return false;
         }
-        if (!send_text(s, buf_str(&text), n))
-            break;
     }
     buf_fini(&text);
+    return true;
 }
 
 /* Brings the stream nearer to the log's end. May end it. */
 static void pump(struct live_stream *s)
 {
     const struct live_hub *h = s->hub;
-    if (!s->conn || s->is_reading || s->position >= h->ring_last || http_is_congested(s->conn))
+    if (!s->conn || s->is_reading || http_is_congested(s->conn))
         return;
-    if (s->position + 1 >= h->ring_first)
-        send_from_ring(s);
-    else
+    if (s->position < h->ring_last && s->position + 1 >= h->ring_first && !send_from_ring(s))
+        return;
+    bool is_behind = s->position < h->ring_last ? s->position + 1 < h->ring_first : s->position < s->head;
+    if (is_behind && !http_is_congested(s->conn))
         ask_for_page(s);
 }
 
@@ -197,6 +200,7 @@ static enum errc page_unit(struct tx *tx, void *ctx, err *e)
         live_frame_unref(f);
     }
     /* Fewer than asked for: all others up to the head are other workspaces'. */
+    s->page.head = head;
     s->page.upto = n == LIVE_PAGE ? events[n - 1].number : head > s->page.after ? head : s->page.after;
     if (rc == ERR_NONE && s->page.text.failed)
         rc = err_code(e, s->page.text.failed);
@@ -240,6 +244,7 @@ static void page_read(struct live_stream *s)
         loop_arm(s->hub->loop, &s->retry, RETRY_MS);
     } else {
         int64_t upto = s->page.upto;
+        s->head = s->page.head;
         if (!send_text(s, buf_str(&s->page.text), 1))
             return;
         s->position = upto;

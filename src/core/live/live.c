@@ -137,6 +137,7 @@ static void tell_all(struct live *l, const struct live_message *what)
 
 void live_publish(struct live *l, const uuid *workspace, const uuid *user, enum permission needs, str event, str json)
 {
+    static const uuid nil;
     struct buf text;
     if (l->n_streams == 0)
         return;
@@ -149,7 +150,7 @@ void live_publish(struct live *l, const uuid *workspace, const uuid *user, enum 
         buf_add(&text, line);
     }
     buf_add(&text, S("\n\n"));
-    struct live_frame *f = text.failed ? NULL : live_frame_new(workspace, user, needs, 0, buf_str(&text));
+    struct live_frame *f = text.failed ? NULL : live_frame_new(workspace ? workspace : &nil, user ? user : &nil, needs, 0, buf_str(&text));
     buf_fini(&text);
     if (!f)
         return;
