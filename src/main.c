@@ -24,6 +24,7 @@ int main(int argc, char **argv)
         .check = gateway_config_check,
         .check_server = serve_check,
         .settings = cli_settings,
+        .open_store = cli_open_store,
     };
     return cli_main(&app, argc, argv);
 }

@@ -32,6 +32,7 @@ struct flag {
 
 struct cli_args;
 struct client;
+struct store;
 struct cli_app { /* what main.c wires */
     const struct option_table *const *tables;
     unsigned n_tables;
@@ -43,6 +44,8 @@ struct cli_app { /* what main.c wires */
     enum errc (*check_server)(const struct config *config, struct arena *a, struct buf *problems, err *e);
     /* The settings of the data folder's database, secrets masked; none without a database. May be NULL. */
     enum errc (*settings)(const struct config *config, const char *data_dir, struct arena *a, struct config_setting **out, unsigned *n, err *e);
+    /* The store of the data folder, to read calls that were drained into it; NULL without one. May be NULL: commands then read the journal alone. */
+    enum errc (*open_store)(const struct cli_app *app, const struct cli_args *args, struct store **out, err *e);
 };
 
 struct command {

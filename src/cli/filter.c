@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/crypto.h"
+#include "store/store.h"
 
 /* "24h" back from now; false when the text has another form. */
 static bool parse_span(str s, usec now_us, usec *out)
@@ -128,6 +129,16 @@ enum errc cli_journal_open(const struct cli_args *args, struct journal_reader **
     if (code != ERR_NOT_FOUND) return code;
     if (access(dir, F_OK) == 0) return ERR_NONE;
     return err_set(e, ERR_NOT_FOUND, "there is no data folder %s; name the server's with --data", dir);
+}
+
+enum errc cli_calls_each(const struct cli_app *app, const struct cli_args *args, struct journal_reader *rd,
+                         const struct call_filter *f, call_fn fn, void *ctx, uint64_t *n_damaged, err *e)
+{
+    struct store *s = NULL;
+    enum errc rc = app->open_store ? app->open_store(app, args, &s, e) : ERR_NONE;
+    if (!rc) rc = calls_all(s, rd, f->since_us, f->until_us, fn, ctx, n_damaged, e);
+    store_close(s);
+    return rc;
 }
 
 void cli_journal_damage(uint64_t n_damaged)

@@ -8,7 +8,7 @@
 #define CLI_FILTER_H
 
 #include "cli/cli.h"
-#include "gateway/journal/journal.h"
+#include "gateway/ledger/calls.h"
 
 #define CALL_FILTER_FLAGS                                                                             \
     {"--since", "TIME", NULL, "calls that started at or after: a date, RFC 3339, or 24h, 7d back"},   \
@@ -44,6 +44,9 @@ bool call_is_failed(const struct usage_record *r);
 /* The journal below the data folder; *out is NULL when the folder has none yet. ERR_NOT_FOUND without the
  * folder. */
 WARN_UNUSED enum errc cli_journal_open(const struct cli_args *args, struct journal_reader **out, err *e);
+/* Every call that fits the filter's times, once: those of the database, and those of the journal (rd, which may be NULL) that are not there yet. */
+WARN_UNUSED enum errc cli_calls_each(const struct cli_app *app, const struct cli_args *args, struct journal_reader *rd, const struct call_filter *f,
+                                     call_fn fn, void *ctx, uint64_t *n_damaged, err *e);
 /* Says on standard error that segments end in damage; nothing for 0. */
 void cli_journal_damage(uint64_t n_damaged);
 

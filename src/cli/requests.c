@@ -1,7 +1,7 @@
-/* requests.c - `catalyst requests`: the last calls of the journal, and those to come.
+/* requests.c - `catalyst requests`: the last calls, and those to come.
  *
  * The last N are kept in a heap with the oldest on top, so that memory is bounded by N and not by the
- * journal.
+ * journal and the database.
  */
 #include <errno.h>
 #include <poll.h>
@@ -334,6 +334,15 @@ static bool on_record(void *ctx, const uint8_t node[16], const struct usage_reco
     return false;
 }
 
+/* Those of the database come newest first: once as many are kept as are wanted, older ones are of no interest. */
+static enum call_verdict on_call(void *ctx, const uint8_t node[16], const struct usage_record *r)
+{
+    struct listing *l = ctx;
+    if (!on_record(ctx, node, r)) return CALLS_STOP;
+    bool is_old = l->limit == 0 || (l->n == l->limit && r->started_us / USEC_PER_MS < l->heap[0]->record.started_us / USEC_PER_MS);
+    return is_old ? CALLS_ENOUGH : CALLS_GO_ON;
+}
+
 static void print_last(struct listing *l)
 {
     if (l->n) qsort(l->heap, l->n, sizeof(struct kept *), kept_order);
@@ -401,7 +410,6 @@ static void release_interrupt(struct listing *l, const sigset_t *before)
 
 static int run(const struct cli_app *app, const struct cli_args *args)
 {
-    (void)app;
     if (client_is_meant(args)) return client_run(args, client_requests);
     err e = {0};
     struct listing l = {.as_json = cli_flag(args, "--json") != NULL, .signals = -1};
@@ -414,7 +422,7 @@ static int run(const struct cli_app *app, const struct cli_args *args)
     if (!code) code = parse_limit(args, &l.limit, &e);
     if (!code) code = cli_journal_open(args, &reader, &e);
     if (!code && follows) code = catch_interrupt(&l, &before, &e);
-    if (!code && reader) code = journal_read(reader, on_record, &l, &n_damaged, &e);
+    if (!code) code = cli_calls_each(app, args, reader, &l.filter, on_call, &l, &n_damaged, &e);
     if (!code && l.is_out_of_memory) code = err_code(&e, ERR_NO_MEMORY);
     if (!code && !l.is_interrupted) {
         cli_journal_damage(n_damaged);

@@ -1,7 +1,10 @@
 #include "cli/store.h"
 
 #include "core/settings.h"
+#include "base/log.h"
 #include "store/files.h"
+
+#define CONFIG_ARENA_LIMIT (64u << 20)
 
 enum errc cli_store_exists(const struct store_source *source, err *e)
 {
@@ -25,6 +28,24 @@ enum errc cli_settings(const struct config *c, const char *data_dir, struct aren
     enum errc rc = store_open(&store, &source, e);
     if (!rc) rc = settings_read(store, NULL, a, out, n, e);
     store_close(store);
+    return rc;
+}
+
+enum errc cli_open_store(const struct cli_app *app, const struct cli_args *args, struct store **out, err *e)
+{
+    struct arena a;
+    struct config *config;
+    *out = NULL;
+    arena_init(&a, CONFIG_ARENA_LIMIT, 0);
+    log_set_level(LOG_WARN);
+    enum errc rc = cli_config(app, args, &a, &config, e);
+    if (!rc) {
+        struct store_source source = backend_store_source(config, cli_data_dir(args));
+        source.migrates = false;
+        source.takes_any_schema = true;
+        if (cli_store_exists(&source, NULL) == ERR_NONE) rc = store_open(out, &source, e);
+    }
+    arena_fini(&a);
     return rc;
 }
 

@@ -1,4 +1,4 @@
-/* usage.c - `catalyst usage`: sums over the journal, in all and by one property of the calls. */
+/* usage.c - `catalyst usage`: sums over the calls, in all and by one property of them. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -105,10 +105,8 @@ static bool group_add(struct report *report, str name, const struct usage_record
     return true;
 }
 
-static bool on_record(void *ctx, const uint8_t node[16], const struct usage_record *r)
+static bool sum_up(struct report *report, const struct usage_record *r)
 {
-    (void)node;
-    struct report *report = ctx;
     char text[2 * sizeof r->key_id + 1];
     if (!call_filter_matches(&report->filter, r)) return true;
     tally_add(&report->total, r);
@@ -139,6 +137,12 @@ static bool on_record(void *ctx, const uint8_t node[16], const struct usage_reco
         if (!is_seen && !group_add(report, tag, r)) return false;
     }
     return true;
+}
+
+static enum call_verdict on_call(void *ctx, const uint8_t node[16], const struct usage_record *r)
+{
+    (void)node;
+    return sum_up(ctx, r) ? CALLS_GO_ON : CALLS_STOP;
 }
 
 /* --- output --- */
@@ -356,7 +360,6 @@ static enum errc parse_by(const struct cli_args *args, enum group_by *by, err *e
 
 static int run(const struct cli_app *app, const struct cli_args *args)
 {
-    (void)app;
     if (client_is_meant(args)) return client_run(args, client_usage);
     err e = {0};
     struct report report = {0};
@@ -369,7 +372,7 @@ static int run(const struct cli_app *app, const struct cli_args *args)
     enum errc code = call_filter_parse(&report.filter, args, clock_now_us(), &e);
     if (!code) code = parse_by(args, &report.by, &e);
     if (!code) code = cli_journal_open(args, &reader, &e);
-    if (!code && reader) code = journal_read(reader, on_record, &report, &n_damaged, &e);
+    if (!code) code = cli_calls_each(app, args, reader, &report.filter, on_call, &report, &n_damaged, &e);
     if (!code && (report.is_out_of_memory || !(groups = sorted_groups(&report))))
         code = err_code(&e, ERR_NO_MEMORY);
     int exit_code;
@@ -409,7 +412,7 @@ static const struct flag flags[] = {
 const struct command cmd_usage = {
     .name = "usage",
     .arguments = "",
-    .meaning = "sums calls, tokens and cost from the journal",
+    .meaning = "sums calls, tokens and cost",
     .flags = flags,
     .n_flags = LENGTH_OF(flags),
     .run = run,
