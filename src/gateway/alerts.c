@@ -107,11 +107,12 @@ static unsigned passed(const struct budget *b, int64_t spent)
 
 static void publish_spent(struct gateway *g, const struct budget *b, const struct budget_state *state)
 {
+    static const uuid nobody;
     char json[300], id[UUID_TEXT_LEN + 1], spent[MONEY_TEXT_LEN], reserved[MONEY_TEXT_LEN];
     int n = snprintf(json, sizeof json, "{\"id\":\"%s\",\"spent_usd\":\"%s\",\"spent_nanousd\":%lld,\"reserved_usd\":\"%s\",\"reserved_nanousd\":%lld}",
                      uuid_format(&b->id, id).p, money_format(state->spent_nanousd, spent).p, (long long)state->spent_nanousd,
                      money_format(state->reserved_nanousd, reserved).p, (long long)state->reserved_nanousd);
-    live_publish(g->backend.live, &b->workspace_id, NULL, PERMISSION_OPTIMIZER_READ, S("budget.spent"), str_of(json, (size_t)n));
+    live_publish(g->backend.live, &b->workspace_id, &nobody, PERMISSION_OPTIMIZER_READ, S("budget.spent"), str_of(json, (size_t)n));
 }
 
 void alerts_look(struct alerts *a, struct gateway *g, usec now_us)

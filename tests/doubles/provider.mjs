@@ -277,7 +277,8 @@ export class Provider {
     if (this.key !== null) {
       // Anthropic takes its key in either field: older SDKs send x-api-key, newer ones a Bearer token.
       const bearer = /^Bearer (.*)$/.exec(x.header('authorization') ?? '')?.[1];
-      const given = isAnthropic(dialect) ? (x.header('x-api-key') ?? bearer) : bearer;
+      const asAnthropic = isAnthropic(dialect) || (dialect === 'models' && x.header('anthropic-version'));
+      const given = asAnthropic ? (x.header('x-api-key') ?? bearer) : bearer;
       if (given !== this.key) return this.#send(x, dialect, providerError(dialect, 401), {});
     }
     if (isAnthropic(dialect) && !x.header('anthropic-version'))

@@ -166,7 +166,7 @@ void requests_publish(struct gateway *g, const struct snapshot *s, const struct 
     json_writer_init(&w, &json);
     shape_encode(&call_shape, &v, &w);
     if (buf_err(&json) == ERR_NONE)
-        live_publish(g->backend.live, workspace, uuid_is_nil(&r->user_id) ? NULL : &r->user_id, PERMISSION_ANALYTICS_VIEW_OTHERS, S("call.finished"),
+        live_publish(g->backend.live, workspace, &r->user_id, PERMISSION_ANALYTICS_VIEW_OTHERS, S("call.finished"),
                      buf_str(&json));
     buf_fini(&json);
 }
