@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { Caller, PASSWORD, QUICK_PASSWORDS, newMember, owner, setUp } from '../lib/api.mjs';
 import { NO_BINARY, startCatalyst } from '../lib/catalyst.mjs';
+import { query, sealedLog } from '../lib/rebuild.mjs';
 
 const skip = NO_BINARY;
 const config = { identity: QUICK_PASSWORDS };
@@ -203,6 +204,55 @@ test('giving the password again refreshes it, and a wrong one does not', { skip 
   assert.equal((await ada.get('/api/auth/me')).json.authenticated_at, first);
   assert.equal((await ada.post('/api/auth/reauthenticate', { password: PASSWORD })).status, 204);
   assert.ok((await ada.get('/api/auth/me')).json.authenticated_at > first);
+});
+
+test('a hash of lower parameters is made anew at the next sign-in', { skip }, async (t) => {
+  const catalyst = await startCatalyst(t, { config });
+  await setUp(catalyst);
+  const stored = async () => (await query(catalyst, 'SELECT password FROM users'))[0].password;
+  const before = await stored();
+  assert.match(before, /^\$argon2id\$v=19\$m=8,t=1,p=1\$/);
+  await new Caller(catalyst.origin).signIn(EMAIL);
+  assert.equal(await stored(), before);
+  await catalyst.stop();
+  catalyst.args = ['--set', 'identity.argon2_memory=16KiB'];
+  await catalyst.start().ready();
+  await new Caller(catalyst.origin).signIn(EMAIL);
+  assert.match(await stored(), /^\$argon2id\$v=19\$m=16,t=1,p=1\$/);
+  await new Caller(catalyst.origin).signIn(EMAIL);
+});
+
+test('by default a password takes 19 MiB and two passes', { skip }, async (t) => {
+  const catalyst = await startCatalyst(t);
+  await setUp(catalyst);
+  const [{ password }] = await query(catalyst, 'SELECT password FROM users');
+  assert.match(password, /^\$argon2id\$v=19\$m=19456,t=2,p=1\$/);
+});
+
+test('every way of signing in and out stands in the log, without a secret', { skip }, async (t) => {
+  const catalyst = await startCatalyst(t, { config });
+  const ada = await owner(catalyst);
+  const stranger = new Caller(catalyst.origin);
+  await stranger.post('/api/auth/login', { email: EMAIL, password: 'planted wrong password' });
+  await ada.post('/api/auth/reauthenticate', { password: PASSWORD });
+  await new Caller(catalyst.origin).signIn(EMAIL);
+  await ada.post('/api/auth/password', { current_password: PASSWORD, new_password: OTHER });
+  const session = ada.cookies.cat_session;
+  await ada.post('/api/auth/logout');
+  const log = await sealedLog(catalyst);
+  const told = log.map(({ event: e }) => [e.type, e.status]).filter(([type]) => type.startsWith('auth.'));
+  assert.deepEqual(told, [
+    ['auth.signed_in', 'success'],
+    ['auth.signed_in', 'failure'],
+    ['auth.reauthenticated', 'success'],
+    ['auth.signed_in', 'success'],
+    ['auth.sessions_ended', 'success'],
+    ['auth.password_changed', 'success'],
+    ['auth.signed_out', 'success'],
+  ]);
+  const text = log.map((l) => l.bytes.toString('utf8')).join('\n');
+  for (const secret of [PASSWORD, OTHER, 'planted wrong password', session, ada.csrf, EMAIL, '127.0.0.1'])
+    assert.ok(!text.includes(secret), secret);
 });
 
 test('what is stored is no password, no cookie and no key', { skip }, async (t) => {
