@@ -36,7 +36,7 @@ static void on_sealed(void *ctx, int64_t number)
 
 static enum errc open_background(struct services *s, const struct config *c, const char *data_dir, const uuid *node, err *e)
 {
-    static const struct export_table *const tables[] = {&core_export, &projects_export};
+    static const struct export_table *const tables[] = {&core_export, &projects_export, &gateway_export};
     struct export_setup export = {.store = s->backend.store, .config = c, .data_dir = data_dir, .tables = tables, .n_tables = LENGTH_OF(tables)};
     enum errc rc = jobs_new(&s->jobs, s->backend.store, s->live, c, node, e);
     if (rc != ERR_NONE)

@@ -14,7 +14,7 @@
 
 struct export_source {
     const char *kind;        /* of its lines: "project" */
-    const struct sql *page;  /* "uui" or "uii": workspace, behind this first column, at most so many; ordered by the first column */
+    const struct sql *page;  /* "uui", "uii" or "uti": workspace, behind this first column, at most so many; ordered by the first column */
     const struct sql *count; /* "u": how many rows the workspace has */
     const char *columns;     /* name:type of each column in order, separated by spaces; u uuid, t text, i integer, b boolean, T time,
                                 j JSON text, w words of a text as an array, r the record itself as JSON bytes */

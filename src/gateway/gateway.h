@@ -12,6 +12,7 @@
 #include "base/random.h"
 #include "core/api.h"
 #include "core/config.h"
+#include "core/export.h"
 #include "core/router.h"
 
 extern const struct option_table gateway_options;
@@ -19,6 +20,7 @@ extern const struct route_table gateway_routes; /* mounted with a struct gateway
 /* Under /api, with the struct gateway as service. */
 extern const struct api_table gateway_providers_api, gateway_aliases_api, gateway_models_api, gateway_keys_api, gateway_budgets_api, gateway_limits_api,
     gateway_requests_api;
+extern const struct export_table gateway_export;
 
 struct gateway;
 struct gateway_loop;

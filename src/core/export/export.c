@@ -31,7 +31,7 @@ void export_path(const struct export *x, const uuid *job, unsigned part, char ou
 
 struct place {
     unsigned source;  /* of all tables' sources in order */
-    char after[UUID_TEXT_LEN + 1]; /* the first column of the last row written: an id or a number; empty at a source's start */
+    char after[256];  /* the first column of the last row written: an id, a number or a name; empty at a source's start */
     unsigned part;
     int64_t bytes;    /* of that part */
     int64_t rows, all_bytes;
@@ -39,10 +39,21 @@ struct place {
 
 static enum errc save(struct job_run *j, const struct place *p, err *e)
 {
-    char text[300];
-    int n = snprintf(text, sizeof text, "{\"source\":%u,\"after\":\"%s\",\"part\":%u,\"bytes\":%lld,\"rows\":%lld,\"all_bytes\":%lld}", p->source,
-                     p->after, p->part, (long long)p->bytes, (long long)p->rows, (long long)p->all_bytes);
-    return job_save(j, str_of(text, (size_t)n), e);
+    struct buf text;
+    struct json_writer w;
+    buf_init(&text, 4096);
+    json_writer_init(&w, &text);
+    json_object(&w);
+    json_put_int(&w, "source", p->source);
+    json_put_str(&w, "after", str_c(p->after));
+    json_put_int(&w, "part", p->part);
+    json_put_int(&w, "bytes", p->bytes);
+    json_put_int(&w, "rows", p->rows);
+    json_put_int(&w, "all_bytes", p->all_bytes);
+    json_end(&w);
+    enum errc rc = text.failed ? err_code(e, text.failed) : job_save(j, buf_str(&text), e);
+    buf_fini(&text);
+    return rc;
 }
 
 static enum errc load(struct job_run *j, struct place *p, err *e)
@@ -59,7 +70,7 @@ static enum errc load(struct job_run *j, struct place *p, err *e)
     const struct json *after = json_get(root, S("after"));
     if (!json_i64(json_get(root, S("source")), &source) || !json_i64(json_get(root, S("part")), &part) ||
         !json_i64(json_get(root, S("bytes")), &p->bytes) || !json_i64(json_get(root, S("rows")), &p->rows) ||
-        !json_i64(json_get(root, S("all_bytes")), &p->all_bytes) || !after || after->text.len > UUID_TEXT_LEN)
+        !json_i64(json_get(root, S("all_bytes")), &p->all_bytes) || !after || after->text.len >= sizeof p->after)
         return err_set(e, ERR_CORRUPT, "the checkpoint of an export is damaged");
     p->source = (unsigned)source;
     p->part = (unsigned)part;
@@ -145,32 +156,28 @@ static enum errc page_unit(struct tx *tx, void *ctx, err *e)
     uuid id = {0};
     int64_t number = 0;
     str after = str_c(p->place->after);
-    bool is_id = s->params[1] == 'u';
-    if (after.len && !(is_id ? uuid_parse(after, &id) : str_to_i64(after, &number)))
+    char type = s->params[1];
+    if (after.len && ((type == 'u' && !uuid_parse(after, &id)) || (type == 'i' && !str_to_i64(after, &number))))
         return err_set(e, ERR_CORRUPT, "the checkpoint of an export is damaged");
-    return tx_query(tx, p->a, s, PARAMS(v_uuid(&p->workspace), is_id ? v_uuid(&id) : v_int(number), v_int(p->x->page_rows)), &p->rows, e);
+    struct val behind = type == 'u' ? v_uuid(&id) : type == 'i' ? v_int(number) : v_text(after);
+    return tx_query(tx, p->a, s, PARAMS(v_uuid(&p->workspace), behind, v_int(p->x->page_rows)), &p->rows, e);
 }
 
 struct counting {
-    const struct export *x;
+    const struct export_source *source;
     uuid workspace;
-    int64_t total;
+    int64_t n;
 };
 
 static enum errc count_unit(struct tx *tx, void *ctx, err *e)
 {
     struct counting *c = ctx;
-    enum errc rc = ERR_NONE;
     struct arena a;
-    c->total = 0;
+    const struct val *row;
     arena_init(&a, 1u << 20, 4096);
-    for (unsigned t = 0; t < c->x->setup.n_tables && rc == ERR_NONE; t++)
-        for (unsigned i = 0; i < c->x->tables[t]->n && rc == ERR_NONE; i++) {
-            const struct val *row;
-            rc = tx_query_row(tx, &a, c->x->tables[t]->sources[i].count, PARAMS(v_uuid(&c->workspace)), &row, e);
-            if (rc == ERR_NONE)
-                c->total += val_int(row);
-        }
+    enum errc rc = tx_query_row(tx, &a, c->source->count, PARAMS(v_uuid(&c->workspace)), &row, e);
+    if (rc == ERR_NONE)
+        c->n = val_int(row);
     arena_fini(&a);
     return rc;
 }
@@ -183,6 +190,18 @@ static const struct export_source *source_at(const struct export *x, unsigned i)
         i -= x->tables[t]->n;
     }
     return NULL;
+}
+
+static enum errc count_all(const struct export *x, const uuid *workspace, int64_t *total, err *e)
+{
+    struct counting c = {.workspace = *workspace};
+    enum errc rc = ERR_NONE;
+    *total = 0;
+    for (unsigned i = 0; rc == ERR_NONE && (c.source = source_at(x, i)) != NULL; i++) {
+        rc = db_read(store_db(x->setup.store, c.source->count->db), count_unit, &c, e);
+        *total += c.n;
+    }
+    return rc;
 }
 
 /* --- writing --- */
@@ -215,11 +234,14 @@ static enum errc write_all(int fd, str text, err *e)
 
 static void remember_last(struct place *p, const struct export_source *source, const struct val *row)
 {
-    if (source->page->params[1] == 'u') {
+    char type = source->page->params[1];
+    if (type == 'u') {
         uuid id = val_uuid(&row[0]);
         uuid_format(&id, p->after);
-    } else {
+    } else if (type == 'i') {
         snprintf(p->after, sizeof p->after, "%lld", (long long)val_int(&row[0]));
+    } else {
+        snprintf(p->after, sizeof p->after, "%.*s", STR(val_str(&row[0])));
     }
 }
 
@@ -338,7 +360,7 @@ enum errc export_run(void *ctx, struct job_run *j, err *e)
 {
     const struct export *x = ctx;
     struct place p;
-    struct counting c = {.x = x, .workspace = job_of(j)->workspace_id};
+    int64_t total = 0;
     char result[200];
     int fd = -1;
     remove_old(x);
@@ -346,11 +368,11 @@ enum errc export_run(void *ctx, struct job_run *j, err *e)
     if (rc == ERR_NONE)
         rc = make_folder(x, &job_of(j)->id, e);
     if (rc == ERR_NONE)
-        rc = db_read(store_db(x->setup.store, DB_MAIN), count_unit, &c, e);
+        rc = count_all(x, &job_of(j)->workspace_id, &total, e);
     if (rc == ERR_NONE)
         rc = open_part(x, &job_of(j)->id, &p, &fd, e);
     while (rc == ERR_NONE && source_at(x, p.source))
-        rc = write_source(x, j, &p, &fd, c.total, e);
+        rc = write_source(x, j, &p, &fd, total, e);
     if (fd >= 0)
         close(fd);
     if (rc == ERR_NONE) {

@@ -50,10 +50,10 @@ static enum permission needed_for(str type)
         enum permission needs;
     } rules[] = {
         {"auth.*", PERMISSION_AUDIT_READ},       {"session.*", PERMISSION_AUDIT_READ},    {"user.*", PERMISSION_AUDIT_READ},
-        {"api_key.*", PERMISSION_AUDIT_READ},    {"request.*", PERMISSION_AUDIT_READ},    {"setup.*", PERMISSION_AUDIT_READ},
+        {"api_key.*", PERMISSION_AUDIT_READ},    {"access.*", PERMISSION_AUDIT_READ},     {"workspace.export*", PERMISSION_AUDIT_READ},
         {"job.*", PERMISSION_AUDIT_READ},        {"listener.*", PERMISSION_AUDIT_READ},   {"invitation.*", PERMISSION_MEMBERS_INVITE},
         {"provider.*", PERMISSION_LLM_PROVIDERS}, {"alias.*", PERMISSION_LLM_PROVIDERS},  {"gateway_key.*", PERMISSION_GATEWAY_KEYS},
-        {"settings.*", PERMISSION_SETTINGS_READ}, {"flag.*", PERMISSION_SETTINGS_READ},
+        {"setting.*", PERMISSION_SETTINGS_READ}, {"flag.*", PERMISSION_SETTINGS_READ},
     };
     for (unsigned i = 0; i < LENGTH_OF(rules); i++)
         if (str_glob(str_c(rules[i].types), type))

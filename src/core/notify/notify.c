@@ -186,22 +186,30 @@ static enum errc tell_all(struct telling *t, const struct rows *users, const uui
     return rc;
 }
 
-static enum errc on_budget_alert(struct telling *t)
+/* "4.210000000" is "4.21", "5.000000000" is "5.00". */
+static str short_money(str text)
+{
+    ptrdiff_t point = str_chr(text, '.');
+    while (point >= 0 && text.len > (size_t)point + 3 && text.p[text.len - 1] == '0')
+        text.len--;
+    return text;
+}
+
+static enum errc on_budget_threshold(struct telling *t)
 {
     static const uuid nobody;
     struct rows users;
     int64_t percent = 0;
-    str name = text_at(t->root, S("metadata.name"));
     const struct json *p = json_at(t->root, S("metadata.percent"));
     if (!p || !json_i64(p, &percent))
         percent = 0;
     enum errc rc = tx_query(t->tx, t->a, &workspace_admins, PARAMS(v_uuid(&t->ev->workspace_id)), &users, t->e);
     if (rc != ERR_NONE)
         return rc;
-    str title = name.len ? arena_printf(t->a, "The budget of %.*s has reached %lld %%", STR(name), (long long)percent)
-                         : arena_printf(t->a, "A budget has reached %lld %%", (long long)percent);
-    str body = arena_printf(t->a, "%.*s of %.*s USD are spent.", STR(text_at(t->root, S("metadata.spent_usd"))),
-                            STR(text_at(t->root, S("metadata.limit_usd"))));
+    str title = arena_printf(t->a, "A %.*s %.*s budget has reached %lld %%", STR(text_at(t->root, S("metadata.period"))),
+                             STR(text_at(t->root, S("metadata.scope"))), (long long)percent);
+    str body = arena_printf(t->a, "%.*s of %.*s USD are spent.", STR(short_money(text_at(t->root, S("metadata.spent_usd")))),
+                            STR(short_money(text_at(t->root, S("metadata.limit_usd")))));
     return tell_all(t, &users, &nobody, &nobody, "budget.alert", title, body, S("/settings/budgets"));
 }
 
@@ -264,7 +272,7 @@ static enum errc hear(void *ctx, struct tx *tx, const struct sealed_event *ev, e
         str type;
         enum errc (*tell)(struct telling *t);
     } rules[] = {
-        {STR_LIT("budget.alert"), on_budget_alert},
+        {STR_LIT("budget.threshold"), on_budget_threshold},
         {STR_LIT("job.failed"), on_job_failed},
         {STR_LIT("invitation.accepted"), on_invitation_accepted},
         {STR_LIT("member.updated"), on_member_updated},
@@ -307,7 +315,7 @@ enum errc notify_new(struct notify **out, struct store *s, struct events *log, s
     n->keep_us = config_int(config, "notifications.keep_days") * USEC_PER_DAY;
     events_listen(log, &(struct listener){
                            .name = "notifications",
-                           .types = "budget.alert|job.failed|invitation.accepted|member.updated|listener.parked",
+                           .types = "budget.threshold|job.failed|invitation.accepted|member.updated|listener.parked",
                            .hear = hear,
                            .heard = heard,
                            .ctx = n,
