@@ -10,13 +10,14 @@ BUILD_NEEDS='gcc@gcc libc6-dev?has_libc cmake@cmake ninja-build@ninja pkgconf@pk
     libcurl4-openssl-dev=libcurl'
 PAGE_NEEDS='nodejs@node npm@npm'
 TEST_NEEDS='libcmocka-dev=cmocka libjansson-dev=jansson nodejs@node npm@npm curl@curl
-    postgresql?has_postgres'
-FULL_NEEDS='clang@clang libclang-rt-dev?has_libfuzzer llvm@llvm-symbolizer gcovr@gcovr'
+    openssl@openssl postgresql?has_postgres'
+FULL_NEEDS='chromium@chromium clang@clang libclang-rt-dev?has_libfuzzer llvm@llvm-symbolizer gcovr@gcovr'
 
 LOGS=build/logs
 
 has_libc() { [ -e /usr/include/stdlib.h ]; }
-has_postgres() { command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; }
+has_postgres() { command -v psql >/dev/null && command -v pg_dump >/dev/null &&
+    { command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1; }
 has_libfuzzer() { clang -fsanitize=fuzzer -xc /dev/null -c -o /dev/null 2>/dev/null &&
     [ -e "$(clang -print-file-name=libclang_rt.fuzzer-$(uname -m).a)" ]; }
 

@@ -7,17 +7,12 @@ import { after, before, describe, test } from 'node:test';
 import { MODELS, bodyOf, call } from '../lib/call.mjs';
 import { NO_BINARY, runCatalyst, startCatalyst, startGateway, temporaryFolder } from '../lib/catalyst.mjs';
 import { scope } from '../lib/defer.mjs';
-import { NO_POSTGRES, sql, startPostgres } from '../lib/postgres.mjs';
+import { ENGINES, sql, startPostgres } from '../lib/postgres.mjs';
 
 const EXIT_CONFLICT = 1;
 const EXIT_USAGE = 2;
 const EXIT_REFUSED = 4;
 const EXIT_TRY_AGAIN = 75;
-
-const ENGINES = [
-  ['SQLite', false],
-  ['PostgreSQL', NO_POSTGRES],
-];
 
 for (const [engine, skip] of ENGINES) {
   describe(`the databases from the command line: ${engine}`, { skip: NO_BINARY || skip }, () => {

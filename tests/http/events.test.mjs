@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { Caller, newMember, owner, QUICK_PASSWORDS } from '../lib/api.mjs';
 import { NO_BINARY, startCatalyst } from '../lib/catalyst.mjs';
-import { NO_POSTGRES, startPostgres } from '../lib/postgres.mjs';
+import { onEngines } from '../lib/postgres.mjs';
 import { mustAgree, rebuild, sealedLog } from '../lib/rebuild.mjs';
 import { EventStream, openStream } from '../lib/stream.mjs';
 import { until } from '../lib/wait.mjs';
@@ -18,14 +18,6 @@ async function start(t, { live = {}, database, ...rest } = {}) {
   const catalyst = await startCatalyst(t, { config, env, ...rest });
   catalyst.databaseUrl = database;
   return catalyst;
-}
-
-/** Every test of `cases` on SQLite and, where it is installed, on PostgreSQL. */
-function onBoth(name, options, body) {
-  test(`${name} (SQLite)`, { skip, ...options }, (t) => body(t, {}));
-  test(`${name} (PostgreSQL)`, { skip: skip || NO_POSTGRES, ...options }, async (t) =>
-    body(t, { database: await (await startPostgres(t)).database() }),
-  );
 }
 
 const project = (caller, name) => caller.must(201, caller.post('/api/projects', { name }));
@@ -81,7 +73,7 @@ test('other workspaces are not heard, and what is for auditors only by them', { 
   assert.equal(own.log.filter((f) => f.event === 'project.created').length, 1);
 });
 
-onBoth('a client that is cut off again and again misses nothing and sees nothing twice', { timeout: 120_000 }, async (t, engine) => {
+onEngines('a client that is cut off again and again misses nothing and sees nothing twice', { skip, timeout: 120_000 }, async (t, engine) => {
   const catalyst = await start(t, engine);
   const ada = await owner(catalyst);
   const WRITERS = 6;
@@ -200,7 +192,7 @@ test('a stop ends streams at once, and they go on at the next start', { skip }, 
   assert.equal(next.log.filter((f) => f.event === 'project.created').length, 1);
 });
 
-onBoth('the log alone tells what everything is', { timeout: 120_000 }, async (t, engine) => {
+onEngines('the log alone tells what everything is', { skip, timeout: 120_000 }, async (t, engine) => {
   const catalyst = await start(t, engine);
   const ada = await owner(catalyst);
   const grace = await newMember(ada, 'developer', { name: 'Grace' });

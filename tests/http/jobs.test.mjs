@@ -7,7 +7,7 @@ import path from 'node:path';
 import test from 'node:test';
 import { Caller, newMember, owner, QUICK_PASSWORDS } from '../lib/api.mjs';
 import { NO_BINARY, startCatalyst } from '../lib/catalyst.mjs';
-import { NO_POSTGRES, startPostgres } from '../lib/postgres.mjs';
+import { onEngines } from '../lib/postgres.mjs';
 import { query, sealedLog } from '../lib/rebuild.mjs';
 import { EventStream, openStream } from '../lib/stream.mjs';
 import { until } from '../lib/wait.mjs';
@@ -21,13 +21,6 @@ async function start(t, { database, config = {} } = {}) {
   });
   catalyst.databaseUrl = database;
   return catalyst;
-}
-
-function onBoth(name, options, body) {
-  test(`${name} (SQLite)`, { skip, ...options }, (t) => body(t, {}));
-  test(`${name} (PostgreSQL)`, { skip: skip || NO_POSTGRES, ...options }, async (t) =>
-    body(t, { database: await (await startPostgres(t)).database() }),
-  );
 }
 
 const projects = async (caller, n) => {
@@ -63,7 +56,7 @@ async function lines(caller, done) {
   return all;
 }
 
-onBoth('an export holds every record once, and the exact bytes of the log', {}, async (t, engine) => {
+onEngines('an export holds every record once, and the exact bytes of the log', { skip }, async (t, engine) => {
   const catalyst = await start(t, engine);
   const ada = await owner(catalyst);
   await newMember(ada, 'viewer', { name: 'Bob' });
@@ -159,7 +152,7 @@ test('a running job is cancelled, and the stream tells how it goes', { skip, tim
   assert.ok((await sealedLog(catalyst)).some((e) => e.event.type === 'job.cancelled' && e.event.resource.id === begun.id));
 });
 
-onBoth('after kill -9 a job goes on from its checkpoint and loses and repeats nothing', { timeout: 180_000 }, async (t, engine) => {
+onEngines('after kill -9 a job goes on from its checkpoint and loses and repeats nothing', { skip, timeout: 180_000 }, async (t, engine) => {
   const catalyst = await start(t, { ...engine, config: { export: { page_rows: 2 } } });
   const ada = await owner(catalyst);
   await projects(ada, 400);

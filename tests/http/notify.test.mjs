@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { newMember, owner, QUICK_PASSWORDS } from '../lib/api.mjs';
 import { NO_BINARY, startCatalyst } from '../lib/catalyst.mjs';
-import { NO_POSTGRES, startPostgres } from '../lib/postgres.mjs';
+import { onEngines } from '../lib/postgres.mjs';
 import { openStream } from '../lib/stream.mjs';
 import { until } from '../lib/wait.mjs';
 
@@ -17,17 +17,10 @@ async function start(t, { database } = {}) {
   });
 }
 
-function onBoth(name, options, body) {
-  test(`${name} (SQLite)`, { skip, ...options }, (t) => body(t, {}));
-  test(`${name} (PostgreSQL)`, { skip: skip || NO_POSTGRES, ...options }, async (t) =>
-    body(t, { database: await (await startPostgres(t)).database() }),
-  );
-}
-
 const list = async (caller, query = '') => (await caller.must(200, caller.get(`/api/notifications${query}`))).items;
 const unread = async (caller) => (await caller.must(200, caller.get('/api/notifications/count'))).unread;
 
-onBoth('who joins is told to who invited and to the other administrators, once', {}, async (t, engine) => {
+onEngines('who joins is told to who invited and to the other administrators, once', { skip }, async (t, engine) => {
   const catalyst = await start(t, engine);
   const ada = await owner(catalyst);
   const admin = await newMember(ada, 'admin', { name: 'Grace' });

@@ -7,7 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import { QUICK_PASSWORDS, Caller, newMember, owner } from '../lib/api.mjs';
 import { NO_BINARY, startCatalyst } from '../lib/catalyst.mjs';
 import { scope } from '../lib/defer.mjs';
-import { NO_POSTGRES, startPostgres } from '../lib/postgres.mjs';
+import { ENGINES, startPostgres } from '../lib/postgres.mjs';
 import { exchange, request } from '../lib/raw.mjs';
 import { sealedLog } from '../lib/rebuild.mjs';
 import { until } from '../lib/wait.mjs';
@@ -22,10 +22,7 @@ const filesBelow = (dir) =>
     .map((name) => path.join(dir, name))
     .filter((file) => statSync(file).isFile());
 
-for (const [engine, skip] of [
-  ['SQLite', false],
-  ['PostgreSQL', NO_POSTGRES],
-]) {
+for (const [engine, skip] of ENGINES) {
   describe(`settings and flags: ${engine}`, { skip: NO_BINARY || skip }, () => {
     const suite = scope();
     let postgres = null;

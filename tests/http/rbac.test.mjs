@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs';
 import test from 'node:test';
 import { Caller, QUICK_PASSWORDS, newMember, owner } from '../lib/api.mjs';
 import { NO_BINARY, startCatalyst, startProvider } from '../lib/catalyst.mjs';
-import { NO_POSTGRES, startPostgres } from '../lib/postgres.mjs';
+import { onEngines } from '../lib/postgres.mjs';
 import { sealedLog } from '../lib/rebuild.mjs';
 import { requests } from '../lib/resources.mjs';
 import { difference, stateOf } from '../lib/state.mjs';
@@ -235,10 +235,7 @@ async function matrix(t, database) {
   assert.ok(refusals.length > 400);
 }
 
-test('everybody may do what the table says, on SQLite', { skip: NO_BINARY }, (t) => matrix(t));
-test('everybody may do what the table says, on PostgreSQL', { skip: NO_BINARY || NO_POSTGRES }, async (t) =>
-  matrix(t, await (await startPostgres(t)).database()),
-);
+onEngines('everybody may do what the table says', { skip: NO_BINARY }, (t, { database }) => matrix(t, database));
 
 test('what one workspace holds shows nowhere in another', { skip: NO_BINARY }, async (t) => {
   const catalyst = await start(t);

@@ -1,9 +1,13 @@
-// postgres.mjs - a private PostgreSQL (tests/lib/postgres.sh) that ends with the test, however that ends.
+// postgres.mjs - a private PostgreSQL (tests/lib/postgres.sh) that ends with the test, however that ends; tests on both
+// engines.
+//
+// CATALYST_TEST_ENGINES=sqlite leaves out what is the same test on PostgreSQL, as tests/unit/store_fixture.h does.
 
 import { execFile, spawn } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import test from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { defer } from './defer.mjs';
 import { within } from './wait.mjs';
@@ -20,6 +24,19 @@ const folders = [
 export const NO_POSTGRES = folders.some((folder) => existsSync(path.join(folder, 'initdb')))
   ? false
   : 'no PostgreSQL server programs on this machine';
+
+/** [name, why it cannot be, or false]: what a test that holds for any database goes through. */
+export const ENGINES = [['SQLite', false], ['PostgreSQL', NO_POSTGRES]].filter(
+  ([engine]) => process.env.CATALYST_TEST_ENGINES !== 'sqlite' || engine === 'SQLite',
+);
+
+/** The test on each engine: body(t, {database}), a fresh database's URL; undefined with SQLite. */
+export function onEngines(name, options, body) {
+  for (const [engine, missing] of ENGINES)
+    test(`${name} (${engine})`, { ...options, skip: options.skip || missing }, async (t) =>
+      body(t, { database: engine === 'PostgreSQL' ? await (await startPostgres(t)).database() : undefined }),
+    );
+}
 
 /** Runs statements; their output as text, columns separated by |. */
 export function sql(url, statements) {
