@@ -118,6 +118,7 @@ struct api_route {
     enum api_scope scope;
     enum api_effect effect;
     const struct api_resource *resource;
+    bool (*is_elsewhere)(const struct api_request *r, const uuid *id); /* the resource may also be of the configuration; may be NULL */
     bool (*is_own)(const struct api_request *r); /* the caller's own thing: being a member is enough; may be NULL */
     const struct shape *query, *body, *answer;
     bool is_list, is_merge;   /* items and next_cursor; PATCH */

@@ -91,7 +91,7 @@ struct shape {
 struct field_error {
     str field;        /* "budget.limit_usd", "tags[2]" */
     const char *code; /* "required", "unknown_field", "wrong_type", "too_short", "too_long", "out_of_range", "not_one_of", "bad_format",
-                         "read_only", "duplicate" */
+                         "read_only", "duplicate", "not_found" */
     str message;      /* what is wrong and what would be right */
     struct field_error *next;
 };

@@ -27,6 +27,11 @@ struct provider_kind {
 
 /* All of them. */
 const struct provider_kind *provider_kinds(unsigned *n);
+/* The names of all kinds, as field tables want choices. */
+#define PROVIDER_KIND_CHOICES                                                                                                          \
+    "openai|anthropic|azure|gemini|openrouter|ollama|vllm|llamacpp|xai|mistral|groq|deepseek|together|fireworks|cerebras|moonshot|" \
+    "deepinfra|compatible"
+
 /* NULL when there is no such kind. */
 const struct provider_kind *provider_kind_find(str name);
 /* All kinds, for messages: "openai, anthropic, ...". */

@@ -130,6 +130,7 @@ static enum errc find_resource(struct api_call *k, struct tx *tx, err *e)
                        ? ERR_NOT_FOUND
                        : tx_query_row(tx, &k->arena, what->find,
                                       PARAMS(v_uuid(&r->workspace_id), v_uuid(&r->path_id[i])), &row, e);
+    if (rc == ERR_NOT_FOUND && r->route->is_elsewhere && r->route->is_elsewhere(r, &r->path_id[i])) return ERR_NONE;
     if (rc == ERR_NONE && r->who.n_key_projects && row[0].type != VAL_NULL) {
         uuid project = val_uuid(&row[0]);
         rc = ERR_NOT_FOUND;

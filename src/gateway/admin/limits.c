@@ -70,7 +70,7 @@ static enum errc replace(struct api_request *r, struct tx *tx, err *e)
         return rc;
     r->answer = r->body;
     if (memcmp(&before, after, sizeof before) != 0) {
-        struct event ev = admin_event(r, S("limits.updated"), S("project"), &r->path_id[0], &limits_shape, &before, after);
+        struct event ev = admin_event(r, version ? S("limits.updated") : S("limits.created"), 0, S("limit"), &r->path_id[0], &limits_shape, version ? &before : NULL, after);
         rc = tx_exec(tx, &limits_put,
                      PARAMS(v_uuid(&r->workspace_id), v_uuid(&r->path_id[0]), v_int(l.requests_per_minute), v_int(l.tokens_per_minute),
                             v_int(l.parallel_calls), v_int(++version), v_int(r->now_us)),
