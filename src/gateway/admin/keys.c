@@ -495,7 +495,7 @@ struct rotation {
     int64_t overlap_hours;
 };
 static const struct field rotation_fields[] = {
-    FIELD(struct rotation, overlap_hours, FIELD_INT, .min = 0, .max = 168, .fallback = "24",
+    FIELD(struct rotation, overlap_hours, FIELD_INT, .min = 0, .max = 168, .fallback = "0",
           .meaning = "Hours that the text until now stays valid beside the new one."),
 };
 static const struct shape rotation_shape =
