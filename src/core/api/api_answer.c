@@ -95,6 +95,11 @@ static unsigned retry_after(const struct api_call *k, enum errc code)
                : 0;
 }
 
+str api_instance(str pattern, str path)
+{
+    return str_find(pattern, S(":token")) >= 0 ? pattern : path;
+}
+
 void api_answer_problem(struct api_call *k, const err *e)
 {
     char id_text[UUID_TEXT_LEN + 1];
@@ -111,7 +116,7 @@ void api_answer_problem(struct api_call *k, const err *e)
     if (wait_s) buf_addf(&k->fields, "Retry-After: %u\r\n", wait_s);
     if (k->status == 401) buf_add(&k->fields, S("WWW-Authenticate: Bearer\r\n"));
     api_problem(&k->out, k->status, api_code(code), is_inner(code) ? str_c(errc_text(code)) : str_c(e->msg),
-                k->head.path, id, code == ERR_FORBIDDEN ? k->permission : NULL, &k->r.errors);
+                api_instance(str_c(k->r.route->path), k->head.path), id, code == ERR_FORBIDDEN ? k->permission : NULL, &k->r.errors);
 }
 
 int api_success_status(const struct api_request *r)

@@ -109,6 +109,8 @@ void api_run(struct api_call *k);
 void api_answer(struct api_call *k);
 void api_answer_stream(struct api_call *k);
 void api_answer_problem(struct api_call *k, const err *e);
+/* What a problem says it happened to: the path, or its pattern where that holds a secret. */
+str api_instance(str pattern, str path);
 /* A problem that never was a call: k is NULL. */
 void api_problem(struct buf *out, int status, const char *code, str detail, str instance, str request_id, const char *permission,
                  const struct field_errors *errors);

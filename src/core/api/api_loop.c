@@ -292,13 +292,14 @@ static void refuse(void *service, struct http_conn *c, const struct route *route
     struct buf fields, body;
     char id_text[UUID_TEXT_LEN + 1];
     uuid id = uuid7_make(clock_now_us());
-    (void)route;
+    str instance = h ? h->path : S("");
+    if (route) instance = api_instance(route->path, instance);
     uuid_format(&id, id_text);
     buf_init(&fields, API_FIELDS_MAX);
     buf_init(&body, API_PROBLEM_MAX);
     api_security_fields(&fields, is_secure(a, c));
     buf_addf(&fields, "X-Request-Id: %s\r\n", id_text);
-    api_problem(&body, errc_http_status(e->code), api_code(e->code), str_c(e->msg), h ? h->path : S(""),
+    api_problem(&body, errc_http_status(e->code), api_code(e->code), str_c(e->msg), instance,
                 str_c(id_text), NULL, NULL);
     http_reply(c, errc_http_status(e->code), S("application/problem+json"), buf_str(&fields), buf_str(&body));
     buf_fini(&fields);
