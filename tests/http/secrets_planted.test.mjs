@@ -79,7 +79,7 @@ async function exercise(t, catalyst, planted, double) {
   planted.add('token of the first start', link);
   const ada = new Caller(origin);
   const wrongSetup = { token: 'f'.repeat(64), email, name: 'Ada', password, workspace_name: 'First' };
-  assert.equal((await ada.post('/api/setup', wrongSetup)).status, 404);
+  assert.equal((await ada.post('/api/setup', wrongSetup)).status, 403);
   assert.equal((await ada.post('/api/setup', { ...wrongSetup, token: link, email: 'none' })).status, 400);
   const set = await ada.post('/api/setup', { ...wrongSetup, token: link });
   assert.equal(set.status, 201, set.text);
@@ -195,7 +195,7 @@ async function exercise(t, catalyst, planted, double) {
   const message = { model: 'gpt-4o-mini', max_tokens: 50, messages: [{ role: 'user', content: 'hello' }] };
   for (const key of [cvk, fresh]) assert.equal(await speak(key, message), 200);
   assert.equal(await speak(fresh, { ...message, stream: true }), 200);
-  assert.equal(await speak(fresh, { ...message, model: 'nobody-has-this' }), 404);
+  assert.equal(await speak(fresh, { ...message, model: 'nobody-has-this' }), 402);
   assert.equal(await speak(fresh, { ...message, max_tokens: 10_000_000 }, { 'x-catalyst-project': 'p' }), 200);
   for (const key of [gone, withTypo(cvk), apiKey]) assert.equal(await speak(key, message), 401);
   double.next({ fault: '500' }, { fault: '401' }, { fault: 'reset' });
