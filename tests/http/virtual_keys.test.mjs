@@ -181,7 +181,7 @@ describe('virtual keys', { skip: NO_BINARY }, () => {
     assert.equal((await call({ catalyst, key: text }, 'chat', bodyOf('chat', { model: 'fast' }))).status, 200);
     const providers = (await ada.must(200, ada.get('/api/gateway/providers'))).items;
     assert.deepEqual(providers.filter((p) => p.name === 'openai').map((p) => p.origin).sort(), ['database', 'file']);
-    assert.equal((await ada.patch(`/api/gateway/providers/${providers[0].id}`, { is_enabled: false })).status, 404);
+    assert.equal((await ada.patch(`/api/gateway/providers/${providers[0].id}`, { is_enabled: false })).status, 409);
     assert.equal((await ada.put('/api/gateway/aliases/fast', { model: 'x' })).status, 409);
     assert.equal((await ada.delete('/api/gateway/aliases/fast')).status, 409);
     assert.equal((await ada.post('/api/gateway/providers', { name: 'openai', kind: 'openai' })).status, 409);

@@ -115,7 +115,6 @@ static enum errc alias_set(struct api_request *r, struct tx *tx, err *e)
     if ((rc = api_if_match(r, is_new ? S("") : tag(r, &before), e)) != ERR_NONE)
         return rc;
     *after = (struct alias_entry){r->path_text[0], body->model, S("database"), r->now_us};
-    r->status = is_new ? 201 : 200;
     if (!is_new && !admin_differs(&alias_shape, &before, after))
         after->updated_at = before.updated_at;
     r->answer = after;
@@ -150,7 +149,7 @@ static const struct api_route routes[] = {
      .apply = aliases_list},
     {.method = HTTP_PUT, .path = "/api/gateway/aliases/:name", .name = "gateway_aliases_put", MANAGED,
      .effect = EFFECT_STATE, .body = &alias_shape, .answer = &alias_shape,
-     .summary = "Makes an alias, or leads it elsewhere", .text = "201 when it is new.", .prepare = alias_check,
+     .summary = "Makes an alias, or leads it elsewhere", .prepare = alias_check,
      .apply = alias_set, .after = admin_after},
     {.method = HTTP_DELETE, .path = "/api/gateway/aliases/:name", .name = "gateway_aliases_delete", MANAGED,
      .effect = EFFECT_STATE, .status = 204, .summary = "Removes an alias", .prepare = alias_check,

@@ -121,7 +121,7 @@ static str said(const struct json *tree, str key)
 static const char *meaning_of(int status, bool has_key)
 {
     if (status == 401 || status == 403)
-        return has_key ? "it refuses the key" : "it wants a key, and none is set";
+        return has_key ? "it does not take the key" : "it wants a key, and none is set";
     if (status == 404 || status == 405)
         return "it has no list of models there: is the base URL right?";
     if (status == 429)
