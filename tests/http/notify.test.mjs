@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { newMember, owner, QUICK_PASSWORDS } from '../lib/api.mjs';
-import { NO_BINARY, startCatalyst } from '../lib/catalyst.mjs';
+import { NO_BINARY, startCatalyst, startProvider } from '../lib/catalyst.mjs';
 import { onEngines } from '../lib/postgres.mjs';
 import { openStream } from '../lib/stream.mjs';
 import { until } from '../lib/wait.mjs';
@@ -90,4 +90,42 @@ test('a kind that is turned off is not sent any more', { skip }, async (t) => {
   await newMember(grace, 'viewer', { name: 'Vi' });
   await until('the one that is still wanted', async () => (await list(ada)).length === 1);
   assert.deepEqual((await list(ada)).map((n) => n.kind), ['member.joined']);
+});
+
+test('a budget that reaches a mark is told to administrators, and its calls are in the export', { skip }, async (t) => {
+  const double = await startProvider(t, { key: 'sk-double-7Yd2' });
+  const catalyst = await start(t);
+  const ada = await owner(catalyst);
+  await ada.must(
+    201,
+    ada.post('/api/gateway/providers', { name: 'main', kind: 'openai', base_url: double.openaiUrl, api_key: 'sk-double-7Yd2' }),
+  );
+  const made = await ada.must(201, ada.post('/api/gateway/keys', { name: 'agent' }));
+  const budget = { scope: 'workspace', scope_id: ada.workspace, period: 'monthly', limit_usd: '0.0005', is_hard: false };
+  await ada.must(201, ada.post('/api/gateway/budgets', budget));
+  const call = () =>
+    fetch(`${catalyst.origin}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${made.key}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ model: 'gpt-4o', max_tokens: 20, messages: [{ role: 'user', content: 'hello' }] }),
+    }).then((r) => r.text().then(() => r.status));
+  const told = await until(
+    'the notification',
+    async () => {
+      assert.equal(await call(), 200);
+      return (await list(ada)).find((n) => n.kind === 'budget.alert');
+    },
+    { deadline_ms: 20_000, every_ms: 20 },
+  );
+  assert.match(told.title, /^A monthly workspace budget has reached \d+ %$/);
+  assert.match(told.body, /^0\.0\d+ of 0\.0005 USD are spent\.$/);
+  const { job } = await ada.must(202, ada.post(`/api/workspaces/${ada.workspace}/export`));
+  const done = await until('the export', async () => {
+    const now = await ada.must(200, ada.get(`/api/jobs/${job.id}`));
+    return now.state === 'succeeded' && now;
+  });
+  const answer = await ada.get(`/api/workspaces/${ada.workspace}/exports/${done.id}/1`);
+  const kinds = answer.text.trim().split('\n').map((l) => JSON.parse(l).kind);
+  for (const kind of ['provider', 'gateway_key', 'budget', 'call']) assert.ok(kinds.includes(kind), kind);
+  assert.ok(!answer.text.includes('sk-double-7Yd2') && !answer.text.includes(made.key));
 });
