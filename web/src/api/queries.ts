@@ -1,20 +1,7 @@
 import { infiniteQueryOptions, queryOptions } from '@tanstack/react-query';
 import { prefs, setPref } from '@/lib/prefs';
 import { ApiError, credentials, http, ok } from './client';
-import type {
-  Budget,
-  Call,
-  GatewayKey,
-  JobState,
-  List,
-  Me,
-  Model,
-  Provider,
-  ProviderKind,
-  ProviderTest,
-  Role,
-  Usage,
-} from './types';
+import type { BudgetPeriod, BudgetScope, CallOutcome, JobState, Me, Role, UsageBy } from './types';
 
 /** Every endpoint that the page uses, once. Keys of queries begin with the noun that events name, so that an event can
  * make what it touches stale (app/session.ts). */
@@ -148,121 +135,111 @@ export const rotateApiKey = (id: string, overlap_hours: number) =>
   ok(http.POST('/api/keys/{id}/rotate', { params: { path: { id } }, body: { overlap_hours } }));
 export const revokeApiKey = (id: string) => ok(http.DELETE('/api/keys/{id}', { params: { path: { id } } }));
 
-// The gateway's endpoints do not stand in openapi.json: their shapes are written by hand in types.ts.
-const id = encodeURIComponent;
-// biome-ignore lint/suspicious/noExplicitAny: paths that the contract's types do not know
-const raw = http as any;
-type Q = Record<string, unknown>;
-const api = {
-  get: <T>(path: string, query?: Q, signal?: AbortSignal): Promise<T> =>
-    ok(raw.GET(path, { params: { query }, signal })),
-  post: <T>(path: string, body?: unknown) => ok(raw.POST(path, { body })) as Promise<T>,
-  patch: <T>(path: string, body?: unknown) => ok(raw.PATCH(path, { body })) as Promise<T>,
-  delete: <T>(path: string) => ok(raw.DELETE(path)) as Promise<T>,
-};
-
 // --- gateway ---
 
 export const kindsQuery = queryOptions({
   queryKey: ['kinds'],
-  queryFn: ({ signal }) => api.get<List<ProviderKind>>('/api/gateway/kinds', {}, signal),
+  queryFn: ({ signal }) => ok(http.GET('/api/gateway/kinds', { params: { query: { limit: MOST } }, signal })),
   staleTime: Number.POSITIVE_INFINITY,
 });
 export const providersQuery = queryOptions({
   queryKey: ['provider'],
-  queryFn: ({ signal }) => api.get<List<Provider>>('/api/gateway/providers', { limit: 200 }, signal),
+  queryFn: ({ signal }) =>
+    ok(http.GET('/api/gateway/providers', { params: { query: { limit: MOST } }, signal })),
 });
 export interface ProviderForm {
   name: string;
   kind: string;
-  base_url?: string | undefined;
-  api_key?: string | undefined;
-  models?: string[] | undefined;
-  is_enabled?: boolean | undefined;
+  base_url?: string;
+  api_key?: string;
+  /** null: what is usual for its kind. */
+  models?: string[] | null;
+  is_enabled?: boolean;
 }
-export const createProvider = (body: ProviderForm) => api.post<Provider>('/api/gateway/providers', body);
-export const changeProvider = (provider: string, body: Partial<ProviderForm>) =>
-  api.patch<Provider>(`/api/gateway/providers/${id(provider)}`, body);
-export const deleteProvider = (provider: string) =>
-  api.delete<void>(`/api/gateway/providers/${id(provider)}`);
-export const testProvider = (provider: string) =>
-  api.post<ProviderTest>(`/api/gateway/providers/${id(provider)}/test`);
-export const modelsQuery = queryOptions({
-  queryKey: ['provider', 'models'],
-  queryFn: ({ signal }) => api.get<List<Model>>('/api/gateway/models', { limit: 200 }, signal),
-});
+export const createProvider = (body: ProviderForm) => ok(http.POST('/api/gateway/providers', { body }));
+export const changeProvider = (id: string, body: Partial<ProviderForm>) =>
+  ok(http.PATCH('/api/gateway/providers/{id}', { params: { path: { id } }, body }));
+export const deleteProvider = (id: string) =>
+  ok(http.DELETE('/api/gateway/providers/{id}', { params: { path: { id } } }));
+export const testProvider = (id: string) =>
+  ok(http.POST('/api/gateway/providers/{id}/test', { params: { path: { id } } }));
 
 export const gatewayKeysQuery = queryOptions({
   queryKey: ['gateway_key'],
-  queryFn: ({ signal }) => api.get<List<GatewayKey>>('/api/gateway/keys', { limit: 200 }, signal),
+  queryFn: ({ signal }) => ok(http.GET('/api/gateway/keys', { params: { query: { limit: MOST } }, signal })),
 });
 export interface GatewayKeyForm {
   name: string;
-  project_id?: string | undefined;
-  allowed_models?: string[] | undefined;
-  allowed_providers?: string[] | undefined;
-  expires_at?: string | undefined;
-  limits?: { requests_per_minute?: number; tokens_per_minute?: number; parallel_calls?: number } | undefined;
-  budget_usd?: string | undefined;
-  budget_period?: string | undefined;
-  is_enabled?: boolean | undefined;
+  project_id?: string;
+  allowed_models?: string[];
+  allowed_providers?: string[];
+  expires_at?: string;
+  limits?: { requests_per_minute?: number; tokens_per_minute?: number; parallel_calls?: number };
+  budget_usd?: string;
+  budget_period?: BudgetPeriod;
 }
-export const createGatewayKey = (body: GatewayKeyForm) =>
-  api.post<GatewayKey & { key: string }>('/api/gateway/keys', body);
-export const changeGatewayKey = (key: string, body: Partial<GatewayKeyForm>) =>
-  api.patch<GatewayKey>(`/api/gateway/keys/${id(key)}`, body);
-export const rotateGatewayKey = (key: string, overlap_hours: number) =>
-  api.post<GatewayKey & { key: string }>(`/api/gateway/keys/${id(key)}/rotate`, { overlap_hours });
-export const deleteGatewayKey = (key: string) => api.delete<void>(`/api/gateway/keys/${id(key)}`);
+export const createGatewayKey = (body: GatewayKeyForm) => ok(http.POST('/api/gateway/keys', { body }));
+export const enableGatewayKey = (id: string, is_enabled: boolean) =>
+  ok(http.PATCH('/api/gateway/keys/{id}', { params: { path: { id } }, body: { is_enabled } }));
+export const rotateGatewayKey = (id: string, overlap_hours: number) =>
+  ok(http.POST('/api/gateway/keys/{id}/rotate', { params: { path: { id } }, body: { overlap_hours } }));
+export const deleteGatewayKey = (id: string) =>
+  ok(http.DELETE('/api/gateway/keys/{id}', { params: { path: { id } } }));
 
 export const budgetsQuery = queryOptions({
   queryKey: ['budget'],
-  queryFn: ({ signal }) => api.get<List<Budget>>('/api/gateway/budgets', { limit: 200 }, signal),
+  queryFn: ({ signal }) =>
+    ok(http.GET('/api/gateway/budgets', { params: { query: { limit: MOST } }, signal })),
 });
 export interface BudgetForm {
-  scope: string;
-  scope_id?: string | undefined;
-  period: string;
+  scope: BudgetScope;
+  scope_id?: string;
+  period: BudgetPeriod;
   limit_usd: string;
   is_hard: boolean;
   alerts_at: number[];
 }
-export const createBudget = (body: BudgetForm) => api.post<Budget>('/api/gateway/budgets', body);
-export const changeBudget = (budget: string, body: Partial<BudgetForm>) =>
-  api.patch<Budget>(`/api/gateway/budgets/${id(budget)}`, body);
-export const deleteBudget = (budget: string) => api.delete<void>(`/api/gateway/budgets/${id(budget)}`);
+export const createBudget = (body: BudgetForm) => ok(http.POST('/api/gateway/budgets', { body }));
+export const changeBudget = (id: string, body: Partial<BudgetForm>) =>
+  ok(http.PATCH('/api/gateway/budgets/{id}', { params: { path: { id } }, body }));
+export const deleteBudget = (id: string) =>
+  ok(http.DELETE('/api/gateway/budgets/{id}', { params: { path: { id } } }));
 
 export interface CallFilter {
-  since?: string | undefined;
-  until?: string | undefined;
-  model?: string | undefined;
-  provider?: string | undefined;
-  key_id?: string | undefined;
-  project?: string | undefined;
-  status?: number | undefined;
-  outcome?: string | undefined;
-  session?: string | undefined;
-  text?: string | undefined;
+  since?: string;
+  model?: string;
+  provider?: string;
+  key_id?: string;
+  project?: string;
+  outcome?: CallOutcome;
+  session?: string;
+  text?: string;
 }
 export const callsQuery = (filter: CallFilter) =>
   infiniteQueryOptions({
     queryKey: ['call', 'list', filter],
     queryFn: ({ pageParam, signal }) =>
-      api.get<List<Call>>('/api/gateway/requests', { ...filter, limit: PAGE, cursor: pageParam }, signal),
+      ok(
+        http.GET('/api/gateway/requests', {
+          params: { query: { ...filter, limit: PAGE, cursor: pageParam || undefined } },
+          signal,
+        }),
+      ),
     initialPageParam: '',
     getNextPageParam: (page) => page.next_cursor ?? undefined,
     staleTime: Number.POSITIVE_INFINITY,
   });
-export const callQuery = (call: string) =>
+export const callQuery = (id: string) =>
   queryOptions({
-    queryKey: ['call', 'one', call],
-    queryFn: ({ signal }) => api.get<Call>(`/api/gateway/requests/${id(call)}`, {}, signal),
+    queryKey: ['call', 'one', id],
+    queryFn: ({ signal }) => ok(http.GET('/api/gateway/requests/{id}', { params: { path: { id } }, signal })),
     staleTime: Number.POSITIVE_INFINITY,
   });
-export const usageQuery = (by: string, since: string, project?: string | undefined) =>
+export const usageQuery = (by: UsageBy, since: string, project?: string | undefined) =>
   queryOptions({
     queryKey: ['call', 'usage', by, since, project ?? ''],
-    queryFn: ({ signal }) => api.get<Usage>('/api/gateway/usage', { by, since, project }, signal),
+    queryFn: ({ signal }) =>
+      ok(http.GET('/api/gateway/usage', { params: { query: { by, since, project } }, signal })),
   });
 
 // --- jobs and notifications ---

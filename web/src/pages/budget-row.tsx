@@ -8,7 +8,12 @@ import { Meter } from '@/ui/meter';
 import { Money, Time } from '@/ui/values';
 
 export function budgetName(budget: Budget): string {
-  return budget.scope === 'workspace' ? t('budget.workspace') : (budget.scope_name ?? budget.scope_id);
+  return budget.scope === 'workspace' ? t('budget.workspace') : (budget.scope_name ?? budget.scope_id ?? '');
+}
+
+/** The percents at which somebody is told. */
+export function alertsOf(budget: Budget): number[] {
+  return Array.isArray(budget.alerts_at) ? budget.alerts_at.filter((mark) => typeof mark === 'number') : [];
 }
 
 /** One budget: how much of what, how it ends, when it begins again. */
@@ -48,7 +53,7 @@ export function BudgetRow({
       <Meter
         value={budget.spent_nanousd + budget.reserved_nanousd}
         max={budget.limit_nanousd}
-        marks={budget.alerts_at}
+        marks={alertsOf(budget)}
         label={t('budget.meter', { name: budgetName(budget) })}
         text={t('budget.left', { left: money(budget.left_nanousd) })}
       />

@@ -22,7 +22,7 @@ import { Menu, MenuItem, MenuSeparator } from '@/ui/menu';
 import { Page } from '@/ui/page';
 import { Empty, QueryView, SkeletonRows } from '@/ui/states';
 import { toast, undoable } from '@/ui/toast';
-import { BudgetRow, budgetName } from './budget-row';
+import { alertsOf, BudgetRow, budgetName } from './budget-row';
 
 export default function Budgets() {
   const query = useQuery(budgetsQuery);
@@ -124,7 +124,7 @@ function Edit({ budget, onClose }: { budget?: Budget; onClose: () => void }) {
       period: budget?.period ?? ('monthly' as BudgetPeriod),
       limit_usd: budget ? String(budget.limit_nanousd / 1e9) : '',
       is_hard: budget?.is_hard ?? true,
-      alerts_at: budget?.alerts_at ?? MARKS,
+      alerts_at: budget ? alertsOf(budget) : MARKS,
     },
     check: (values) => ({
       limit_usd: Number(values.limit_usd) > 0 ? undefined : t('field.positive'),

@@ -1,6 +1,7 @@
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { createApiKey, createGatewayKey, permissionsQuery, projectsQuery } from '@/api/queries';
+import type { BudgetPeriod } from '@/api/types';
 import { useSession } from '@/app/session';
 import { t } from '@/lib/i18n';
 import { Button } from '@/ui/button';
@@ -26,7 +27,7 @@ export function NewGatewayKey({ onClose }: { onClose: () => void }) {
       name: '',
       project_id: '',
       budget_usd: '',
-      budget_period: 'monthly',
+      budget_period: 'monthly' as BudgetPeriod,
       allowed_models: '',
       expires: '',
       requests_per_minute: '',
@@ -147,7 +148,7 @@ export function NewGatewayKey({ onClose }: { onClose: () => void }) {
               <Select
                 {...control}
                 options={PERIODS.map((period) => ({ value: period, label: t(`period.${period}_name`) }))}
-                onChange={(e) => form.set('budget_period', e.target.value)}
+                onChange={(e) => form.set('budget_period', e.target.value as BudgetPeriod)}
               />
             )}
           </FormField>

@@ -4,8 +4,8 @@ import { Ellipsis, KeyRound, Plus, Power, RotateCw, Terminal, Trash2 } from 'luc
 import { lazy, Suspense, useState } from 'react';
 import {
   apiKeysQuery,
-  changeGatewayKey,
   deleteGatewayKey,
+  enableGatewayKey,
   gatewayKeysQuery,
   projectsQuery,
   revokeApiKey,
@@ -83,7 +83,7 @@ function GatewayKeyList() {
     onSettled: again,
   });
   const toggle = useMutation({
-    mutationFn: (key: GatewayKey) => changeGatewayKey(key.id, { is_enabled: !key.is_enabled }),
+    mutationFn: (key: GatewayKey) => enableGatewayKey(key.id, !key.is_enabled),
     onError: failed,
     onSettled: again,
   });

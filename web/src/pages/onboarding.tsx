@@ -258,7 +258,7 @@ function KeyStep({
     check: (values) => ({ name: required(values.name) }),
     submit: async ({ name }) => {
       const answer = await createGatewayKey({ name: name.trim() });
-      firstSecret.set(answer.key);
+      firstSecret.set(answer.key ?? null);
       onMade();
       setIsAnother(false);
       await client.invalidateQueries({ queryKey: ['gateway_key'] });

@@ -53,7 +53,7 @@ export function useProviderForm(options: {
       name: options.provider?.name ?? '',
       base_url: options.provider?.base_url ?? '',
       api_key: '',
-      models: options.provider?.models.join(', ') ?? '',
+      models: options.provider?.models?.join(', ') ?? '',
     },
     check: (values) => ({
       api_key: kindOf(values.kind)?.needs_key && !made?.has_key ? required(values.api_key) : undefined,
@@ -68,7 +68,7 @@ export function useProviderForm(options: {
         kind: values.kind,
         base_url: values.base_url.trim() || undefined,
         api_key: values.api_key || undefined,
-        models: models.length > 0 || made ? models : undefined,
+        models: models.length > 0 ? models : made ? null : undefined,
       };
       const { kind: _kind, ...change } = body;
       const provider =

@@ -109,6 +109,7 @@ function Row({
     onSettled: () => client.invalidateQueries({ queryKey: ['provider'] }),
   });
   const isFile = provider.origin === 'file';
+  const models = provider.models ?? [];
   return (
     <li data-row className="px-4 py-4 hover:bg-sunken sm:px-5">
       <div className="flex flex-wrap items-center gap-x-4 gap-y-3">
@@ -136,11 +137,11 @@ function Row({
           </p>
         </div>
         <div className="hidden min-w-0 basis-64 flex-wrap gap-1 lg:flex">
-          {provider.models.slice(0, 4).map((model) => (
+          {models.slice(0, 4).map((model) => (
             <Chip key={model}>{model}</Chip>
           ))}
-          {provider.models.length > 4 && (
-            <span className="text-xs text-ink-3">{t('and_more', { n: provider.models.length - 4 })}</span>
+          {models.length > 4 && (
+            <span className="text-xs text-ink-3">{t('and_more', { n: models.length - 4 })}</span>
           )}
         </div>
         <div className="w-28 text-xs text-ink-3">

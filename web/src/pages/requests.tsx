@@ -6,7 +6,7 @@ import { useDeferredValue, useEffect, useMemo, useRef, useState } from 'react';
 import { apiUrl, credentials } from '@/api/client';
 import { onLive } from '@/api/live';
 import { type CallFilter, callsQuery, usageQuery } from '@/api/queries';
-import type { Call } from '@/api/types';
+import type { Call, CallOutcome } from '@/api/types';
 import type { CallSearch } from '@/app/router';
 import { useMay } from '@/app/session';
 import { duration, NONE } from '@/lib/format';
@@ -43,17 +43,25 @@ export function Outcome({ call }: { call: Pick<Call, 'outcome' | 'status'> }) {
   );
 }
 
-const OUTCOMES = ['completed', 'cancelled', 'cut', 'upstream_failed', 'refused'];
+const OUTCOMES: CallOutcome[] = ['completed', 'cancelled', 'cut', 'upstream_failed', 'refused'];
 const RANGES = ['1h', '24h', '7d', '30d'] as const;
 const HOURS: Record<string, number> = { '1h': 1, '24h': 24, '7d': 168, '30d': 720 };
 
 /** The API's filter of an address. `since` is a range that ends now, to the minute, so that the same view is asked for once. */
 export function toFilter(search: CallSearch & { project?: string }): CallFilter {
-  const { since, project, ...rest } = search;
+  const {
+    since,
+    project,
+    outcome,
+    ws: _ws,
+    ...rest
+  } = search as CallSearch & { project?: string; ws?: string };
+  const known = OUTCOMES.find((one) => one === outcome);
   const hours = since ? HOURS[since] : undefined;
   return {
     ...rest,
     ...(project ? { project } : {}),
+    ...(known ? { outcome: known } : {}),
     ...(hours
       ? { since: new Date(Math.floor(Date.now() / 60_000) * 60_000 - hours * 3_600_000).toISOString() }
       : {}),
