@@ -152,8 +152,8 @@ export interface ProviderForm {
   kind: string;
   base_url?: string;
   api_key?: string;
-  /** null: what is usual for its kind. */
-  models?: string[] | null;
+  /** None: what is usual for its kind. */
+  models?: string[];
   is_enabled?: boolean;
 }
 export const createProvider = (body: ProviderForm) => ok(http.POST('/api/gateway/providers', { body }));

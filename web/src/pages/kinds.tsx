@@ -15,13 +15,14 @@ const LOOK: Record<string, [string, number]> = {
   deepseek: ['DS', 3],
 };
 
+/** Letters are mixed with ink until they can be read on their own tint. */
 const COLOURS = [
   '',
-  'text-[var(--series-1)] bg-[color-mix(in_oklab,var(--series-1)_14%,transparent)]',
-  'text-copper bg-copper-soft',
-  'text-[var(--series-3)] bg-[color-mix(in_oklab,var(--series-3)_14%,transparent)]',
+  'text-[color-mix(in_oklab,var(--series-1)_55%,var(--ink))] bg-[color-mix(in_oklab,var(--series-1)_14%,transparent)]',
+  'text-[color-mix(in_oklab,var(--series-2)_45%,var(--ink))] bg-[color-mix(in_oklab,var(--series-2)_16%,transparent)]',
+  'text-[color-mix(in_oklab,var(--series-3)_55%,var(--ink))] bg-[color-mix(in_oklab,var(--series-3)_14%,transparent)]',
   'text-ink-2 bg-hover',
-  'text-[var(--series-5)] bg-[color-mix(in_oklab,var(--series-5)_14%,transparent)]',
+  'text-[color-mix(in_oklab,var(--series-5)_55%,var(--ink))] bg-[color-mix(in_oklab,var(--series-5)_14%,transparent)]',
 ];
 
 export function KindMark({ kind, className }: { kind: string; className?: string }) {

@@ -68,7 +68,7 @@ export function useProviderForm(options: {
         kind: values.kind,
         base_url: values.base_url.trim() || undefined,
         api_key: values.api_key || undefined,
-        models: models.length > 0 ? models : made ? null : undefined,
+        models: models.length > 0 || made ? models : undefined,
       };
       const { kind: _kind, ...change } = body;
       const provider =
