@@ -6,7 +6,7 @@ import test from 'node:test';
 import { Caller, newMember, owner, QUICK_PASSWORDS } from '../lib/api.mjs';
 import { NO_BINARY, startCatalyst } from '../lib/catalyst.mjs';
 import { onEngines } from '../lib/postgres.mjs';
-import { mustAgree, rebuild, sealedLog } from '../lib/rebuild.mjs';
+import { mustAgree, query, rebuild, sealedLog } from '../lib/rebuild.mjs';
 import { EventStream, openStream } from '../lib/stream.mjs';
 import { until } from '../lib/wait.mjs';
 
@@ -237,4 +237,53 @@ onEngines('the log alone tells what everything is', { skip, timeout: 120_000 }, 
   const bytes = (await sealedLog(catalyst)).map((e) => e.bytes.toString('utf8')).join('\n');
   for (const secret of ['ada@example.com', 'carol@example.com', 'Grace', '127.0.0.1', key.key, ada.made.api_key])
     assert.ok(!bytes.includes(secret), `${secret} stands in the log`);
+});
+
+onEngines('after kill -9 every acknowledged change is there with its event, and no event without its change', { skip, timeout: 180_000 }, async (t, engine) => {
+  const catalyst = await start(t, engine);
+  const ada = await owner(catalyst);
+  const acknowledged = new Set();
+  const heard = [];
+  let lastId = 0;
+  let n = 0;
+  for (let kills = 0; kills < 10; kills++) {
+    const caller = ada.with({ origin: catalyst.origin });
+    const stream = new EventStream(caller, { lastId });
+    t.after(() => stream.cut());
+    await stream.ready();
+    const until_n = acknowledged.size + 5 + Math.floor(Math.random() * 40);
+    let isOver = false;
+    const writers = Array.from({ length: 8 }, async () => {
+      while (!isOver) {
+        try {
+          const answer = await caller.post('/api/projects', { name: `project ${++n}` });
+          if (answer.status === 201) acknowledged.add(answer.json.id);
+        } catch {
+          return; // killed in the middle of it
+        }
+      }
+    });
+    await until('some changes', () => acknowledged.size >= until_n, { deadline_ms: 30_000 });
+    await catalyst.kill();
+    isOver = true;
+    await Promise.all(writers);
+    stream.cut();
+    heard.push(...stream.log);
+    lastId = stream.lastId;
+    await catalyst.start().ready();
+  }
+  const caller = ada.with({ origin: catalyst.origin });
+  const log = await sealedLog(catalyst);
+  const made = log.filter((e) => e.event.type === 'project.created').map((e) => e.event.resource.id);
+  const there = (await query(catalyst, `SELECT ${catalyst.databaseUrl ? "replace(id::text, '-', '')" : 'lower(hex(id))'} AS id FROM projects`)).map((p) => p.id);
+  assert.deepEqual(made.map((id) => id.replaceAll('-', '')).sort(), there.sort());
+  for (const id of acknowledged) assert.ok(made.includes(id), `${id} was acknowledged`);
+  const last = new EventStream(caller, { lastId });
+  t.after(() => last.cut());
+  await last.ready();
+  const numbers = log.filter((e) => e.event.workspace === ada.workspace).map((e) => e.number);
+  await until('the rest', () => (last.lastId ?? 0) >= numbers.at(-1));
+  heard.push(...last.log);
+  assert.deepEqual(heard.map((f) => f.id), numbers);
+  rebuild(log);
 });
