@@ -193,14 +193,20 @@ static void a_backup_under_load_is_one_moment(void **state)
         pthread_create(&threads[i], NULL, write_on, &l);
     while (l.next < 1100)
         sched_yield();
-    unsigned before = l.next;
-    enum errc rc = store_backup(f->store, to, NULL, NULL, &f->e);
-    unsigned after = l.next;
+    /* Nobody waits for it; a busy machine may let no writer run while one of them is made. */
+    unsigned before, after, tries = 0;
+    enum errc rc;
+    do {
+        fixture_remove(to);
+        before = l.next;
+        rc = store_backup(f->store, to, NULL, NULL, &f->e);
+        after = l.next;
+    } while (!rc && after == before && ++tries < 100);
     l.is_over = true;
     for (unsigned i = 0; i < WRITERS; i++)
         pthread_join(threads[i], NULL);
     if (rc) fail_msg("%s", f->e.msg);
-    assert_true(after > before); /* nobody waited for it */
+    assert_true(after > before);
     OK(store_restore(to, &p.source, &f->e));
     OK(store_open_with(&restored, &p.source, fixture_list, fixture_list_n, &f->e));
     assert_int_equal(val_int(rows_of(f, restored, &count_halves).vals), 0);
