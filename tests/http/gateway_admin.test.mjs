@@ -8,7 +8,7 @@ import { NO_BINARY, startCatalyst, startProvider } from '../lib/catalyst.mjs';
 import { defer } from '../lib/defer.mjs';
 import { makeKey } from '../lib/keys.mjs';
 import { NO_POSTGRES, startPostgres } from '../lib/postgres.mjs';
-import { sealedLog } from '../lib/rebuild.mjs';
+import { mustAgree, rebuild, sealedLog } from '../lib/rebuild.mjs';
 
 const skip = NO_BINARY;
 const PROVIDERS = '/api/gateway/providers';
@@ -490,4 +490,46 @@ onBoth("a project's budget and limits are set by its id", async (t, options) => 
   assert.equal((await ada.must(200, ada.put(limits, { tokens_per_minute: 1 }))).requests_per_minute, null);
   assert.deepEqual(codes(await ada.put(limits, { parallel_calls: 0 })), [['parallel_calls', 'out_of_range']]);
   for (const path of [`/api/optimizer/budget/${NOBODY}`, `/api/gateway/limits/${NOBODY}`]) assert.equal((await ada.get(path)).status, 404);
+});
+
+onBoth('the log alone tells what everything of the gateway is', async (t, options) => {
+  const { catalyst, ada } = await start(t, options);
+  const other = ada.with({ workspace: (await ada.must(201, ada.post('/api/workspaces', { name: 'Second' }))).id });
+  for (const who of [ada, other]) {
+    const project = await who.must(201, who.post('/api/projects', { name: 'Engine' }));
+    const provider = await who.must(201, who.post(PROVIDERS, { name: 'main', kind: 'openai', api_key: 'sk-0123456789ab', prices: { m: { input: '1', output: '2' } } }));
+    await who.must(200, who.patch(`${PROVIDERS}/${provider.id}`, { kind: 'anthropic', api_key: 'sk-9876543210zy', models: ['claude-*', 'm'] }));
+    await who.must(200, who.patch(`${PROVIDERS}/${provider.id}`, { api_key: 'sk-anotherone-zy', is_enabled: false }));
+    const gone = await who.must(201, who.post(PROVIDERS, { name: 'gone', kind: 'ollama' }));
+    await who.must(204, who.delete(`${PROVIDERS}/${gone.id}`));
+    for (const model of ['a', 'b']) await who.must(200, who.put('/api/gateway/aliases/x', { model }));
+    await who.must(200, who.put('/api/gateway/aliases/y', { model: 'c' }));
+    await who.must(204, who.delete('/api/gateway/aliases/y'));
+    const key = await who.must(201, who.post(KEYS, { name: 'agent', budget_usd: '2', allowed_models: ['m'], limits: { parallel_calls: 2 } }));
+    await who.must(200, who.patch(`${KEYS}/${key.id}`, { project_id: project.id, limits: { parallel_calls: null }, expires_at: '2099-01-01T00:00:00Z' }));
+    await who.must(201, who.post(`${KEYS}/${key.id}/rotate`, { overlap_hours: 1 }));
+    const revoked = await who.must(201, who.post(KEYS, { name: 'revoked', budget_usd: '2' }));
+    await who.must(201, who.post(BUDGETS, { scope: 'key', scope_id: revoked.id, period: 'daily', limit_usd: '1' }));
+    await who.must(204, who.delete(`${KEYS}/${revoked.id}`));
+    await who.must(200, who.patch(`${BUDGETS}/${key.budget.id}`, { limit_usd: '3', alerts_at: [10, 20], unknown_price_cap_usd: '1' }));
+    await who.must(201, who.post(`/api/optimizer/budget/${project.id}`, { limit_usd: '4' }));
+    await who.must(200, who.post(`/api/optimizer/budget/${project.id}`, { limit_usd: '5' }));
+    for (const n of [5, 6]) await who.must(200, who.put(`/api/gateway/limits/${project.id}`, { requests_per_minute: n }));
+    who.project = project.id;
+  }
+  const state = rebuild(await sealedLog(catalyst));
+  for (const who of [ada, other]) {
+    const all = async (path) => (await who.must(200, who.get(path))).items;
+    for (const one of await all(PROVIDERS)) mustAgree(one, state.provider[one.id], ['updated_at']);
+    for (const one of await all(KEYS)) mustAgree(one, state.gateway_key[one.id], ['updated_at', 'last_used_at', 'budget']);
+    const ticking = ['updated_at', 'scope_name', 'spent_usd', 'spent_nanousd', 'reserved_usd', 'reserved_nanousd', 'left_usd', 'left_nanousd', 'period_start', 'resets_at'];
+    for (const one of await all(BUDGETS))
+      mustAgree(one, { ...state.budget[one.id], limit_usd: one.limit_usd, unknown_price_cap_usd: one.unknown_price_cap_usd }, ticking);
+    mustAgree(await who.must(200, who.get(`/api/gateway/limits/${who.project}`)), state.limit[who.project]);
+  }
+  assert.deepEqual(
+    ['provider', 'alias', 'gateway_key', 'budget', 'limit'].map((type) => Object.keys(state[type]).length),
+    [2, 2, 2, 4, 2],
+  );
+  for (const alias of Object.values(state.alias)) assert.deepEqual([alias.name, alias.model], ['x', 'b']);
 });

@@ -1,12 +1,14 @@
 /* Aliases: names that calls can ask for instead of a model's. */
 #include "gateway/admin/admin.h"
 
-SQL(alias_list, DB_MAIN, 0, "u", "SELECT name, model, updated_us FROM gateway_aliases WHERE workspace_id = $1");
+SQL(alias_list, DB_MAIN, 0, "u",
+    "SELECT name, model, updated_us FROM gateway_aliases WHERE workspace_id = $1");
 SQL(alias_get, DB_MAIN, 0, "ut",
     "SELECT name, model, updated_us FROM gateway_aliases WHERE workspace_id = $1 AND name = $2");
 SQL(alias_put, DB_MAIN, 0, "utti",
     "INSERT INTO gateway_aliases (workspace_id, name, model, updated_us) VALUES ($1, $2, $3, $4) "
-    "ON CONFLICT (workspace_id, name) DO UPDATE SET model = excluded.model, updated_us = excluded.updated_us");
+    "ON CONFLICT (workspace_id, name) DO UPDATE SET model = excluded.model, updated_us = "
+    "excluded.updated_us");
 SQL(alias_drop, DB_MAIN, 0, "ut", "DELETE FROM gateway_aliases WHERE workspace_id = $1 AND name = $2");
 
 struct alias_entry {
@@ -23,7 +25,8 @@ static const struct field alias_fields[] = {
     FIELD(struct alias_entry, updated_at, FIELD_TIME,
           .flags = FIELD_READONLY | FIELD_NULLABLE | FIELD_UNAUDITED, .meaning = "When it was changed last."),
 };
-static const struct shape alias_shape = SHAPE("Alias", struct alias_entry, alias_fields, "Another name for a model.");
+static const struct shape alias_shape =
+    SHAPE("Alias", struct alias_entry, alias_fields, "Another name for a model.");
 
 static void read_row(const struct val *row, struct alias_entry *x)
 {
@@ -57,8 +60,8 @@ static enum errc aliases_list(struct api_request *r, struct tx *tx, err *e)
     const struct snapshot_rows *file = admin_file(r, &held);
     struct alias_entry *list = arena_news(r->arena, struct alias_entry, r->limit);
     struct rows rows = {0};
-    unsigned from, to, rest, n = 0;
-    str cursor;
+    unsigned from = 0, to = 0, rest = 0, n = 0;
+    str cursor = {NULL, 0};
     enum errc rc = list ? admin_page(r, file ? file->n_aliases : 0, &from, &to, &rest, &cursor, e)
                         : err_code(e, ERR_TOO_LARGE);
     for (unsigned i = from; rc == ERR_NONE && i < to; i++)
@@ -82,12 +85,12 @@ static enum errc alias_check(struct api_request *r, err *e)
     struct snapshot *held;
     str name = r->path_text[0];
     if (!text_is_visible(name) || name.len > NAME_LEN_MAX)
-        return api_field_error(r, e, "name", "bad_format", "must be 1 to %d visible ASCII characters", NAME_LEN_MAX);
+        return api_field_error(r, e, "name", "bad_format", "must be 1 to %d visible ASCII characters",
+                               NAME_LEN_MAX);
     const struct snapshot_rows *file = admin_file(r, &held);
     enum errc rc = ERR_NONE;
     for (unsigned i = 0; file && i < file->n_aliases; i++)
-        if (str_eq(file->aliases[i].name, name))
-            rc = admin_is_from_file(e, "alias", name);
+        if (str_eq(file->aliases[i].name, name)) rc = admin_is_from_file(e, "alias", name);
     snapshot_put(held);
     return rc;
 }
@@ -97,8 +100,7 @@ static enum errc load(struct api_request *r, struct tx *tx, struct alias_entry *
     const struct val *row;
     enum errc rc = tx_query_row(tx, r->arena, &alias_get,
                                 PARAMS(v_uuid(&r->workspace_id), v_text(r->path_text[0])), &row, e);
-    if (rc == ERR_NONE)
-        read_row(row, x);
+    if (rc == ERR_NONE) read_row(row, x);
     return rc == ERR_NOT_FOUND ? err_set(e, rc, "there is no such alias") : rc;
 }
 
@@ -106,25 +108,22 @@ static enum errc alias_set(struct api_request *r, struct tx *tx, err *e)
 {
     const struct alias_entry *body = r->body;
     struct alias_entry before, *after = arena_new(r->arena, struct alias_entry);
-    if (!after)
-        return err_code(e, ERR_TOO_LARGE);
+    if (!after) return err_code(e, ERR_TOO_LARGE);
     enum errc rc = load(r, tx, &before, e);
     bool is_new = rc == ERR_NOT_FOUND;
-    if (rc != ERR_NONE && !is_new)
-        return rc;
-    if ((rc = api_if_match(r, is_new ? S("") : tag(r, &before), e)) != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE && !is_new) return rc;
+    if ((rc = api_if_match(r, is_new ? S("") : tag(r, &before), e)) != ERR_NONE) return rc;
     *after = (struct alias_entry){r->path_text[0], body->model, S("database"), r->now_us};
-    if (!is_new && !admin_differs(&alias_shape, &before, after))
-        after->updated_at = before.updated_at;
+    if (!is_new && !admin_differs(&alias_shape, &before, after)) after->updated_at = before.updated_at;
     r->answer = after;
     r->etag = tag(r, after);
-    if (!is_new && after->updated_at == before.updated_at)
-        return ERR_NONE;
-    struct event ev = alias_event(r, is_new ? S("alias.created") : S("alias.updated"), is_new ? NULL : &before, after);
-    rc = tx_exec(tx, &alias_put,
-                 PARAMS(v_uuid(&r->workspace_id), v_text(after->name), v_text(after->model), v_int(r->now_us)),
-                 NULL, e);
+    if (!is_new && after->updated_at == before.updated_at) return ERR_NONE;
+    struct event ev =
+        alias_event(r, is_new ? S("alias.created") : S("alias.updated"), is_new ? NULL : &before, after);
+    rc =
+        tx_exec(tx, &alias_put,
+                PARAMS(v_uuid(&r->workspace_id), v_text(after->name), v_text(after->model), v_int(r->now_us)),
+                NULL, e);
     return rc == ERR_NONE ? tx_event(tx, &ev, e) : rc;
 }
 
@@ -132,8 +131,7 @@ static enum errc alias_delete(struct api_request *r, struct tx *tx, err *e)
 {
     struct alias_entry before;
     enum errc rc = load(r, tx, &before, e);
-    if (rc != ERR_NONE || (rc = api_if_match(r, tag(r, &before), e)) != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE || (rc = api_if_match(r, tag(r, &before), e)) != ERR_NONE) return rc;
     struct event ev = alias_event(r, S("alias.deleted"), &before, NULL);
     rc = tx_exec(tx, &alias_drop, PARAMS(v_uuid(&r->workspace_id), v_text(before.name)), NULL, e);
     return rc == ERR_NONE ? tx_event(tx, &ev, e) : rc;
@@ -142,17 +140,37 @@ static enum errc alias_delete(struct api_request *r, struct tx *tx, err *e)
 #define MANAGED .access = ACCESS_PERMISSION, .permission = PERMISSION_LLM_PROVIDERS, .scope = SCOPE_WORKSPACE
 
 static const struct api_route routes[] = {
-    {.method = HTTP_GET, .path = "/api/gateway/aliases", .name = "gateway_aliases_list", .access = ACCESS_PERMISSION,
-     .permission = PERMISSION_OPTIMIZER_READ, .scope = SCOPE_WORKSPACE, .answer = &alias_shape, .is_list = true,
+    {.method = HTTP_GET,
+     .path = "/api/gateway/aliases",
+     .name = "gateway_aliases_list",
+     .access = ACCESS_PERMISSION,
+     .permission = PERMISSION_OPTIMIZER_READ,
+     .scope = SCOPE_WORKSPACE,
+     .answer = &alias_shape,
+     .is_list = true,
      .summary = "Aliases of models by name",
      .text = "Those of the configuration file come first, with origin file: they are changed there.",
      .apply = aliases_list},
-    {.method = HTTP_PUT, .path = "/api/gateway/aliases/:name", .name = "gateway_aliases_put", MANAGED,
-     .effect = EFFECT_STATE, .body = &alias_shape, .answer = &alias_shape,
-     .summary = "Makes an alias, or leads it elsewhere", .prepare = alias_check,
-     .apply = alias_set, .after = admin_after},
-    {.method = HTTP_DELETE, .path = "/api/gateway/aliases/:name", .name = "gateway_aliases_delete", MANAGED,
-     .effect = EFFECT_STATE, .status = 204, .summary = "Removes an alias", .prepare = alias_check,
-     .apply = alias_delete, .after = admin_after},
+    {.method = HTTP_PUT,
+     .path = "/api/gateway/aliases/:name",
+     .name = "gateway_aliases_put",
+     MANAGED,
+     .effect = EFFECT_STATE,
+     .body = &alias_shape,
+     .answer = &alias_shape,
+     .summary = "Makes an alias, or leads it elsewhere",
+     .prepare = alias_check,
+     .apply = alias_set,
+     .after = admin_after},
+    {.method = HTTP_DELETE,
+     .path = "/api/gateway/aliases/:name",
+     .name = "gateway_aliases_delete",
+     MANAGED,
+     .effect = EFFECT_STATE,
+     .status = 204,
+     .summary = "Removes an alias",
+     .prepare = alias_check,
+     .apply = alias_delete,
+     .after = admin_after},
 };
 const struct api_table gateway_aliases_api = {"gateway", routes, LENGTH_OF(routes)};

@@ -8,8 +8,7 @@
 #define DIFF_MAX (256u << 10)
 #define FILE_CURSOR "file."
 
-SQL(member_of, DB_MAIN, 0, "uu",
-    "SELECT user_id FROM memberships WHERE workspace_id = $1 AND user_id = $2");
+SQL(member_of, DB_MAIN, 0, "uu", "SELECT user_id FROM memberships WHERE workspace_id = $1 AND user_id = $2");
 
 /* --- lists of texts --- */
 
@@ -17,8 +16,7 @@ enum errc texts_read(struct arena *a, str json, struct texts *out, err *e)
 {
     static const str nothing[1];
     enum errc rc = texts_from_json(a, json, &out->items, &out->n, e);
-    if (rc == ERR_NONE && !out->items)
-        *out = (struct texts){nothing, 0};
+    if (rc == ERR_NONE && !out->items) *out = (struct texts){nothing, 0};
     return rc;
 }
 
@@ -31,8 +29,7 @@ enum errc texts_write(struct arena *a, const struct texts *texts, str *json, err
 enum errc texts_of_words(struct arena *a, str words, struct texts *out, err *e)
 {
     str *items = arena_news(a, str, words.len / 2 + 1);
-    if (!items)
-        return err_code(e, ERR_TOO_LARGE);
+    if (!items) return err_code(e, ERR_TOO_LARGE);
     *out = (struct texts){items, 0};
     while (words.len)
         items[out->n++] = str_cut(&words, ' ');
@@ -42,12 +39,10 @@ enum errc texts_of_words(struct arena *a, str words, struct texts *out, err *e)
 enum errc texts_of_dialects(struct arena *a, unsigned set, struct texts *out, err *e)
 {
     str *items = arena_news(a, str, DIALECTS);
-    if (!items)
-        return err_code(e, ERR_TOO_LARGE);
+    if (!items) return err_code(e, ERR_TOO_LARGE);
     *out = (struct texts){items, 0};
     for (enum dialect d = 0; d < DIALECTS; d++)
-        if (set & DIALECT_BIT(d) && d != DIALECT_COUNT_TOKENS)
-            items[out->n++] = str_c(dialect_name(d));
+        if (set & DIALECT_BIT(d) && d != DIALECT_COUNT_TOKENS) items[out->n++] = str_c(dialect_name(d));
     return ERR_NONE;
 }
 
@@ -102,8 +97,7 @@ const struct workspace_view *admin_view(const struct api_request *r, struct snap
     struct snapshot *s = gateway_snapshot(gateway_of(r));
     const struct workspace_view *w = snapshot_workspace(s, &r->workspace_id);
     *held = w ? s : NULL;
-    if (!w)
-        snapshot_put(s);
+    if (!w) snapshot_put(s);
     return w;
 }
 
@@ -126,8 +120,7 @@ enum errc admin_page(struct api_request *r, unsigned n, unsigned *from, unsigned
     *to = n - *from < r->limit ? n : *from + r->limit;
     *rest = r->limit - (*to - *from);
     *cursor = is_file ? S("") : r->cursor;
-    if (*rest)
-        return ERR_NONE;
+    if (*rest) return ERR_NONE;
     r->next_cursor = arena_printf(r->arena, FILE_CURSOR "%u", *to);
     return r->next_cursor.p ? ERR_NONE : err_code(e, ERR_TOO_LARGE);
 }
@@ -152,19 +145,20 @@ void admin_check_names(struct api_request *r, const char *field, const struct te
     for (unsigned i = 0; i < names->n; i++) {
         len += names->items[i].len + sizeof "\"\"," - 1;
         if (!text_is_visible(names->items[i]))
-            (void)api_field_error(r, e, field, "bad_format", "must be names in ASCII without spaces: '%.*s' is none",
+            (void)api_field_error(r, e, field, "bad_format",
+                                  "must be names in ASCII without spaces: '%.*s' is none",
                                   STR(utf8_take(names->items[i], 60)));
     }
     if (len > LIST_BYTES_MAX)
-        (void)api_field_error(r, e, field, "too_long", "must have at most %d bytes together; patterns (*) are shorter",
+        (void)api_field_error(r, e, field, "too_long",
+                              "must have at most %d bytes together; patterns (*) are shorter",
                               LIST_BYTES_MAX);
 }
 
 static bool key_is_for(const struct api_request *r, const uuid *project)
 {
     for (unsigned i = 0; i < r->who.n_key_projects; i++)
-        if (uuid_eq(&r->who.key_projects[i], project))
-            return true;
+        if (uuid_eq(&r->who.key_projects[i], project)) return true;
     return r->who.n_key_projects == 0;
 }
 

@@ -2,7 +2,7 @@
 #include "base/keytext.h"
 #include "gateway/admin/admin.h"
 
-#define PREFIX_LEN 12 /* "cvk_" and the eight letters after it */
+#define PREFIX_LEN 12  /* "cvk_" and the eight letters after it */
 #define EVENT_BUDGET 1 /* of the events of a request; the key's own is 0 */
 #define COLUMNS                                                                                              \
     "k.name, k.id, k.prefix, k.project_id, k.user_id, k.models, k.providers, k.is_enabled, k.expires_us, "   \
@@ -29,7 +29,8 @@ SQL(secret_retire, DB_MAIN, 0, "iuu",
     "UPDATE gateway_key_secrets SET expires_us = $1 WHERE workspace_id = $2 AND key_id = $3");
 SQL(secrets_retired, DB_MAIN, 0, "uu",
     "DELETE FROM gateway_key_secrets WHERE workspace_id = $1 AND key_id = $2 AND expires_us IS NOT NULL");
-SQL(secrets_delete, DB_MAIN, 0, "uu", "DELETE FROM gateway_key_secrets WHERE workspace_id = $1 AND key_id = $2");
+SQL(secrets_delete, DB_MAIN, 0, "uu",
+    "DELETE FROM gateway_key_secrets WHERE workspace_id = $1 AND key_id = $2");
 
 struct key_entry {
     uuid id;
@@ -89,11 +90,12 @@ struct key_entry {
               .meaning = "Until when the text before the last rotation is valid too."),                      \
         FIELD(struct key_entry, origin, FIELD_ONE_OF, .choices = ORIGIN_CHOICES, .flags = FIELD_READONLY,    \
               .meaning = "Where it is kept; what is from the configuration file is changed there."),         \
-        FIELD(struct key_entry, version, FIELD_INT, .flags = FIELD_READONLY, .meaning = "Counts its changes.")
+        FIELD(struct key_entry, version, FIELD_INT, .flags = FIELD_READONLY,                                 \
+              .meaning = "Counts its changes.")
 
 static const struct field key_fields[] = {SHOWN};
-static const struct shape key_shape =
-    SHAPE("GatewayKey", struct key_entry, key_fields, "A virtual key: it opens the gateway and nothing else.");
+static const struct shape key_shape = SHAPE("GatewayKey", struct key_entry, key_fields,
+                                            "A virtual key: it opens the gateway and nothing else.");
 static const struct field fresh_fields[] = {
     SHOWN,
     FIELD(struct key_entry, key, FIELD_TEXT, .flags = FIELD_READONLY | FIELD_SECRET,
@@ -103,8 +105,13 @@ static const struct shape fresh_shape =
     SHAPE("NewGatewayKey", struct key_entry, fresh_fields, "A virtual key with its text.");
 static const struct field wanted_fields[] = {
     SETTINGS,
-    {.name = "budget", .type = FIELD_MONEY, .offset = offsetof(struct key_entry, budget_limit), .min = 0,
-     .max = BUDGET_AMOUNT_MAX, .flags = FIELD_NULLABLE, .meaning = "Makes a hard budget of this amount for it."},
+    {.name = "budget",
+     .type = FIELD_MONEY,
+     .offset = offsetof(struct key_entry, budget_limit),
+     .min = 0,
+     .max = BUDGET_AMOUNT_MAX,
+     .flags = FIELD_NULLABLE,
+     .meaning = "Makes a hard budget of this amount for it."},
     FIELD(struct key_entry, budget_period, FIELD_ONE_OF, .choices = "daily|weekly|monthly|total",
           .fallback = "\"total\"", .meaning = "Period of that budget."),
 };
@@ -119,8 +126,7 @@ static const struct shape change_shape =
 static unsigned file_key(const struct snapshot_rows *file, const uuid *id)
 {
     for (unsigned i = 0; file && i < file->n_keys; i++)
-        if (uuid_eq(&file->keys[i].id, id))
-            return i;
+        if (uuid_eq(&file->keys[i].id, id)) return i;
     return UINT32_MAX;
 }
 
@@ -132,11 +138,10 @@ static bool is_of_file(const struct api_request *r, const uuid *id)
     return is;
 }
 
-static const struct api_resource key_resource = {
-    .param = ":id", .find = &key_find, .noun = "virtual key"};
+static const struct api_resource key_resource = {.param = ":id", .find = &key_find, .noun = "virtual key"};
 
-static enum errc read_spec(struct api_request *r, const struct snapshot_rows *file, const struct key_spec *spec,
-                           struct key_entry *k, err *e)
+static enum errc read_spec(struct api_request *r, const struct snapshot_rows *file,
+                           const struct key_spec *spec, struct key_entry *k, err *e)
 {
     static const str nothing[1];
     *k = (struct key_entry){
@@ -187,8 +192,7 @@ static enum errc add_budgets(struct api_request *r, struct tx *tx, struct key_en
 {
     uuid *ids = arena_news(r->arena, uuid, n + 1u);
     struct budget_entry **budgets = arena_news(r->arena, struct budget_entry *, n + 1u);
-    if (!ids || !budgets)
-        return err_code(e, ERR_TOO_LARGE);
+    if (!ids || !budgets) return err_code(e, ERR_TOO_LARGE);
     for (unsigned i = 0; i < n; i++)
         ids[i] = keys[i].id;
     enum errc rc = budgets_of_keys(r, tx, ids, n, budgets, e);
@@ -201,12 +205,11 @@ static enum errc load(struct api_request *r, struct tx *tx, bool may_be_of_file,
 {
     const struct val *row;
     struct snapshot *held;
-    enum errc rc = tx_query_row(tx, r->arena, &key_get, PARAMS(v_uuid(&r->workspace_id), v_uuid(&r->path_id[0])),
-                                &row, e);
+    enum errc rc = tx_query_row(tx, r->arena, &key_get,
+                                PARAMS(v_uuid(&r->workspace_id), v_uuid(&r->path_id[0])), &row, e);
     if (rc == ERR_NONE && (rc = read_row(r->arena, row, k, e)) == ERR_NONE)
         return add_budgets(r, tx, k, 1, e);
-    if (rc != ERR_NOT_FOUND)
-        return rc;
+    if (rc != ERR_NOT_FOUND) return rc;
     const struct snapshot_rows *file = admin_file(r, &held);
     unsigned i = file_key(file, &r->path_id[0]);
     if (i != UINT32_MAX)
@@ -219,7 +222,8 @@ static enum errc load(struct api_request *r, struct tx *tx, bool may_be_of_file,
 static struct event key_event(const struct api_request *r, str type, const struct key_entry *before,
                               const struct key_entry *after)
 {
-    return admin_event(r, type, 0, S("gateway_key"), after ? &after->id : &before->id, &key_shape, before, after);
+    return admin_event(r, type, 0, S("gateway_key"), after ? &after->id : &before->id, &key_shape, before,
+                       after);
 }
 
 /* --- what the snapshot and the drain know: filled in when the unit is over --- */
@@ -230,8 +234,7 @@ static void fill(struct api_request *r, struct key_entry *keys, unsigned n)
     for (unsigned i = 0; i < n; i++) {
         usec used = g->drain ? drain_key_used(g->drain, &keys[i].id) : 0;
         keys[i].last_used_at = used ? used : NO_VALUE;
-        if (keys[i].budget)
-            budget_fill(r, keys[i].budget);
+        if (keys[i].budget) budget_fill(r, keys[i].budget);
     }
 }
 
@@ -249,13 +252,12 @@ static void changed(struct api_request *r)
 static bool is_visible(const struct api_request *r, const struct key_entry *k)
 {
     for (unsigned i = 0; i < r->who.n_key_projects; i++)
-        if (uuid_eq(&r->who.key_projects[i], &k->project_id))
-            return true;
+        if (uuid_eq(&r->who.key_projects[i], &k->project_id)) return true;
     return r->who.n_key_projects == 0;
 }
 
-static enum errc list_rows(struct api_request *r, struct tx *tx, unsigned limit, str cursor, struct key_entry *out,
-                           unsigned *n, err *e)
+static enum errc list_rows(struct api_request *r, struct tx *tx, unsigned limit, str cursor,
+                           struct key_entry *out, unsigned *n, err *e)
 {
     struct keyset key = {.column = "k.name", .param = 't', .cursor = cursor, .limit = limit};
     struct rows rows;
@@ -273,17 +275,16 @@ static enum errc keys_list(struct api_request *r, struct tx *tx, err *e)
     struct snapshot *held;
     const struct snapshot_rows *file = admin_file(r, &held);
     struct key_entry *list = arena_news(r->arena, struct key_entry, r->limit + 1u);
-    unsigned from, to, rest, n = 0;
-    str cursor;
-    enum errc rc = list ? admin_page(r, file && !r->who.n_key_projects ? file->n_keys : 0, &from, &to, &rest, &cursor, e)
-                        : err_code(e, ERR_TOO_LARGE);
+    unsigned from = 0, to = 0, rest = 0, n = 0;
+    str cursor = {NULL, 0};
+    enum errc rc =
+        list ? admin_page(r, file && !r->who.n_key_projects ? file->n_keys : 0, &from, &to, &rest, &cursor, e)
+             : err_code(e, ERR_TOO_LARGE);
     for (unsigned i = from; rc == ERR_NONE && i < to; i++)
         rc = read_spec(r, file, &file->keys[i], &list[i - from], e);
-    if (rc == ERR_NONE && rest)
-        rc = list_rows(r, tx, rest, cursor, list + (to - from), &n, e);
+    if (rc == ERR_NONE && rest) rc = list_rows(r, tx, rest, cursor, list + (to - from), &n, e);
     snapshot_put(held);
-    if (rc == ERR_NONE)
-        r->items = (struct objects){list, to - from + n};
+    if (rc == ERR_NONE) r->items = (struct objects){list, to - from + n};
     return rc;
 }
 
@@ -305,7 +306,10 @@ static struct fresh *fresh_make(struct api_request *r)
     return f;
 }
 
-static struct val hash_of(const struct fresh *f) { return v_blob(str_of((const char *)f->sha256, SHA256_LEN)); }
+static struct val hash_of(const struct fresh *f)
+{
+    return v_blob(str_of((const char *)f->sha256, SHA256_LEN));
+}
 
 /* What holds by itself; what ids name is looked up in the unit. */
 static enum errc check(struct api_request *r, const struct key_entry *k, err *e)
@@ -318,18 +322,19 @@ static enum errc check(struct api_request *r, const struct key_entry *k, err *e)
 
 static enum errc check_expiry(struct api_request *r, const struct key_entry *k, err *e)
 {
-    if (k->expires_at == NO_VALUE || k->expires_at > r->now_us)
-        return ERR_NONE;
+    if (k->expires_at == NO_VALUE || k->expires_at > r->now_us) return ERR_NONE;
     return api_field_error(r, e, "expires_at", "out_of_range", "must be a time to come");
 }
 
-static enum errc either(enum errc a, enum errc b) { return a != ERR_NONE && a != ERR_INVALID ? a : b != ERR_NONE ? b : a; }
+static enum errc either(enum errc a, enum errc b)
+{
+    return a != ERR_NONE && a != ERR_INVALID ? a : b != ERR_NONE ? b : a;
+}
 
 static enum errc check_ids(struct api_request *r, struct tx *tx, const struct key_entry *k, err *e)
 {
     enum errc rc = admin_check_project(r, tx, "project_id", &k->project_id, e);
-    if (rc != ERR_NONE && rc != ERR_INVALID)
-        return rc;
+    if (rc != ERR_NONE && rc != ERR_INVALID) return rc;
     return either(rc, admin_check_user(r, tx, "user_id", &k->user_id, e));
 }
 
@@ -337,8 +342,7 @@ static enum errc create_prepare(struct api_request *r, err *e)
 {
     struct key_entry *k = r->body;
     struct fresh *f = fresh_make(r);
-    if (!f)
-        return err_code(e, ERR_TOO_LARGE);
+    if (!f) return err_code(e, ERR_TOO_LARGE);
     r->state = f;
     memcpy(k->id.b, f->sha256, sizeof k->id.b);
     k->prefix = str_of(f->text, PREFIX_LEN);
@@ -362,8 +366,7 @@ static enum errc insert(struct api_request *r, struct tx *tx, const struct key_e
     struct rate_limits limits = rate_limits_of(&k->limits);
     str models, providers;
     enum errc rc = texts_write(r->arena, &k->allowed_models, &models, e);
-    if (rc == ERR_NONE)
-        rc = texts_write(r->arena, &k->allowed_providers, &providers, e);
+    if (rc == ERR_NONE) rc = texts_write(r->arena, &k->allowed_providers, &providers, e);
     if (rc == ERR_NONE)
         rc = tx_exec(tx, &key_insert,
                      PARAMS(v_uuid(&r->workspace_id), v_uuid(&k->id), v_text(k->name), v_text(k->prefix),
@@ -381,21 +384,21 @@ static enum errc create(struct api_request *r, struct tx *tx, err *e)
     const struct fresh *f = r->state;
     struct key_entry *k = arena_new(r->arena, struct key_entry);
     struct budget_entry *b = arena_new(r->arena, struct budget_entry);
-    if (!k || !b)
-        return err_code(e, ERR_TOO_LARGE);
+    if (!k || !b) return err_code(e, ERR_TOO_LARGE);
     *k = *(const struct key_entry *)r->body;
     enum errc rc = check_ids(r, tx, k, e);
-    if (rc == ERR_NONE)
-        rc = insert(r, tx, k, e);
+    if (rc == ERR_NONE) rc = insert(r, tx, k, e);
     if (rc == ERR_NONE)
         rc = tx_exec(tx, &secret_insert,
                      PARAMS(hash_of(f), v_uuid(&r->workspace_id), v_uuid(&k->id), v_int(r->now_us)), NULL, e);
-    if (rc != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE) return rc;
     struct event ev = key_event(r, S("gateway_key.created"), NULL, k);
     if ((rc = tx_event(tx, &ev, e)) == ERR_NONE && k->budget_limit != NO_VALUE) {
-        *b = (struct budget_entry){.id = f->budget_id, .scope_id = k->id, .scope_name = k->name,
-                                   .period = k->budget_period, .limit = k->budget_limit};
+        *b = (struct budget_entry){.id = f->budget_id,
+                                   .scope_id = k->id,
+                                   .scope_name = k->name,
+                                   .period = k->budget_period,
+                                   .limit = k->budget_limit};
         k->budget = b;
         rc = budget_of_new_key(r, tx, EVENT_BUDGET, b, e);
     }
@@ -411,8 +414,7 @@ static enum errc create(struct api_request *r, struct tx *tx, err *e)
 static enum errc show(struct api_request *r, struct tx *tx, err *e)
 {
     struct key_entry *k = arena_new(r->arena, struct key_entry);
-    if (!k)
-        return err_code(e, ERR_TOO_LARGE);
+    if (!k) return err_code(e, ERR_TOO_LARGE);
     enum errc rc = load(r, tx, true, k, e);
     r->answer = k;
     r->etag = api_etag(r, k->version);
@@ -424,15 +426,15 @@ static enum errc update(struct api_request *r, struct tx *tx, const struct key_e
     struct rate_limits limits = rate_limits_of(&k->limits);
     str models, providers;
     enum errc rc = texts_write(r->arena, &k->allowed_models, &models, e);
-    if (rc == ERR_NONE)
-        rc = texts_write(r->arena, &k->allowed_providers, &providers, e);
+    if (rc == ERR_NONE) rc = texts_write(r->arena, &k->allowed_providers, &providers, e);
     if (rc == ERR_NONE)
         rc = tx_exec(tx, &key_update,
                      PARAMS(v_text(k->name), v_text(k->prefix), v_uuid_or_null(&k->project_id),
-                            v_uuid_or_null(&k->user_id), v_text(models), v_text(providers), v_int(k->is_enabled),
-                            v_int_or_null(k->expires_at), v_int(limits.requests_per_minute),
-                            v_int(limits.tokens_per_minute), v_int(limits.parallel_calls), v_int(k->version),
-                            v_int(k->updated_at), v_uuid(&r->workspace_id), v_uuid(&k->id)),
+                            v_uuid_or_null(&k->user_id), v_text(models), v_text(providers),
+                            v_int(k->is_enabled), v_int_or_null(k->expires_at),
+                            v_int(limits.requests_per_minute), v_int(limits.tokens_per_minute),
+                            v_int(limits.parallel_calls), v_int(k->version), v_int(k->updated_at),
+                            v_uuid(&r->workspace_id), v_uuid(&k->id)),
                      NULL, e);
     return rc == ERR_CONFLICT ? name_taken(r, k->name, e) : rc;
 }
@@ -441,10 +443,8 @@ static enum errc check_change(struct api_request *r, struct tx *tx, const struct
                               const struct key_entry *after, err *e)
 {
     enum errc rc = check(r, after, e);
-    if (after->expires_at != before->expires_at)
-        rc = either(rc, check_expiry(r, after, e));
-    if (rc != ERR_NONE && rc != ERR_INVALID)
-        return rc;
+    if (after->expires_at != before->expires_at) rc = either(rc, check_expiry(r, after, e));
+    if (rc != ERR_NONE && rc != ERR_INVALID) return rc;
     /* What the ids name may have gone since; only new ones are looked up. */
     if (!uuid_eq(&before->project_id, &after->project_id))
         rc = either(rc, admin_check_project(r, tx, "project_id", &after->project_id, e));
@@ -456,21 +456,19 @@ static enum errc check_change(struct api_request *r, struct tx *tx, const struct
 static enum errc change(struct api_request *r, struct tx *tx, err *e)
 {
     struct key_entry before, *after = arena_new(r->arena, struct key_entry);
-    if (!after)
-        return err_code(e, ERR_TOO_LARGE);
+    if (!after) return err_code(e, ERR_TOO_LARGE);
     enum errc rc = load(r, tx, false, &before, e);
-    if (rc != ERR_NONE || (rc = api_if_match(r, api_etag(r, before.version), e)) != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE || (rc = api_if_match(r, api_etag(r, before.version), e)) != ERR_NONE) return rc;
     *after = before;
-    if ((rc = api_merge(r, after, e)) != ERR_NONE || (rc = check_change(r, tx, &before, after, e)) != ERR_NONE)
+    if ((rc = api_merge(r, after, e)) != ERR_NONE ||
+        (rc = check_change(r, tx, &before, after, e)) != ERR_NONE)
         return rc;
     r->answer = after;
     if (admin_differs(&key_shape, &before, after)) {
         after->updated_at = r->now_us;
         after->version++;
         struct event ev = key_event(r, S("gateway_key.updated"), &before, after);
-        if ((rc = update(r, tx, after, e)) == ERR_NONE)
-            rc = tx_event(tx, &ev, e);
+        if ((rc = update(r, tx, after, e)) == ERR_NONE) rc = tx_event(tx, &ev, e);
     }
     r->etag = api_etag(r, after->version);
     return rc;
@@ -480,14 +478,12 @@ static enum errc remove_key(struct api_request *r, struct tx *tx, err *e)
 {
     struct key_entry before;
     enum errc rc = load(r, tx, false, &before, e);
-    if (rc != ERR_NONE || (rc = api_if_match(r, api_etag(r, before.version), e)) != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE || (rc = api_if_match(r, api_etag(r, before.version), e)) != ERR_NONE) return rc;
     struct event ev = key_event(r, S("gateway_key.deleted"), &before, NULL);
     rc = tx_exec(tx, &secrets_delete, PARAMS(v_uuid(&r->workspace_id), v_uuid(&before.id)), NULL, e);
     if (rc == ERR_NONE)
         rc = tx_exec(tx, &key_delete, PARAMS(v_uuid(&r->workspace_id), v_uuid(&before.id)), NULL, e);
-    if (rc == ERR_NONE)
-        rc = tx_event(tx, &ev, e);
+    if (rc == ERR_NONE) rc = tx_event(tx, &ev, e);
     return rc == ERR_NONE ? budgets_drop_of_key(r, tx, &before.id, EVENT_BUDGET, e) : rc;
 }
 
@@ -513,11 +509,13 @@ static enum errc replace_secret(struct api_request *r, struct tx *tx, const uuid
     const struct fresh *f = r->state;
     enum errc rc = tx_exec(tx, &secrets_retired, PARAMS(v_uuid(&r->workspace_id), v_uuid(key)), NULL, e);
     if (rc == ERR_NONE)
-        rc = tx_exec(tx, &secret_retire, PARAMS(v_int(until), v_uuid(&r->workspace_id), v_uuid(key)), NULL, e);
-    return rc != ERR_NONE ? rc
-                          : tx_exec(tx, &secret_insert,
-                                    PARAMS(hash_of(f), v_uuid(&r->workspace_id), v_uuid(key), v_int(r->now_us)),
-                                    NULL, e);
+        rc =
+            tx_exec(tx, &secret_retire, PARAMS(v_int(until), v_uuid(&r->workspace_id), v_uuid(key)), NULL, e);
+    return rc != ERR_NONE
+               ? rc
+               : tx_exec(tx, &secret_insert,
+                         PARAMS(hash_of(f), v_uuid(&r->workspace_id), v_uuid(key), v_int(r->now_us)), NULL,
+                         e);
 }
 
 static enum errc rotate(struct api_request *r, struct tx *tx, err *e)
@@ -525,11 +523,9 @@ static enum errc rotate(struct api_request *r, struct tx *tx, err *e)
     const struct fresh *f = r->state;
     const struct rotation *body = r->body;
     struct key_entry before, *after = arena_new(r->arena, struct key_entry);
-    if (!after)
-        return err_code(e, ERR_TOO_LARGE);
+    if (!after) return err_code(e, ERR_TOO_LARGE);
     enum errc rc = load(r, tx, false, &before, e);
-    if (rc != ERR_NONE || (rc = api_if_match(r, api_etag(r, before.version), e)) != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE || (rc = api_if_match(r, api_etag(r, before.version), e)) != ERR_NONE) return rc;
     *after = before;
     after->prefix = str_of(f->text, PREFIX_LEN);
     after->key = str_of(f->text, KEYTEXT_LEN);
@@ -548,29 +544,79 @@ static enum errc rotate(struct api_request *r, struct tx *tx, err *e)
 #define MANAGED .access = ACCESS_PERMISSION, .permission = PERMISSION_GATEWAY_KEYS, .scope = SCOPE_WORKSPACE
 
 static const struct api_route routes[] = {
-    {.method = HTTP_GET, .path = "/api/gateway/keys", .name = "gateway_keys_list", MANAGED, .answer = &key_shape,
-     .is_list = true, .summary = "Virtual keys by name",
-     .text = "Never their texts. Keys of the configuration file come first, with origin file.", .apply = keys_list,
+    {.method = HTTP_GET,
+     .path = "/api/gateway/keys",
+     .name = "gateway_keys_list",
+     MANAGED,
+     .answer = &key_shape,
+     .is_list = true,
+     .summary = "Virtual keys by name",
+     .text = "Never their texts. Keys of the configuration file come first, with origin file.",
+     .apply = keys_list,
      .after = listed},
-    {.method = HTTP_POST, .path = "/api/gateway/keys", .name = "gateway_keys_create", MANAGED,
-     .effect = EFFECT_STATE, .body = &wanted_shape, .answer = &fresh_shape, .status = 201,
-     .summary = "Makes a virtual key", .text = "Its text is shown this once.", .prepare = create_prepare,
-     .apply = create, .after = changed},
-    {.method = HTTP_GET, .path = "/api/gateway/keys/:id", .name = "gateway_keys_show", MANAGED,
-     .resource = &key_resource, .is_elsewhere = is_of_file, .answer = &key_shape, .summary = "A virtual key", .apply = show, .after = shown},
-    {.method = HTTP_PATCH, .path = "/api/gateway/keys/:id", .name = "gateway_keys_change", MANAGED,
-     .effect = EFFECT_STATE, .resource = &key_resource, .is_elsewhere = is_of_file, .body = &change_shape, .is_merge = true,
-     .answer = &key_shape, .summary = "Changes a virtual key",
+    {.method = HTTP_POST,
+     .path = "/api/gateway/keys",
+     .name = "gateway_keys_create",
+     MANAGED,
+     .effect = EFFECT_STATE,
+     .body = &wanted_shape,
+     .answer = &fresh_shape,
+     .status = 201,
+     .summary = "Makes a virtual key",
+     .text = "Its text is shown this once.",
+     .prepare = create_prepare,
+     .apply = create,
+     .after = changed},
+    {.method = HTTP_GET,
+     .path = "/api/gateway/keys/:id",
+     .name = "gateway_keys_show",
+     MANAGED,
+     .resource = &key_resource,
+     .is_elsewhere = is_of_file,
+     .answer = &key_shape,
+     .summary = "A virtual key",
+     .apply = show,
+     .after = shown},
+    {.method = HTTP_PATCH,
+     .path = "/api/gateway/keys/:id",
+     .name = "gateway_keys_change",
+     MANAGED,
+     .effect = EFFECT_STATE,
+     .resource = &key_resource,
+     .is_elsewhere = is_of_file,
+     .body = &change_shape,
+     .is_merge = true,
+     .answer = &key_shape,
+     .summary = "Changes a virtual key",
      .text = "It holds for the next call; calls under way end as they began.",
-     .apply = change, .after = changed},
-    {.method = HTTP_DELETE, .path = "/api/gateway/keys/:id", .name = "gateway_keys_delete", MANAGED,
-     .effect = EFFECT_STATE, .resource = &key_resource, .is_elsewhere = is_of_file, .status = 204, .summary = "Revokes a virtual key",
+     .apply = change,
+     .after = changed},
+    {.method = HTTP_DELETE,
+     .path = "/api/gateway/keys/:id",
+     .name = "gateway_keys_delete",
+     MANAGED,
+     .effect = EFFECT_STATE,
+     .resource = &key_resource,
+     .is_elsewhere = is_of_file,
+     .status = 204,
+     .summary = "Revokes a virtual key",
      .text = "At once: its calls under way are cut, its budgets go with it. Records and costs stay.",
-     .apply = remove_key, .after = admin_after},
-    {.method = HTTP_POST, .path = "/api/gateway/keys/:id/rotate", .name = "gateway_keys_rotate", MANAGED,
-     .effect = EFFECT_STATE, .resource = &key_resource, .is_elsewhere = is_of_file, .body = &rotation_shape, .answer = &fresh_shape,
-     .status = 201, .summary = "Gives a virtual key a new text",
-     .text = "Id, settings and what was spent stay. The text is shown this once.", .prepare = rotate_prepare,
-     .apply = rotate, .after = changed},
+     .apply = remove_key,
+     .after = admin_after},
+    {.method = HTTP_POST,
+     .path = "/api/gateway/keys/:id/rotate",
+     .name = "gateway_keys_rotate",
+     MANAGED,
+     .effect = EFFECT_STATE,
+     .resource = &key_resource,
+     .is_elsewhere = is_of_file,
+     .body = &rotation_shape,
+     .answer = &fresh_shape,
+     .status = 201,
+     .summary = "Gives a virtual key a new text",
+     .text = "Id, settings and what was spent stay. The text is shown this once.",
+     .prepare = rotate_prepare,
+     .apply = rotate,
+     .after = changed},
 };
 const struct api_table gateway_keys_api = {"gateway", routes, LENGTH_OF(routes)};

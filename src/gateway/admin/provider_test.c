@@ -57,10 +57,10 @@ static unsigned auth_fields(struct arena *a, const struct provider_target_spec *
     unsigned n = 0;
     if (t->kind->auth == AUTH_X_API_KEY)
         out[n++] = (struct fetch_field){S("anthropic-version"), S("2023-06-01"), false};
-    if (!t->api_key.len)
-        return n;
+    if (!t->api_key.len) return n;
     if (t->kind->auth == AUTH_BEARER)
-        out[n++] = (struct fetch_field){S("Authorization"), arena_printf(a, "Bearer %.*s", STR(t->api_key)), true};
+        out[n++] =
+            (struct fetch_field){S("Authorization"), arena_printf(a, "Bearer %.*s", STR(t->api_key)), true};
     else
         out[n++] = (struct fetch_field){t->kind->auth == AUTH_X_API_KEY ? S("x-api-key") : S("api-key"),
                                         t->api_key, true};
@@ -71,32 +71,27 @@ static unsigned auth_fields(struct arena *a, const struct provider_target_spec *
 
 static const struct json *list_in(const struct json *tree)
 {
-    if (!tree || tree->type == JSON_ARRAY)
-        return tree;
+    if (!tree || tree->type == JSON_ARRAY) return tree;
     const struct json *list = json_get(tree, S("data"));
-    if (!list)
-        list = json_get(tree, S("models"));
+    if (!list) list = json_get(tree, S("models"));
     return list && list->type == JSON_ARRAY ? list : NULL;
 }
 
 static str name_in(const struct json *item)
 {
     const struct json *name = item->type == JSON_OBJECT ? json_get(item, S("id")) : item;
-    if (!name)
-        name = json_get(item, S("name"));
+    if (!name) name = json_get(item, S("name"));
     return name && name->type == JSON_STRING ? name->text : (str){NULL, 0};
 }
 
 static enum errc take_models(struct arena *a, const struct json *list, struct texts *out, err *e)
 {
     str *items = arena_news(a, str, list->n < LISTED_MAX ? list->n + 1 : LISTED_MAX);
-    if (!items)
-        return err_code(e, ERR_TOO_LARGE);
+    if (!items) return err_code(e, ERR_TOO_LARGE);
     *out = (struct texts){items, 0};
     for (const struct json *item = list->child; item && out->n < LISTED_MAX; item = item->next) {
         str name = name_in(item);
-        if (name.len && name.len <= NAME_LEN_MAX)
-            items[out->n++] = name;
+        if (name.len && name.len <= NAME_LEN_MAX) items[out->n++] = name;
     }
     return ERR_NONE;
 }
@@ -105,16 +100,13 @@ static enum errc take_models(struct arena *a, const struct json *list, struct te
 static str said(const struct json *tree, str key)
 {
     const struct json *error = json_get(tree, S("error")), *text = json_get(error, S("message"));
-    if (!text)
-        text = error ? error : json_get(tree, S("message"));
-    if (!text)
-        text = json_get(tree, S("detail"));
+    if (!text) text = error ? error : json_get(tree, S("message"));
+    if (!text) text = json_get(tree, S("detail"));
     if (!text || text->type != JSON_STRING || (key.len && str_find(text->text, key) >= 0))
         return (str){NULL, 0};
     str line = str_trim(utf8_take(text->text, SAID_MAX));
     for (size_t i = 0; i < line.len; i++)
-        if ((unsigned char)line.p[i] < 0x20)
-            return str_take(line, i);
+        if ((unsigned char)line.p[i] < 0x20) return str_take(line, i);
     return line;
 }
 
@@ -122,14 +114,10 @@ static const char *meaning_of(int status, bool has_key)
 {
     if (status == 401 || status == 403)
         return has_key ? "it does not take the key" : "it wants a key, and none is set";
-    if (status == 404 || status == 405)
-        return "it has no list of models there: is the base URL right?";
-    if (status == 429)
-        return "it takes no more requests for now";
-    if (status >= 500)
-        return "it has an error of its own";
-    if (status >= 300 && status < 400)
-        return "it leads to another address: set the base URL to that";
+    if (status == 404 || status == 405) return "it has no list of models there: is the base URL right?";
+    if (status == 429) return "it takes no more requests for now";
+    if (status >= 500) return "it has an error of its own";
+    if (status >= 300 && status < 400) return "it leads to another address: set the base URL to that";
     return "it refuses the request";
 }
 
@@ -138,25 +126,24 @@ static enum errc judge(struct api_request *r, const struct provider_target_spec 
 {
     struct json *tree = NULL;
     err ignored = {0};
-    if (json_parse(r->arena, answer->body, &tree, &ignored) != ERR_NONE)
-        tree = NULL;
+    if (json_parse(r->arena, answer->body, &tree, &ignored) != ERR_NONE) tree = NULL;
     const struct json *list = list_in(tree);
     t->status = answer->status;
     if (answer->status < 200 || answer->status > 299) {
         str words = said(tree, target->api_key);
         t->detail = arena_printf(r->arena, "%.*s answered %d: %s%s%.*s", STR(url), answer->status,
-                                 meaning_of(answer->status, target->api_key.len > 0), words.len ? ". It says: " : "",
-                                 STR(words));
+                                 meaning_of(answer->status, target->api_key.len > 0),
+                                 words.len ? ". It says: " : "", STR(words));
     } else if (!list) {
         str type = fetch_answer_field(answer, S("content-type"));
-        t->detail = arena_printf(r->arena,
-                                 "%.*s answered %d with something that is no list of models (%.*s): is this the "
-                                 "address of an API?",
-                                 STR(url), answer->status, STR(type.len ? utf8_take(type, 60) : S("no type")));
+        t->detail =
+            arena_printf(r->arena,
+                         "%.*s answered %d with something that is no list of models (%.*s): is this the "
+                         "address of an API?",
+                         STR(url), answer->status, STR(type.len ? utf8_take(type, 60) : S("no type")));
     } else {
         enum errc rc = take_models(r->arena, list, &t->models, e);
-        if (rc != ERR_NONE)
-            return rc;
+        if (rc != ERR_NONE) return rc;
         t->is_ok = true;
         t->detail = arena_printf(r->arena, "%.*s lists %u model%s", STR(url), t->models.n,
                                  t->models.n == 1 ? "" : "s");
@@ -171,8 +158,7 @@ enum errc provider_try(struct api_request *r, const struct provider_target_spec 
     struct fetch_field fields[3];
     struct fetch_answer answer = {0};
     err why = {0};
-    if (!t)
-        return err_code(e, ERR_TOO_LARGE);
+    if (!t) return err_code(e, ERR_TOO_LARGE);
     *t = (struct provider_test){.status = NO_VALUE, .models = {nothing, 0}};
     r->state = t;
     if (!target->kind || !target->base_url.len) {
@@ -194,8 +180,7 @@ enum errc provider_try(struct api_request *r, const struct provider_target_spec 
     enum errc rc = fetch(held->base->outbound, r->arena, &request, &answer, &why);
     t->latency_ms = (clock_mono_us() - begin) / USEC_PER_MS;
     snapshot_put(held);
-    if (rc == ERR_NONE)
-        return judge(r, target, url, &answer, t, e);
+    if (rc == ERR_NONE) return judge(r, target, url, &answer, t, e);
     t->detail = arena_printf(r->arena, "%s", why.msg);
     return t->detail.p ? ERR_NONE : err_code(e, ERR_TOO_LARGE);
 }

@@ -28,8 +28,8 @@ SQL(provider_delete, DB_MAIN, 0, "uu", "DELETE FROM gateway_providers WHERE work
 struct provider_entry {
     uuid id;
     str name, kind;
-    str base_url; /* without a pointer: the kind's */
-    str api_key;  /* of a body: the key itself */
+    str base_url;                  /* without a pointer: the kind's */
+    str api_key;                   /* of a body: the key itself */
     struct texts models, dialects; /* empty: the kind's */
     str prices;
     bool has_key;
@@ -86,8 +86,7 @@ static const struct shape provider_shape =
 static unsigned file_provider(const struct snapshot_rows *file, const uuid *id)
 {
     for (unsigned i = 0; file && i < file->n_providers; i++)
-        if (uuid_eq(&file->providers[i].id, id))
-            return i;
+        if (uuid_eq(&file->providers[i].id, id)) return i;
     return UINT32_MAX;
 }
 
@@ -110,12 +109,10 @@ static str hint_of(str key)
 static enum errc copy_texts(struct arena *a, const str *from, unsigned n, struct texts *out, err *e)
 {
     str *items = arena_news(a, str, n + 1u);
-    if (!items)
-        return err_code(e, ERR_TOO_LARGE);
+    if (!items) return err_code(e, ERR_TOO_LARGE);
     *out = (struct texts){items, n};
     for (unsigned i = 0; i < n; i++)
-        if (!(items[i] = str_dup(a, from[i])).p)
-            return err_code(e, ERR_TOO_LARGE);
+        if (!(items[i] = str_dup(a, from[i])).p) return err_code(e, ERR_TOO_LARGE);
     return ERR_NONE;
 }
 
@@ -137,7 +134,8 @@ static enum errc read_spec(struct arena *a, const struct provider_spec *spec, st
         .updated_at = NO_VALUE,
     };
     enum errc rc = copy_texts(a, spec->models, spec->n_models, &p->models, e);
-    return rc == ERR_NONE ? texts_of_dialects(a, spec->has_dialects ? spec->dialects : 0, &p->dialects, e) : rc;
+    return rc == ERR_NONE ? texts_of_dialects(a, spec->has_dialects ? spec->dialects : 0, &p->dialects, e)
+                          : rc;
 }
 
 /* --- rows --- */
@@ -169,14 +167,10 @@ static enum errc fill(struct arena *a, struct provider_entry *p, err *e)
 {
     const struct provider_kind *kind = provider_kind_find(p->kind);
     enum errc rc = ERR_NONE;
-    if (!kind)
-        return ERR_NONE; /* of a release that knew it */
-    if (!p->base_url.p && kind->base_url)
-        p->base_url = str_c(kind->base_url);
-    if (!p->models.n)
-        rc = texts_of_words(a, kind->models, &p->models, e);
-    if (rc == ERR_NONE && !p->dialects.n)
-        rc = texts_of_dialects(a, kind->dialects, &p->dialects, e);
+    if (!kind) return ERR_NONE; /* of a release that knew it */
+    if (!p->base_url.p && kind->base_url) p->base_url = str_c(kind->base_url);
+    if (!p->models.n) rc = texts_of_words(a, kind->models, &p->models, e);
+    if (rc == ERR_NONE && !p->dialects.n) rc = texts_of_dialects(a, kind->dialects, &p->dialects, e);
     return rc;
 }
 
@@ -193,8 +187,7 @@ static unsigned dialect_set(const struct texts *names)
     unsigned set = 0;
     for (unsigned i = 0; i < names->n; i++) {
         enum dialect d;
-        if (dialect_parse(names->items[i], &d))
-            set |= DIALECT_BIT(d);
+        if (dialect_parse(names->items[i], &d)) set |= DIALECT_BIT(d);
     }
     return set;
 }
@@ -205,14 +198,10 @@ static enum errc normalise(struct arena *a, struct provider_entry *p, err *e)
     const struct provider_kind *kind = provider_kind_find(p->kind);
     struct texts models;
     enum errc rc = texts_of_words(a, kind->models, &models, e);
-    if (rc != ERR_NONE)
-        return rc;
-    if (kind->base_url && str_eq(p->base_url, str_c(kind->base_url)))
-        p->base_url = (str){NULL, 0};
-    if (texts_eq(&p->models, &models))
-        p->models.n = 0;
-    if (dialect_set(&p->dialects) == (kind->dialects & ~DIALECT_BIT(DIALECT_COUNT_TOKENS)))
-        p->dialects.n = 0;
+    if (rc != ERR_NONE) return rc;
+    if (kind->base_url && str_eq(p->base_url, str_c(kind->base_url))) p->base_url = (str){NULL, 0};
+    if (texts_eq(&p->models, &models)) p->models.n = 0;
+    if (dialect_set(&p->dialects) == (kind->dialects & ~DIALECT_BIT(DIALECT_COUNT_TOKENS))) p->dialects.n = 0;
     return ERR_NONE;
 }
 
@@ -243,13 +232,13 @@ static void check_base_url(struct api_request *r, const struct provider_entry *p
         return;
     }
     enum errc rc = url_parse(p->base_url, &url, &why);
-    if (rc == ERR_NONE) { /* an administrator's own target: it may stand in this network, but not everywhere */
+    if (rc ==
+        ERR_NONE) { /* an administrator's own target: it may stand in this network, but not everywhere */
         struct snapshot *held = gateway_snapshot(gateway_of(r));
         rc = outbound_route(held->base->outbound, r->arena, &url, true, &way, &why);
         snapshot_put(held);
     }
-    if (rc != ERR_NONE)
-        (void)api_field_error(r, e, "base_url", "bad_format", "cannot be used: %s", why.msg);
+    if (rc != ERR_NONE) (void)api_field_error(r, e, "base_url", "bad_format", "cannot be used: %s", why.msg);
 }
 
 /* What the field table cannot say, all of it at once. */
@@ -263,8 +252,7 @@ static enum errc check(struct api_request *r, const struct provider_entry *p, er
         (void)api_field_error(r, e, "api_key", "bad_format", "must hold no spaces and only ASCII");
     admin_check_names(r, "models", &p->models, e);
     enum errc rc = json_parse(r->arena, p->prices, &tree, e);
-    if (rc != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE) return rc;
     price_book_add_tree(NULL, p->name, tree, price_problem, &prices);
     return r->errors.n > before ? field_errors_sum(&r->errors, e) : ERR_NONE;
 }
@@ -277,8 +265,9 @@ static enum errc check_name(struct api_request *r, str name, err *e)
     for (unsigned i = 0; file && i < file->n_providers; i++)
         is_taken |= str_eq(file->providers[i].name, name);
     snapshot_put(held);
-    return is_taken ? admin_taken(r, e, "name", "the configuration file has a provider called '%.*s'", STR(name))
-                    : ERR_NONE;
+    return is_taken
+               ? admin_taken(r, e, "name", "the configuration file has a provider called '%.*s'", STR(name))
+               : ERR_NONE;
 }
 
 static enum errc name_taken(struct api_request *r, str name, err *e)
@@ -324,8 +313,8 @@ static enum errc list_rows(struct api_request *r, struct tx *tx, unsigned limit,
 {
     struct keyset key = {.column = "name", .param = 't', .cursor = cursor, .limit = limit};
     struct rows rows;
-    enum errc rc = tx_list(tx, r->arena, &provider_list, PARAMS(v_uuid(&r->workspace_id)), NULL, 0, &key, &rows,
-                           &r->next_cursor, e);
+    enum errc rc = tx_list(tx, r->arena, &provider_list, PARAMS(v_uuid(&r->workspace_id)), NULL, 0, &key,
+                           &rows, &r->next_cursor, e);
     for (unsigned i = 0; rc == ERR_NONE && i < rows.n; i++)
         if ((rc = read_row(r->arena, row_at(&rows, i), &out[i], e)) == ERR_NONE)
             rc = fill(r->arena, &out[i], e);
@@ -338,17 +327,14 @@ static enum errc providers_list(struct api_request *r, struct tx *tx, err *e)
     struct snapshot *held;
     const struct snapshot_rows *file = admin_file(r, &held);
     struct provider_entry *list = arena_news(r->arena, struct provider_entry, r->limit);
-    unsigned from, to, rest, n = 0;
-    str cursor;
+    unsigned from = 0, to = 0, rest = 0, n = 0;
+    str cursor = {NULL, 0};
     enum errc rc = list ? admin_page(r, file ? file->n_providers : 0, &from, &to, &rest, &cursor, e)
                         : err_code(e, ERR_TOO_LARGE);
-    if (rc == ERR_NONE)
-        rc = list_file(r, file, from, to - from, list, e);
-    if (rc == ERR_NONE && rest)
-        rc = list_rows(r, tx, rest, cursor, list + (to - from), &n, e);
+    if (rc == ERR_NONE) rc = list_file(r, file, from, to - from, list, e);
+    if (rc == ERR_NONE && rest) rc = list_rows(r, tx, rest, cursor, list + (to - from), &n, e);
     snapshot_put(held);
-    if (rc == ERR_NONE)
-        r->items = (struct objects){list, to - from + n};
+    if (rc == ERR_NONE) r->items = (struct objects){list, to - from + n};
     return rc;
 }
 
@@ -363,12 +349,9 @@ static enum errc create_prepare(struct api_request *r, err *e)
     p->version = 1;
     enum errc rc = check(r, p, e);
     str sealed = {NULL, 0};
-    if (rc == ERR_NONE)
-        rc = check_name(r, p->name, e);
-    if (rc == ERR_NONE && p->api_key.p)
-        rc = seal(r, &p->id, p->api_key, &sealed, e);
-    if (rc == ERR_NONE)
-        rc = set_key(p, p->api_key, sealed);
+    if (rc == ERR_NONE) rc = check_name(r, p->name, e);
+    if (rc == ERR_NONE && p->api_key.p) rc = seal(r, &p->id, p->api_key, &sealed, e);
+    if (rc == ERR_NONE) rc = set_key(p, p->api_key, sealed);
     return rc == ERR_NONE ? normalise(r->arena, p, e) : rc;
 }
 
@@ -378,8 +361,7 @@ static enum errc lists_of(struct api_request *r, const struct provider_entry *p,
     str text;
     *models = *dialects = v_null();
     enum errc rc = p->models.n ? texts_write(r->arena, &p->models, &text, e) : ERR_NONE;
-    if (rc == ERR_NONE && p->models.n)
-        *models = v_text(text);
+    if (rc == ERR_NONE && p->models.n) *models = v_text(text);
     if (rc == ERR_NONE && p->dialects.n && (rc = texts_write(r->arena, &p->dialects, &text, e)) == ERR_NONE)
         *dialects = v_text(text);
     return rc;
@@ -399,8 +381,7 @@ static enum errc create(struct api_request *r, struct tx *tx, err *e)
 {
     struct provider_entry *p = arena_new(r->arena, struct provider_entry);
     struct val models, dialects;
-    if (!p)
-        return err_code(e, ERR_TOO_LARGE);
+    if (!p) return err_code(e, ERR_TOO_LARGE);
     *p = *(const struct provider_entry *)r->body;
     r->answer = p;
     r->location = api_location(r, "/api/gateway/providers/", &p->id);
@@ -413,10 +394,8 @@ static enum errc create(struct api_request *r, struct tx *tx, err *e)
                             dialects, prices_of(p), v_int(p->is_enabled), v_int(p->version),
                             v_int(p->created_at), v_int(p->updated_at)),
                      NULL, e);
-    if (rc == ERR_CONFLICT)
-        return name_taken(r, p->name, e);
-    if (rc == ERR_NONE)
-        rc = fill(r->arena, p, e);
+    if (rc == ERR_CONFLICT) return name_taken(r, p->name, e);
+    if (rc == ERR_NONE) rc = fill(r->arena, p, e);
     struct event ev = provider_event(r, S("provider.created"), NULL, p);
     return rc == ERR_NONE ? tx_event(tx, &ev, e) : rc;
 }
@@ -431,10 +410,8 @@ static enum errc load(struct api_request *r, struct tx *tx, bool may_be_of_file,
     struct snapshot *held;
     enum errc rc = tx_query_row(tx, r->arena, &provider_get,
                                 PARAMS(v_uuid(&r->workspace_id), v_uuid(&r->path_id[0])), &row, e);
-    if (rc == ERR_NONE)
-        return read_row(r->arena, row, p, e);
-    if (rc != ERR_NOT_FOUND)
-        return rc;
+    if (rc == ERR_NONE) return read_row(r->arena, row, p, e);
+    if (rc != ERR_NOT_FOUND) return rc;
     const struct snapshot_rows *file = admin_file(r, &held);
     unsigned i = file_provider(file, &r->path_id[0]);
     if (i != UINT32_MAX)
@@ -447,11 +424,9 @@ static enum errc load(struct api_request *r, struct tx *tx, bool may_be_of_file,
 static enum errc show(struct api_request *r, struct tx *tx, err *e)
 {
     struct provider_entry *p = arena_new(r->arena, struct provider_entry);
-    if (!p)
-        return err_code(e, ERR_TOO_LARGE);
+    if (!p) return err_code(e, ERR_TOO_LARGE);
     enum errc rc = load(r, tx, true, p, e);
-    if (rc == ERR_NONE)
-        rc = fill(r->arena, p, e);
+    if (rc == ERR_NONE) rc = fill(r->arena, p, e);
     r->answer = p;
     r->etag = api_etag(r, p->version);
     return rc;
@@ -462,12 +437,10 @@ static enum errc change_prepare(struct api_request *r, err *e)
 {
     const struct json *key = json_get(r->body_json, S("api_key")), *name = json_get(r->body_json, S("name"));
     str *sealed = arena_new(r->arena, str);
-    if (!sealed)
-        return err_code(e, ERR_TOO_LARGE);
+    if (!sealed) return err_code(e, ERR_TOO_LARGE);
     r->state = sealed;
     enum errc rc = r->route->is_merge ? ERR_NONE : check(r, r->body, e);
-    if (rc == ERR_NONE && name && name->type == JSON_STRING)
-        rc = check_name(r, name->text, e);
+    if (rc == ERR_NONE && name && name->type == JSON_STRING) rc = check_name(r, name->text, e);
     if (rc == ERR_NONE && key && key->type == JSON_STRING && text_is_visible(key->text))
         rc = seal(r, &r->path_id[0], key->text, sealed, e);
     return rc;
@@ -498,11 +471,12 @@ static enum errc update(struct api_request *r, struct tx *tx, const struct provi
     struct val models, dialects;
     enum errc rc = lists_of(r, p, &models, &dialects, e);
     if (rc == ERR_NONE)
-        rc = tx_exec(tx, &provider_update,
-                     PARAMS(v_text(p->name), v_text(p->kind), v_text_or_null(p->base_url), sealed_of(p),
-                            v_text_or_null(p->key_hint), models, dialects, prices_of(p), v_int(p->is_enabled),
-                            v_int(p->version), v_int(p->updated_at), v_uuid(&r->workspace_id), v_uuid(&p->id)),
-                     NULL, e);
+        rc =
+            tx_exec(tx, &provider_update,
+                    PARAMS(v_text(p->name), v_text(p->kind), v_text_or_null(p->base_url), sealed_of(p),
+                           v_text_or_null(p->key_hint), models, dialects, prices_of(p), v_int(p->is_enabled),
+                           v_int(p->version), v_int(p->updated_at), v_uuid(&r->workspace_id), v_uuid(&p->id)),
+                    NULL, e);
     return rc == ERR_CONFLICT ? name_taken(r, p->name, e) : rc;
 }
 
@@ -510,27 +484,21 @@ static enum errc change(struct api_request *r, struct tx *tx, err *e)
 {
     struct provider_entry before, *after = arena_new(r->arena, struct provider_entry);
     const str *sealed = r->state;
-    if (!after)
-        return err_code(e, ERR_TOO_LARGE);
+    if (!after) return err_code(e, ERR_TOO_LARGE);
     enum errc rc = load(r, tx, false, &before, e);
-    if (rc != ERR_NONE || (rc = api_if_match(r, api_etag(r, before.version), e)) != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE || (rc = api_if_match(r, api_etag(r, before.version), e)) != ERR_NONE) return rc;
     *after = before;
-    if ((rc = merge(r, after, e)) != ERR_NONE || (rc = normalise(r->arena, after, e)) != ERR_NONE)
-        return rc;
+    if ((rc = merge(r, after, e)) != ERR_NONE || (rc = normalise(r->arena, after, e)) != ERR_NONE) return rc;
     bool has_new_key = r->body_has & (1u << FIELD_API_KEY) && (sealed->p || before.has_key);
-    if (has_new_key)
-        rc = set_key(after, after->api_key, *sealed);
+    if (has_new_key) rc = set_key(after, after->api_key, *sealed);
     struct provider_entry kept = *after;
-    if (rc == ERR_NONE && (rc = fill(r->arena, &before, e)) == ERR_NONE)
-        rc = fill(r->arena, after, e);
+    if (rc == ERR_NONE && (rc = fill(r->arena, &before, e)) == ERR_NONE) rc = fill(r->arena, after, e);
     r->answer = after;
     if (rc == ERR_NONE && (has_new_key || admin_differs(&provider_shape, &before, after))) {
         after->updated_at = kept.updated_at = r->now_us;
         after->version = ++kept.version;
         struct event ev = provider_event(r, S("provider.updated"), &before, after);
-        if ((rc = update(r, tx, &kept, e)) == ERR_NONE)
-            rc = tx_event(tx, &ev, e);
+        if ((rc = update(r, tx, &kept, e)) == ERR_NONE) rc = tx_event(tx, &ev, e);
     }
     r->etag = api_etag(r, after->version);
     return rc;
@@ -540,14 +508,11 @@ static enum errc remove_provider(struct api_request *r, struct tx *tx, err *e)
 {
     struct provider_entry before;
     enum errc rc = load(r, tx, false, &before, e);
-    if (rc == ERR_NONE)
-        rc = api_if_match(r, api_etag(r, before.version), e);
-    if (rc == ERR_NONE)
-        rc = fill(r->arena, &before, e);
+    if (rc == ERR_NONE) rc = api_if_match(r, api_etag(r, before.version), e);
+    if (rc == ERR_NONE) rc = fill(r->arena, &before, e);
     if (rc == ERR_NONE)
         rc = tx_exec(tx, &provider_delete, PARAMS(v_uuid(&r->workspace_id), v_uuid(&before.id)), NULL, e);
-    if (rc != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE) return rc;
     struct event ev = provider_event(r, S("provider.deleted"), &before, NULL);
     return tx_event(tx, &ev, e);
 }
@@ -571,13 +536,11 @@ static enum errc test_prepare(struct api_request *r, err *e)
     struct snapshot *held;
     str key = S("");
     enum errc rc = db_read(store_db(r->store, DB_MAIN), load_tested, &t, e);
-    if (rc == ERR_NONE)
-        rc = fill(r->arena, &t.entry, e);
-    if (rc != ERR_NONE)
-        return rc;
+    if (rc == ERR_NONE) rc = fill(r->arena, &t.entry, e);
+    if (rc != ERR_NONE) return rc;
     if (t.entry.sealed.p) {
-        rc = secret_open(gateway_of(r)->backend.secrets, r->arena, "gateway_providers", &t.entry.id, "api_key",
-                         t.entry.sealed, &key, e);
+        rc = secret_open(gateway_of(r)->backend.secrets, r->arena, "gateway_providers", &t.entry.id,
+                         "api_key", t.entry.sealed, &key, e);
     } else if (t.entry.has_key) {
         const struct snapshot_rows *file = admin_file(r, &held);
         unsigned i = file_provider(file, &t.entry.id);
@@ -590,7 +553,8 @@ static enum errc test_prepare(struct api_request *r, err *e)
 
 static enum errc tested(struct api_request *r, struct tx *tx, err *e)
 {
-    struct event ev = admin_event(r, S("provider.tested"), 0, S("provider"), &r->path_id[0], NULL, NULL, NULL);
+    struct event ev =
+        admin_event(r, S("provider.tested"), 0, S("provider"), &r->path_id[0], NULL, NULL, NULL);
     r->answer = r->state;
     ev.metadata = provider_test_metadata(r);
     return ev.metadata.p ? tx_event(tx, &ev, e) : err_code(e, ERR_TOO_LARGE);
@@ -615,7 +579,8 @@ static const struct field kind_fields[] = {
           .meaning = "Models that it is known to serve; empty: any."),
     FIELD(struct kind_entry, dialects, FIELD_TEXTS, .flags = FIELD_READONLY, .meaning = "What it speaks."),
 };
-static const struct shape kind_shape = SHAPE("ProviderKind", struct kind_entry, kind_fields, "A kind of provider.");
+static const struct shape kind_shape =
+    SHAPE("ProviderKind", struct kind_entry, kind_fields, "A kind of provider.");
 
 static enum errc kinds_list(struct api_request *r, err *e)
 {
@@ -641,30 +606,94 @@ static enum errc kinds_list(struct api_request *r, err *e)
 #define READ .access = ACCESS_PERMISSION, .permission = PERMISSION_OPTIMIZER_READ, .scope = SCOPE_WORKSPACE
 
 static const struct api_route routes[] = {
-    {.method = HTTP_GET, .path = "/api/gateway/kinds", .name = "gateway_kinds_list", READ, .answer = &kind_shape,
-     .is_list = true, .summary = "Kinds of providers", .prepare = kinds_list},
-    {.method = HTTP_GET, .path = "/api/gateway/providers", .name = "gateway_providers_list", MANAGED,
-     .answer = &provider_shape, .is_list = true, .summary = "Providers by name", .text = "Those of the configuration file come first, with origin file: they are changed there.",
+    {.method = HTTP_GET,
+     .path = "/api/gateway/kinds",
+     .name = "gateway_kinds_list",
+     READ,
+     .answer = &kind_shape,
+     .is_list = true,
+     .summary = "Kinds of providers",
+     .prepare = kinds_list},
+    {.method = HTTP_GET,
+     .path = "/api/gateway/providers",
+     .name = "gateway_providers_list",
+     MANAGED,
+     .answer = &provider_shape,
+     .is_list = true,
+     .summary = "Providers by name",
+     .text = "Those of the configuration file come first, with origin file: they are changed there.",
      .apply = providers_list},
-    {.method = HTTP_POST, .path = "/api/gateway/providers", .name = "gateway_providers_create", MANAGED,
-     .effect = EFFECT_STATE, .body = &provider_shape, .answer = &provider_shape, .status = 201,
-     .summary = "Adds a provider", .prepare = create_prepare, .apply = create, .after = admin_after},
-    {.method = HTTP_GET, .path = "/api/gateway/providers/:id", .name = "gateway_providers_show", MANAGED,
-     .resource = &provider_resource, .is_elsewhere = is_of_file, .answer = &provider_shape, .summary = "A provider", .apply = show},
-    {.method = HTTP_PUT, .path = "/api/gateway/providers/:id", .name = "gateway_providers_replace", MANAGED,
-     .effect = EFFECT_STATE, .resource = &provider_resource, .is_elsewhere = is_of_file, .body = &provider_shape,
-     .answer = &provider_shape, .summary = "Replaces a provider",
-     .text = "The key stays when the body has none; null removes it.", .prepare = change_prepare,
-     .apply = change, .after = admin_after},
-    {.method = HTTP_PATCH, .path = "/api/gateway/providers/:id", .name = "gateway_providers_change", MANAGED,
-     .effect = EFFECT_STATE, .resource = &provider_resource, .is_elsewhere = is_of_file, .body = &provider_shape, .is_merge = true,
-     .answer = &provider_shape, .summary = "Changes a provider", .prepare = change_prepare, .apply = change, .after = admin_after},
-    {.method = HTTP_DELETE, .path = "/api/gateway/providers/:id", .name = "gateway_providers_delete", MANAGED,
-     .effect = EFFECT_STATE, .resource = &provider_resource, .is_elsewhere = is_of_file, .status = 204, .summary = "Removes a provider",
-     .text = "Calls under way end; their records and costs stay.", .apply = remove_provider, .after = admin_after},
-    {.method = HTTP_POST, .path = "/api/gateway/providers/:id/test", .name = "gateway_providers_test", MANAGED,
-     .effect = EFFECT_STATE, .resource = &provider_resource, .is_elsewhere = is_of_file, .answer = &provider_test_shape,
+    {.method = HTTP_POST,
+     .path = "/api/gateway/providers",
+     .name = "gateway_providers_create",
+     MANAGED,
+     .effect = EFFECT_STATE,
+     .body = &provider_shape,
+     .answer = &provider_shape,
+     .status = 201,
+     .summary = "Adds a provider",
+     .prepare = create_prepare,
+     .apply = create,
+     .after = admin_after},
+    {.method = HTTP_GET,
+     .path = "/api/gateway/providers/:id",
+     .name = "gateway_providers_show",
+     MANAGED,
+     .resource = &provider_resource,
+     .is_elsewhere = is_of_file,
+     .answer = &provider_shape,
+     .summary = "A provider",
+     .apply = show},
+    {.method = HTTP_PUT,
+     .path = "/api/gateway/providers/:id",
+     .name = "gateway_providers_replace",
+     MANAGED,
+     .effect = EFFECT_STATE,
+     .resource = &provider_resource,
+     .is_elsewhere = is_of_file,
+     .body = &provider_shape,
+     .answer = &provider_shape,
+     .summary = "Replaces a provider",
+     .text = "The key stays when the body has none; null removes it.",
+     .prepare = change_prepare,
+     .apply = change,
+     .after = admin_after},
+    {.method = HTTP_PATCH,
+     .path = "/api/gateway/providers/:id",
+     .name = "gateway_providers_change",
+     MANAGED,
+     .effect = EFFECT_STATE,
+     .resource = &provider_resource,
+     .is_elsewhere = is_of_file,
+     .body = &provider_shape,
+     .is_merge = true,
+     .answer = &provider_shape,
+     .summary = "Changes a provider",
+     .prepare = change_prepare,
+     .apply = change,
+     .after = admin_after},
+    {.method = HTTP_DELETE,
+     .path = "/api/gateway/providers/:id",
+     .name = "gateway_providers_delete",
+     MANAGED,
+     .effect = EFFECT_STATE,
+     .resource = &provider_resource,
+     .is_elsewhere = is_of_file,
+     .status = 204,
+     .summary = "Removes a provider",
+     .text = "Calls under way end; their records and costs stay.",
+     .apply = remove_provider,
+     .after = admin_after},
+    {.method = HTTP_POST,
+     .path = "/api/gateway/providers/:id/test",
+     .name = "gateway_providers_test",
+     MANAGED,
+     .effect = EFFECT_STATE,
+     .resource = &provider_resource,
+     .is_elsewhere = is_of_file,
+     .answer = &provider_test_shape,
      .summary = "Tries a provider: asks for the list of its models with its key, which costs no tokens",
-     .prepare = test_prepare, .apply = tested},
+     .prepare = test_prepare,
+     .apply = tested},
 };
 const struct api_table gateway_providers_api = {"gateway", routes, LENGTH_OF(routes)};
