@@ -1,6 +1,6 @@
 /* Wires the rooms together and nothing else. */
-#include "cli/serve.h"
-#include "cli/store.h"
+#include "cli/serve/serve.h"
+#include "cli/data/store.h"
 #include "core/api.h"
 #include "core/export.h"
 #include "core/identity/identity.h"

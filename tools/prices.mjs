@@ -1,6 +1,6 @@
-// prices.mjs - makes src/gateway/prices.tsv from a provider price list in JSON lines.
+// prices.mjs - makes src/gateway/prices/prices.tsv from a provider price list in JSON lines.
 //
-//     node tools/prices.mjs prices.jsonl VALID_FROM COMMIT > src/gateway/prices.tsv
+//     node tools/prices.mjs prices.jsonl VALID_FROM COMMIT > src/gateway/prices/prices.tsv
 //
 // VALID_FROM is the date of the list, like 2026-08-21, COMMIT that of the repository it comes from.
 //

@@ -11,7 +11,7 @@
 #include "gateway/call/worst.h"
 #include "gateway/ledger/drain.h"
 #include "gateway/pools.h"
-#include "gateway/snapshot_build.h"
+#include "gateway/snapshot/snapshot_build.h"
 #include "store/store.h"
 
 #define OUT_SLICES_MAX 56

@@ -8,7 +8,7 @@
  * llama.cpp) are declared 0 by their kind. Loading takes about a millisecond: the list stays where it is
  * in the program, the index holds slices of it.
  * Threads: a price book is immutable after loading; calls may look up from any thread.
- * Source of the embedded list: see src/gateway/prices.tsv, first lines; made by tools/prices.mjs.
+ * Source of the embedded list: see src/gateway/prices/prices.tsv, first lines; made by tools/prices.mjs.
  */
 #ifndef GATEWAY_PRICES_H
 #define GATEWAY_PRICES_H

@@ -381,7 +381,7 @@ static void every_published_price_times_tokens_is_exact(void **state)
 {
     (void)state;
     struct price_book *b = load();
-    FILE *f = fopen(SOURCE_DIR "/src/gateway/prices.tsv", "r");
+    FILE *f = fopen(SOURCE_DIR "/src/gateway/prices/prices.tsv", "r");
     assert_non_null(f);
     char line[1024];
     unsigned n = 0;

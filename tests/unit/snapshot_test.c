@@ -15,7 +15,7 @@
 #include "base/log.h"
 #include "core/ops.h"
 #include "gateway/gateway.h"
-#include "gateway/snapshot_build.h"
+#include "gateway/snapshot/snapshot_build.h"
 #include "net/options.h"
 
 static const struct option_table *const tables[] = {&net_options, &core_options, &gateway_options};

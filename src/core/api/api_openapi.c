@@ -4,7 +4,7 @@
 #include "base/version.h"
 #include "core/api/api_document.h"
 #include "core/api/api_internal.h"
-#include "core/shape_internal.h"
+#include "core/shape/shape_internal.h"
 
 static const char *const verbs[] = {"get", "head", "post", "put", "patch", "delete"};
 

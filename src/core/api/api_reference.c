@@ -3,7 +3,7 @@
 
 #include "core/api/api_document.h"
 #include "core/api/api_internal.h"
-#include "core/shape_internal.h"
+#include "core/shape/shape_internal.h"
 
 static const char *const verbs[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"};
 

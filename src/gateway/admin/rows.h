@@ -6,7 +6,7 @@
 #define GATEWAY_ADMIN_ROWS_H
 
 #include "core/secrets.h"
-#include "gateway/snapshot_build.h"
+#include "gateway/snapshot/snapshot_build.h"
 #include "store/store.h"
 
 /* All workspaces' providers (those that are switched on), aliases, keys, budgets and limits, in the arena, in one read. A provider whose key cannot be opened is

@@ -8,7 +8,7 @@
 #define GATEWAY_LEDGER_LEDGER_H
 
 #include "gateway/journal/journal.h"
-#include "gateway/snapshot_build.h"
+#include "gateway/snapshot/snapshot_build.h"
 #include "store/store.h"
 
 /* The number of a data folder in this database, given when there is none. */

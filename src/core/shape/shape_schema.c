@@ -1,7 +1,7 @@
 /* JSON Schema 2020-12 of a shape, as OpenAPI 3.1 takes it. */
 #include <stdio.h>
 
-#include "core/shape_internal.h"
+#include "core/shape/shape_internal.h"
 
 #define NANO_PATTERN "^-?[0-9]+(\\.[0-9]{1,9})?$"
 

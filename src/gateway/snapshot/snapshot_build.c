@@ -1,4 +1,4 @@
-#include "gateway/snapshot_build.h"
+#include "gateway/snapshot/snapshot_build.h"
 
 #include <stdio.h>
 #include <stdlib.h>

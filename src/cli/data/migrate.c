@@ -2,7 +2,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "cli/store.h"
+#include "cli/data/store.h"
 #include "core/datadir.h"
 #include "json/write.h"
 

@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "base/money.h"
-#include "core/shape_internal.h"
+#include "core/shape/shape_internal.h"
 
 #define CSV_CELL_MAX (1u << 20)
 

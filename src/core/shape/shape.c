@@ -6,7 +6,7 @@
 
 #include "base/money.h"
 #include "base/utf8.h"
-#include "core/shape_internal.h"
+#include "core/shape/shape_internal.h"
 #include "net/url.h"
 
 #define ERRORS_MAX 100 /* more say nothing that these did not */

@@ -1,5 +1,5 @@
 /* config.c - the schema of paths, and reading values of a loaded configuration. */
-#include "core/config_internal.h"
+#include "core/config/config_internal.h"
 
 #include <assert.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
-#include "cli/serve.h"
+#include "cli/serve/serve.h"
 #include "projects/projects.h"
 
 static enum errc recheck(void *ctx, struct api_request *r, struct tx *tx, err *e)

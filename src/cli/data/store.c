@@ -1,4 +1,4 @@
-#include "cli/store.h"
+#include "cli/data/store.h"
 
 #include "core/settings.h"
 #include "base/log.h"

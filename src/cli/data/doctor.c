@@ -21,8 +21,8 @@
 
 #include "base/log.h"
 #include "base/version.h"
-#include "cli/serve.h"
-#include "cli/store.h"
+#include "cli/serve/serve.h"
+#include "cli/data/store.h"
 #include "core/datadir.h"
 #include "core/outbound_config.h"
 #include "net/url.h"

@@ -1,5 +1,5 @@
 /* config_load.c - reads the file, lays the environment and the command line over it, checks every value. */
-#include "core/config_internal.h"
+#include "core/config/config_internal.h"
 
 #include <assert.h>
 #include <errno.h>

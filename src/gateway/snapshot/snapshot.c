@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "gateway/snapshot_build.h"
+#include "gateway/snapshot/snapshot_build.h"
 
 /* --- references --- */
 

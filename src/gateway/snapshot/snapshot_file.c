@@ -6,7 +6,7 @@
 #include "base/keytext.h"
 #include "base/log.h"
 #include "core/outbound_config.h"
-#include "gateway/snapshot_build.h"
+#include "gateway/snapshot/snapshot_build.h"
 #include "net/url.h"
 
 #define BASE_LIMIT (256u << 20)

@@ -4,7 +4,7 @@
 
 #include "base/crypto.h"
 #include "base/log.h"
-#include "core/config_internal.h"
+#include "core/config/config_internal.h"
 #include "core/events.h"
 
 #define SETTINGS_MAX 200

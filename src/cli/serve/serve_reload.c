@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "cli/serve.h"
+#include "cli/serve/serve.h"
 #include "core/outbound_config.h"
 #include "net/url.h"
 

@@ -1,5 +1,5 @@
 /* config_show.c - a configuration as people and scripts see it, and the reference of all keys. */
-#include "core/config_internal.h"
+#include "core/config/config_internal.h"
 
 #include <stdio.h>
 

@@ -1,7 +1,7 @@
 /* What changed, for the log of events. */
 #include <stdio.h>
 
-#include "core/shape_internal.h"
+#include "core/shape/shape_internal.h"
 
 #define NOT_COMPARED (FIELD_WRITEONLY | FIELD_SECRET | FIELD_UNAUDITED)
 #define VALUE_MAX (256u << 10)

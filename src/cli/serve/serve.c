@@ -8,7 +8,7 @@
 
 #include "base/log.h"
 #include "base/version.h"
-#include "cli/serve.h"
+#include "cli/serve/serve.h"
 #include "core/datadir.h"
 
 #define PROBLEMS_MAX (1u << 20)
