@@ -65,7 +65,9 @@ static enum errc build(struct gateway *g, struct snapshot_base *base, err *e)
     struct snapshot *s = NULL;
     struct snapshot_rows rows;
     struct arena a;
-    struct snapshot_source source = {.base = base, .before = g->latest, .version = ++g->next_version, .now_us = clock_now_us(), .ctx = g};
+    /* Counters that were made before there was a database know nothing of what was spent: they do not go on. */
+    struct snapshot *before = g->backend.store && !g->knows_spent ? NULL : g->latest;
+    struct snapshot_source source = {.base = base, .before = before, .version = ++g->next_version, .now_us = clock_now_us(), .ctx = g};
     enum errc rc = ERR_NONE;
     arena_init(&a, ROWS_MAX, 64 << 10);
     if (g->backend.store) {
@@ -75,8 +77,10 @@ static enum errc build(struct gateway *g, struct snapshot_base *base, err *e)
     }
     if (rc == ERR_NONE)
         rc = snapshot_build(&s, &source, e);
-    if (rc == ERR_NONE)
+    if (rc == ERR_NONE) {
         publish(g, s);
+        g->knows_spent = g->backend.store != NULL;
+    }
     if (g->is_drain_locked)
         drain_unlock(g->drain);
     g->is_drain_locked = false;

@@ -28,6 +28,7 @@ struct gateway {
     struct gateway_backend backend; /* store NULL: not attached */
     struct drain *drain;
     bool is_drain_locked;       /* by the builder: new counters have asked what was spent */
+    bool knows_spent;           /* the counters of latest began with what the database has; guarded by build_lock */
     uint64_t max_birth;         /* of all counters; guarded by drain_lock */
     _Atomic uint64_t wanted;    /* rebuilds asked for */
     uint64_t built;             /* and done; guarded by build_lock */

@@ -213,4 +213,15 @@ describe('hard budgets', { skip: NO_BINARY }, () => {
     assert.equal(answer.status, 200);
     assert.ok(answer.header('x-catalyst-max-tokens') === undefined || Number(answer.header('x-catalyst-max-tokens')) > 15_900);
   });
+
+  test('a budget of the file outlives a restart', async (t) => {
+    const scene = await metered(t, { budget_usd: 0.01 });
+    const isGone = async () => (await call(scene, 'chat', bodyOf('chat', { max_tokens: 4000 }))).status === 402;
+    await until('the money to be gone', isGone, { deadline_ms: 20_000 });
+    const { spent } = scene.meter;
+    await scene.catalyst.stop();
+    scene.catalyst = await startCatalyst(t, { config: scene.config, dataDir: scene.catalyst.dataDir });
+    assert.ok(await isGone(), 'the money is there again');
+    assert.equal(scene.meter.spent, spent);
+  });
 });
