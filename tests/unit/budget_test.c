@@ -275,6 +275,42 @@ static void threads_that_race_for_the_last_dollar_never_spend_more(void **state)
     free_scene(&s);
 }
 
+static void *reserve_and_give_back(void *arg)
+{
+    struct racer *r = arg;
+    for (unsigned i = 0; i < 10 * ROUNDS; i++) {
+        struct budget_hold hold;
+        struct budget_refusal why;
+        int64_t granted;
+        struct budget_ask a = ask(100, 4000);
+        if (r->seed % 2 && budget_reserve(r->s->gates, r->s->n, r->now, &a, &hold, &granted, &why))
+            budget_settle(&hold, 0);
+        r->spent += budget_counter_state(r->s->gates[i % r->s->n].counter, r->now).spent_nanousd;
+    }
+    return NULL;
+}
+
+static void what_is_only_reserved_never_looks_spent(void **state)
+{
+    (void)state;
+    struct scene s = {0};
+    usec now = at("2026-11-24T12:00:00Z");
+    add_gate(&s, BUDGET_WORKSPACE, BUDGET_MONTHLY, 20 * USD, 0, now);
+    add_gate(&s, BUDGET_PROJECT, BUDGET_TOTAL, -1, 0, now);
+    add_gate(&s, BUDGET_KEY, BUDGET_DAILY, 15 * USD, 0, now);
+    pthread_t threads[THREADS];
+    struct racer racers[THREADS];
+    for (unsigned i = 0; i < THREADS; i++) {
+        racers[i] = (struct racer){&s, now, i, 0, 0}; /* every second one only looks */
+        assert_int_equal(pthread_create(&threads[i], NULL, reserve_and_give_back, &racers[i]), 0);
+    }
+    for (unsigned i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(racers[i].spent, 0);
+    }
+    free_scene(&s);
+}
+
 static void *cross_midnight(void *arg)
 {
     struct racer *r = arg;
@@ -333,6 +369,7 @@ int main(void)
         cmocka_unit_test(a_call_belongs_to_the_period_that_it_began_in),
         cmocka_unit_test(absurd_amounts_are_refused_and_do_not_overflow),
         cmocka_unit_test(threads_that_race_for_the_last_dollar_never_spend_more),
+        cmocka_unit_test(what_is_only_reserved_never_looks_spent),
         cmocka_unit_test(periods_that_begin_under_several_threads_begin_once),
         cmocka_unit_test(names_are_read_as_they_are_written),
     };

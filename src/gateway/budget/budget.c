@@ -9,8 +9,8 @@
 
 struct budget_cell {
     usec start_us, end_us;
-    _Atomic int64_t used;     /* spent and reserved */
-    _Atomic int64_t reserved; /* of that; for showing, decided is by used alone */
+    _Atomic int64_t used;  /* spent and reserved */
+    _Atomic int64_t spent; /* of that; for showing and alerts, decided is by used alone */
     struct budget_cell *older;
 };
 
@@ -88,6 +88,7 @@ static struct budget_cell *cell_new(enum budget_period period, usec at, int64_t 
         return NULL;
     budget_period_bounds(period, at, &cell->start_us, &cell->end_us);
     atomic_init(&cell->used, spent);
+    atomic_init(&cell->spent, spent);
     return cell;
 }
 
@@ -145,20 +146,19 @@ static int64_t clamp(int64_t nanousd) { return nanousd < BUDGET_AMOUNT_MAX ? nan
 void budget_counter_add(struct budget_counter *c, usec at_us, int64_t nanousd)
 {
     struct budget_cell *cell = atomic_load_explicit(&c->cell, memory_order_acquire);
-    if (at_us >= cell->start_us && at_us < cell->end_us)
-        atomic_fetch_add_explicit(&cell->used, clamp(nanousd), memory_order_relaxed);
+    if (at_us < cell->start_us || at_us >= cell->end_us)
+        return;
+    atomic_fetch_add_explicit(&cell->used, clamp(nanousd), memory_order_relaxed);
+    atomic_fetch_add_explicit(&cell->spent, clamp(nanousd), memory_order_relaxed);
 }
 
 struct budget_state budget_counter_state(struct budget_counter *c, usec now_us)
 {
     struct budget_cell *cell = cell_at(c, now_us);
     int64_t used = atomic_load_explicit(&cell->used, memory_order_relaxed);
-    int64_t reserved = atomic_load_explicit(&cell->reserved, memory_order_relaxed);
-    if (reserved < 0) /* read between the two steps of another thread */
-        reserved = 0;
-    if (reserved > used)
-        reserved = used;
-    return (struct budget_state){cell->start_us, cell->end_us, used - reserved, reserved};
+    int64_t spent = atomic_load_explicit(&cell->spent, memory_order_relaxed);
+    /* Read while others settle, the difference can be of another moment; what was spent never is. */
+    return (struct budget_state){cell->start_us, cell->end_us, spent, used > spent ? used - spent : 0};
 }
 
 /* --- reserving and settling --- */
@@ -199,8 +199,6 @@ static bool take_all(const struct budget_gate *gates, unsigned n, struct budget_
             }
         } while (!atomic_compare_exchange_weak_explicit(&cell->used, &used, used + amount, memory_order_relaxed, memory_order_relaxed));
     }
-    for (unsigned i = 0; i < n; i++)
-        atomic_fetch_add_explicit(&hold->cells[i]->reserved, amount, memory_order_relaxed);
     return true;
 }
 
@@ -256,8 +254,7 @@ void budget_settle(struct budget_hold *hold, int64_t nanousd)
     int64_t change = clamp(nanousd) - hold->amount_nanousd;
     for (unsigned i = 0; i < hold->n; i++) {
         atomic_fetch_add_explicit(&hold->cells[i]->used, change, memory_order_relaxed);
-        if (hold->amount_nanousd)
-            atomic_fetch_sub_explicit(&hold->cells[i]->reserved, hold->amount_nanousd, memory_order_relaxed);
+        atomic_fetch_add_explicit(&hold->cells[i]->spent, clamp(nanousd), memory_order_relaxed);
     }
     *hold = (struct budget_hold){0};
 }
