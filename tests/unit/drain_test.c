@@ -289,6 +289,59 @@ static void a_start_without_an_end_is_charged_when_its_process_is_gone(void **st
     }
 }
 
+static void a_start_that_is_seen_after_its_end_is_not_charged_again(void **state)
+{
+    struct store_fixture *f = *state;
+    struct scene s = {.f = f};
+    open_journal(&s, 1);
+    open_drain(&s);
+    struct journal_writer *w = journal_writer(s.j, 0);
+    struct usage_record end = record(NOON, 10), start = record(NOON, 1000000);
+    end.boot = journal_boot(s.j);
+    end.n = 1; /* the first number that the writer will give */
+    journal_append_end(w, &end);
+    flush(&s, 0);
+    once(&s);
+    journal_append_start(w, &start);
+    assert_int_equal(start.n, end.n);
+    flush(&s, 0);
+    once(&s);
+    drain_free(s.d);
+    journal_close(s.j);
+    for (unsigned boot = 0; boot < 2; boot++) {
+        open_journal(&s, 1);
+        open_drain(&s);
+        assert_calls(f, 1, 10);
+        assert_spent(f, BUDGET_KEY, 1, 10, 1);
+        assert_int_equal(val_int(&row_of(f, &test_opens, NULL, 0)[0]), 0);
+        drain_free(s.d);
+        journal_close(s.j);
+    }
+}
+
+static void a_batch_whose_commit_was_not_heard_of_counts_once(void **state)
+{
+    struct store_fixture *f = *state;
+    static const uint8_t node[16] = {3};
+    struct usage_record call = record(NOON, 10);
+    struct ledger_spend spend = {.scope = BUDGET_KEY, .scope_id = key, .day = budget_day(NOON), .nanousd = 10, .calls = 1};
+    struct journal_place place = {.boot = 1, .number = 1, .position = 500};
+    struct ledger_batch b = {.calls = &call, .n_calls = 1, .spends = &spend, .n_spends = 1, .places = &place, .n_places = 1};
+    OK(ledger_node(f->store, node, &b.node_no, &f->e));
+    call.boot = call.n = 1;
+    for (unsigned i = 0; i < 2; i++)
+        OK(ledger_write(f->store, &b, &f->e));
+    assert_calls(f, 1, 10);
+    assert_spent(f, BUDGET_KEY, 1, 10, 1);
+    call = record(NOON + 1, 10);
+    call.boot = 1;
+    call.n = 2;
+    place.position = 700;
+    OK(ledger_write(f->store, &b, &f->e));
+    assert_calls(f, 2, 20);
+    assert_spent(f, BUDGET_KEY, 1, 20, 2);
+}
+
 static void a_database_that_takes_nothing_is_caught_up_with(void **state)
 {
     struct store_fixture *f = *state;
@@ -422,6 +475,8 @@ int main(void)
         ON_STORE(processes_that_die_leave_nothing_out_and_nothing_twice),
         ON_STORE(batches_of_many_calls_follow_each_other),
         ON_STORE(a_start_without_an_end_is_charged_when_its_process_is_gone),
+        ON_STORE(a_start_that_is_seen_after_its_end_is_not_charged_again),
+        ON_STORE(a_batch_whose_commit_was_not_heard_of_counts_once),
         ON_STORE(a_database_that_takes_nothing_is_caught_up_with),
         ON_STORE(segments_go_when_they_are_drained_and_their_readers_had_time),
         ON_STORE(calls_before_the_first_workspace_become_its_own),

@@ -542,22 +542,28 @@ static enum errc charge_open(struct drain *d, err *e)
         arena_init(&d->a, BATCH_ARENA, 64 << 10);
         for (size_t it = 0; map_next(&d->opens, &it, &key, &value);) {
             const struct open_call *o = value;
-            struct frame f;
-            struct usage_record r;
             if (o->key[0] >= d->boot)
                 continue;
             if (d->n_opened == BATCH_CALLS) {
                 is_more = true;
                 break;
             }
-            note_open(d, o->key[0], o->key[1], S(""));
-            if (frame_parse(str_of(o->frame, o->len), &f) == FRAME_WHOLE && usage_record_decode(f.payload, &r, NULL) == ERR_NONE)
+            note_open(d, o->key[0], o->key[1], str_of(o->frame, o->len));
+        }
+        /* A segment can be read to its end just before a START frame comes, and the next one when the call's end is there already: then the START was
+         * seen last. */
+        rc = d->is_short ? ERR_NONE : ledger_clear_ended(d->setup.store, d->node_no, d->opened, d->n_opened, e);
+        for (unsigned i = 0; i < d->n_opened && rc == ERR_NONE; i++) {
+            struct frame f;
+            struct usage_record r;
+            if (frame_parse(d->opened[i].frame, &f) == FRAME_WHOLE && usage_record_decode(f.payload, &r, NULL) == ERR_NONE)
                 add_call(d, &r);
+            d->opened[i].frame = S("");
         }
         struct ledger_batch b = {.node_no = d->node_no, .calls = d->calls, .n_calls = d->n_calls, .opens = d->opened, .n_opens = d->n_opened};
         void *spends, *uses;
-        if (d->is_short || as_list(d, &d->spends, sizeof(struct ledger_spend), &spends, &b.n_spends) != ERR_NONE ||
-            as_list(d, &d->uses, sizeof(struct ledger_use), &uses, &b.n_uses) != ERR_NONE)
+        if (rc == ERR_NONE && (d->is_short || as_list(d, &d->spends, sizeof(struct ledger_spend), &spends, &b.n_spends) != ERR_NONE ||
+                               as_list(d, &d->uses, sizeof(struct ledger_use), &uses, &b.n_uses) != ERR_NONE))
             rc = err_code(e, ERR_NO_MEMORY);
         b.spends = rc == ERR_NONE ? spends : NULL;
         b.uses = rc == ERR_NONE ? uses : NULL;

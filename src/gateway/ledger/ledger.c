@@ -12,6 +12,7 @@ SQL(places_of, DB_USAGE, SQL_INSTANCE, "i", "SELECT boot, number, loop, position
 SQL(place_put, DB_USAGE, SQL_INSTANCE, "iiiii",
     "INSERT INTO usage_places (node, boot, number, loop, position) VALUES ($1, $2, $3, $4, $5) "
     "ON CONFLICT (node, boot, number, loop) DO UPDATE SET position = excluded.position");
+SQL(place_of, DB_USAGE, SQL_INSTANCE, "iiii", "SELECT position FROM usage_places WHERE node = $1 AND boot = $2 AND number = $3 AND loop = $4");
 SQL(call_add, DB_USAGE, 0, "iiiuuiiiiiiiiiiiiiiiiiiiiiutututtttttttt",
     "INSERT INTO calls (node, boot, n, workspace_id, request_id, started_us, dialect, outcome, is_streamed, is_estimated, status, sent_us, "
     "connect_us, head_us, first_us, total_us, bytes_in, bytes_out, input, cache_read, cache_write, cache_write_1h, output, reasoning, "
@@ -30,6 +31,7 @@ SQL(open_put, DB_USAGE, SQL_INSTANCE, "iiib",
     "INSERT INTO calls_open (node, boot, n, frame) VALUES ($1, $2, $3, $4) ON CONFLICT (node, boot, n) DO NOTHING");
 SQL(open_del, DB_USAGE, SQL_INSTANCE, "iii", "DELETE FROM calls_open WHERE node = $1 AND boot = $2 AND n = $3");
 SQL(opens_of, DB_USAGE, SQL_INSTANCE, "i", "SELECT boot, n, frame FROM calls_open WHERE node = $1 ORDER BY boot, n");
+SQL(call_find, DB_USAGE, SQL_INSTANCE, "iii", "SELECT 1 FROM calls WHERE node = $1 AND boot = $2 AND n = $3");
 SQL(spent_since, DB_USAGE, SQL_INSTANCE, "iui",
     "SELECT CAST(COALESCE(SUM(charged_nanousd), 0) AS BIGINT) FROM spend_days WHERE scope = $1 AND scope_id = $2 AND day >= $3");
 SQL(adopt_spend, DB_USAGE, 0, "u",
@@ -184,11 +186,32 @@ static enum errc write_opens(struct tx *tx, const struct ledger_batch *b, err *e
     return rc;
 }
 
+/* Whether the batch is in the database already: its first attempt was committed, and only the answer was lost. */
+static enum errc is_written(struct tx *tx, const struct ledger_batch *b, bool *out, err *e)
+{
+    struct arena a;
+    struct rows rows;
+    *out = false;
+    if (!b->n_places)
+        return ERR_NONE;
+    const struct journal_place *p = &b->places[0];
+    arena_init(&a, 64 << 10, 0);
+    enum errc rc = tx_query(tx, &a, &place_of, PARAMS(v_int(b->node_no), v_int((int64_t)p->boot), v_int((int64_t)p->number), v_int(p->loop)), &rows, e);
+    if (rc == ERR_NONE && rows.n)
+        *out = val_int(&row_at(&rows, 0)[0]) == (int64_t)p->position;
+    arena_fini(&a);
+    return rc;
+}
+
 static enum errc write_unit(struct tx *tx, void *ctx, err *e)
 {
     const struct write_job *j = ctx;
     const struct ledger_batch *b = j->b;
-    enum errc rc = write_calls(tx, j, e);
+    bool is_done;
+    enum errc rc = is_written(tx, b, &is_done, e);
+    if (rc != ERR_NONE || is_done)
+        return rc;
+    rc = write_calls(tx, j, e);
     for (unsigned i = 0; i < b->n_spends && rc == ERR_NONE; i++) {
         const struct ledger_spend *x = &b->spends[i];
         rc = tx_exec(tx, &spend_put, PARAMS(v_int((int64_t)x->scope), v_uuid(&x->scope_id), v_int(x->day), v_int(x->nanousd), v_int(x->calls)), NULL, e);
@@ -232,6 +255,37 @@ enum errc ledger_open_calls(struct store *s, int64_t node_no, struct arena *a, s
         (*out)[i] = (struct ledger_open){(uint64_t)val_int(&row[0]), (uint64_t)val_int(&row[1]), val_str(&row[2])};
     }
     return ERR_NONE;
+}
+
+struct ended_job {
+    int64_t node_no;
+    struct ledger_open *opens;
+    unsigned n;
+};
+
+static enum errc ended_unit(struct tx *tx, void *ctx, err *e)
+{
+    struct ended_job *j = ctx;
+    struct arena a;
+    enum errc rc = ERR_NONE;
+    arena_init(&a, 64 << 10, 0);
+    for (unsigned i = 0; i < j->n && rc == ERR_NONE; i++) {
+        struct ledger_open *o = &j->opens[i];
+        struct arena_mark mark = arena_mark(&a);
+        struct rows rows;
+        rc = tx_query(tx, &a, &call_find, PARAMS(v_int(j->node_no), v_int((int64_t)o->boot), v_int((int64_t)o->n)), &rows, e);
+        if (rc == ERR_NONE && rows.n)
+            o->frame = S("");
+        arena_reset(&a, mark);
+    }
+    arena_fini(&a);
+    return rc;
+}
+
+enum errc ledger_clear_ended(struct store *s, int64_t node_no, struct ledger_open *opens, unsigned n, err *e)
+{
+    struct ended_job j = {.node_no = node_no, .opens = opens, .n = n};
+    return db_read(store_db(s, DB_USAGE), ended_unit, &j, e);
 }
 
 /* --- money, and the rest --- */

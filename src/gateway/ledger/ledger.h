@@ -41,9 +41,12 @@ struct ledger_batch {
     const struct journal_place *places;
     unsigned n_calls, n_spends, n_uses, n_opens, n_places;
 };
+/* A batch with places may be written again when it is not known whether it was: it counts once. */
 WARN_UNUSED enum errc ledger_write(struct store *s, const struct ledger_batch *b, err *e);
 /* The START frames of the folder's calls that have not ended; in the arena. */
 WARN_UNUSED enum errc ledger_open_calls(struct store *s, int64_t node_no, struct arena *a, struct ledger_open **out, unsigned *n, err *e);
+/* Empties the frames of those whose calls are in the database. */
+WARN_UNUSED enum errc ledger_clear_ended(struct store *s, int64_t node_no, struct ledger_open *opens, unsigned n, err *e);
 
 /* What was charged, for new counters. */
 WARN_UNUSED enum errc ledger_spent(struct store *s, struct spent_query *queries, unsigned n, err *e);
