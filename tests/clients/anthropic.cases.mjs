@@ -51,7 +51,7 @@ export function anthropicCases(open, options) {
     });
     return { ...it, client };
   };
-  const it = (name, run) => test(name, { timeout: 30_000, ...options }, run);
+  const it = (name, run) => test(name, { timeout: 180_000, ...options }, run);
 
   it('messages: plain calls of every transcript', async (t) => {
     const { client, double } = await scene(t);

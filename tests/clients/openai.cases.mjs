@@ -74,7 +74,7 @@ export function openaiCases(open, options) {
     });
     return { ...it, client };
   };
-  const it = (name, run) => test(name, { timeout: 30_000, ...options }, run);
+  const it = (name, run) => test(name, { timeout: 180_000, ...options }, run);
 
   it('chat: a plain call', async (t) => {
     const { client, double } = await scene(t);

@@ -64,7 +64,7 @@ export async function openWindow(t, options = {}) {
     reducedMotion: 'reduce',
     ...rest,
   });
-  context.setDefaultTimeout(15_000);
+  context.setDefaultTimeout(30_000);
   await context.addInitScript(
     (entries) => {
       if (!location.protocol.startsWith('http')) return; // axe's blank pages

@@ -266,7 +266,7 @@ describe('leaving in odd moments', { skip: NO_BINARY }, () => {
     assert.equal((await call(scene, 'chat')).status, 200);
   });
 
-  test('a provider that ends and a client that leaves at the same moment', { timeout: 60_000 }, async () => {
+  test('a provider that ends and a client that leaves at the same moment', { timeout: 180_000 }, async () => {
     for (let i = 0; i < 60; i++) {
       const rest = gate();
       scene.double.anthropic.next({ gate: rest, after: 6, fault: i % 3 === 0 ? 'cut' : undefined });
@@ -290,7 +290,7 @@ describe('leaving in odd moments', { skip: NO_BINARY }, () => {
 
   test(
     'a hundred clients at once, some with broken providers, all accounted for',
-    { timeout: 60_000 },
+    { timeout: 180_000 },
     async () => {
       const before = (await scene.catalyst.requests()).length;
       const faults = [
@@ -380,7 +380,7 @@ describe('TLS towards clients', { skip: NO_BINARY }, () => {
 
   test(
     '1.3 by default, 1.2 when asked for, calls and streams through both',
-    { timeout: 30_000 },
+    { timeout: 180_000 },
     async (t) => {
       let files;
       try {

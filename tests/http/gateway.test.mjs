@@ -506,7 +506,7 @@ describe('answers', { skip: NO_BINARY }, () => {
   for (const [dialect, names] of Object.entries(NAMES)) {
     test(
       `${dialect}: every transcript arrives byte for byte, however it is delivered`,
-      { timeout: 60_000 },
+      { timeout: 180_000 },
       async () => {
         for (const name of names) {
           const file = `${dialect}-${name}`;
@@ -534,7 +534,7 @@ describe('answers', { skip: NO_BINARY }, () => {
       },
     );
 
-    test(`${dialect}: a stream split in two at every byte`, { timeout: 60_000 }, async (t) => {
+    test(`${dialect}: a stream split in two at every byte`, { timeout: 180_000 }, async (t) => {
       const file = { chat: 'chat-reasoning', responses: 'responses-refusal', messages: 'messages-cache' }[
         dialect
       ];
@@ -572,7 +572,7 @@ describe('answers', { skip: NO_BINARY }, () => {
     }
   });
 
-  test('5 MB in one answer, and in a stream', { timeout: 30_000 }, async () => {
+  test('5 MB in one answer, and in a stream', { timeout: 180_000 }, async () => {
     const body = Buffer.from(
       JSON.stringify({
         object: 'chat.completion',

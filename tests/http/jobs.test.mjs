@@ -132,7 +132,7 @@ test('jobs are seen by who started them and by auditors, and do not exist for ot
   assert.equal(over.status, 409);
 });
 
-test('a running job is cancelled, and the stream tells how it goes', { skip, timeout: 60_000 }, async (t) => {
+test('a running job is cancelled, and the stream tells how it goes', { skip, timeout: 180_000 }, async (t) => {
   const catalyst = await start(t, { config: { export: { page_rows: 1 } } });
   const ada = await owner(catalyst);
   const viewer = await newMember(ada, 'viewer');

@@ -15,10 +15,10 @@ import { until } from '../lib/wait.mjs';
 
 describe('the journal', { skip: NO_BINARY }, () => {
   const kills = Number(process.env.CATALYST_KILLS ?? 10);
-  test(`kill -9 at random moments under load, ${kills} times`, { timeout: 30_000 + kills * 10_000 }, (t) =>
+  test(`kill -9 at random moments under load, ${kills} times`, { timeout: 180_000 + kills * 10_000 }, (t) =>
     killAgainAndAgain(t, { kills }),
   );
-  test('kill -9 in strict mode', { timeout: 60_000 }, (t) =>
+  test('kill -9 in strict mode', { timeout: 180_000 }, (t) =>
     killAgainAndAgain(t, { kills: 2, strict: true }),
   );
 
@@ -62,7 +62,7 @@ describe('the journal', { skip: NO_BINARY }, () => {
   test('a second server on the same folder is refused, and the first stays', async (t) => {
     const scene = await startGateway(t);
     const second = await runCatalyst(['serve', '--data', scene.catalyst.dataDir, '--listen', '127.0.0.1:0'], {
-      deadline_ms: 10_000,
+      deadline_ms: 30_000,
     });
     assert.equal(second.code, 75, second.stderr);
     assert.match(second.stderr, /use|lock|another/i);
@@ -76,7 +76,7 @@ describe('the journal', { skip: NO_BINARY }, () => {
     assert.ok(existsSync(file), 'a data folder has VERSION');
     writeFileSync(file, readFileSync(file, 'utf8').replace(/\d+/, '9999'));
     const result = await runCatalyst(['serve', '--data', scene.catalyst.dataDir, '--listen', '127.0.0.1:0'], {
-      deadline_ms: 10_000,
+      deadline_ms: 30_000,
     });
     assert.notEqual(result.code, 0);
     assert.match(result.stderr, /version|newer/i);
@@ -146,7 +146,7 @@ describe('the journal', { skip: NO_BINARY }, () => {
           const answer = await call(scene, 'chat');
           return answer.status === 200 && answer;
         },
-        { deadline_ms: 15_000, every_ms: 50 },
+        { deadline_ms: 30_000, every_ms: 50 },
       );
       done.add(back.id);
       assert.equal((await exchange(scene.catalyst.port, request('GET', '/readyz'))).status, 200);

@@ -154,7 +154,7 @@ describe('starting', { skip: NO_BINARY }, () => {
     const c = new Catalyst({ dataDir: dir, config });
     const result = await runCatalyst(['serve', '--data', c.dataDir, '--listen', listen, ...args], {
       env,
-      deadline_ms: 10_000,
+      deadline_ms: 30_000,
     });
     assert.equal(result.code, code, result.stderr);
     assert.match(result.stderr, says);
@@ -198,7 +198,7 @@ describe('starting', { skip: NO_BINARY }, () => {
     const dir = temporaryFolder(t);
     const result = await runCatalyst(
       ['serve', '--data', dir, '--listen', `127.0.0.1:${other.address().port}`],
-      { deadline_ms: 10_000 },
+      { deadline_ms: 30_000 },
     );
     assert.ok([1, 75].includes(result.code), String(result.code));
     assert.match(result.stderr, new RegExp(String(other.address().port)));

@@ -91,7 +91,7 @@ for (const strict of [false, true]) {
     await until('nothing to be open', async () => {
       text = await figures();
       return metric(text, 'catalyst_gateway_calls_open') === 0 && metric(text, 'catalyst_connections_open') === 1;
-    }, { deadline_ms: 10_000, every_ms: 100 });
+    }, { deadline_ms: 30_000, every_ms: 100 });
     const records = await scene.catalyst.requests();
     assert.ok(records.length > 0, 'there was a load');
     assert.equal(new Set(records.map((r) => r.request_id)).size, records.length, 'no record is there twice');

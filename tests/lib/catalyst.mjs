@@ -40,7 +40,7 @@ process.on('exit', () => {
 for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => process.exit(1));
 
 /** Runs a subcommand to its end: {code, stdout, stderr}. */
-export function runCatalyst(args, { env = {}, deadline_ms = 20_000, input } = {}) {
+export function runCatalyst(args, { env = {}, deadline_ms = 60_000, input } = {}) {
   return new Promise((resolve) => {
     const child = execFile(
       BINARY,
@@ -121,7 +121,7 @@ export class Catalyst {
     return this;
   }
 
-  async ready(deadline_ms = 10_000) {
+  async ready(deadline_ms = 60_000) {
     const line = await until(
       'the log line "ready"',
       () => {
@@ -143,7 +143,7 @@ export class Catalyst {
   }
 
   /** Resolves with the first log line that fits. */
-  logged(what, fits, deadline_ms = 5000) {
+  logged(what, fits, deadline_ms = 20_000) {
     return until(`a log line: ${what}`, () => this.log.find(fits), { deadline_ms });
   }
 
@@ -152,7 +152,7 @@ export class Catalyst {
   }
 
   /** Graceful stop; {code, signal}. */
-  async stop(deadline_ms = 20_000) {
+  async stop(deadline_ms = 60_000) {
     if (!this.exit) this.child.kill('SIGTERM');
     return within('catalyst to stop', this.ended, deadline_ms);
   }
@@ -188,7 +188,7 @@ export class Catalyst {
     return until(
       `a record of request ${requestId}`,
       async () => (await this.requests()).find((r) => r.request_id === requestId),
-      { deadline_ms: 5000, every_ms: 25, ...options },
+      { deadline_ms: 20_000, every_ms: 25, ...options },
     );
   }
 
@@ -200,7 +200,7 @@ export class Catalyst {
         const all = await this.requests();
         return all.length >= n && all;
       },
-      { deadline_ms: 5000, every_ms: 25, ...options },
+      { deadline_ms: 20_000, every_ms: 25, ...options },
     );
   }
 

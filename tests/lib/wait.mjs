@@ -4,7 +4,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 
 /** Resolves with the first truthy value of check() (may be async), looked at every few milliseconds. */
-export async function until(what, check, { deadline_ms = 5000, every_ms = 5 } = {}) {
+export async function until(what, check, { deadline_ms = 20_000, every_ms = 5 } = {}) {
   const end = performance.now() + deadline_ms;
   for (;;) {
     const value = await check();
@@ -15,7 +15,7 @@ export async function until(what, check, { deadline_ms = 5000, every_ms = 5 } = 
 }
 
 /** The promise's value, or an error when it takes too long. */
-export async function within(what, promise, deadline_ms = 5000) {
+export async function within(what, promise, deadline_ms = 20_000) {
   let timer;
   const late = new Promise((_, reject) => {
     timer = setTimeout(() => reject(new Error(`waited ${deadline_ms} ms in vain for: ${what}`)), deadline_ms);
