@@ -9,8 +9,7 @@ enum errc waker_init(struct waker *w, err *e)
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     int number = pthread_mutex_init(&w->lock, NULL);
-    if (number == 0)
-        number = pthread_cond_init(&w->changed, &attr);
+    if (number == 0) number = pthread_cond_init(&w->changed, &attr);
     pthread_condattr_destroy(&attr);
     return number == 0 ? ERR_NONE : err_errno(e, ERR_INTERNAL, number, "making a lock");
 }

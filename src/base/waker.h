@@ -1,4 +1,5 @@
-/* waker.h - how a thread of our own sleeps: until it is woken, for so long at most, or until it is told to end.
+/* waker.h - how a thread of our own sleeps: until it is woken, for so long at most, or until it is told to
+ * end.
  *
  * Time is the real monotonic clock, also when a test has frozen base/clock.
  * Threads: one waits, any wake.

@@ -13,10 +13,12 @@
 #include "core/events.h"
 #include "json/tree.h"
 
-/* Listeners write what they heard here: a table that the log's migration makes and nothing else uses in this test. */
+/* Listeners write what they heard here: a table that the log's migration makes and nothing else uses in
+ * this test. */
 SQL(test_note, DB_MAIN, SQL_INSTANCE, "uti",
     "INSERT INTO notification_preferences (user_id, kind, is_wanted) VALUES ($1, $2, $3)");
-SQL(test_notes, DB_MAIN, SQL_INSTANCE, "t", "SELECT is_wanted FROM notification_preferences WHERE kind = $1 ORDER BY is_wanted");
+SQL(test_notes, DB_MAIN, SQL_INSTANCE, "t",
+    "SELECT is_wanted FROM notification_preferences WHERE kind = $1 ORDER BY is_wanted");
 SQL(test_erase, DB_PEOPLE, SQL_INSTANCE, "u", "DELETE FROM person_keys WHERE person_id = $1");
 
 struct thing {
@@ -57,8 +59,7 @@ static int set_up(void **state)
 {
     struct state *s = calloc(1, sizeof *s);
     void *fixture;
-    if (fixture_set_up(&fixture) != 0)
-        return -1;
+    if (fixture_set_up(&fixture) != 0) return -1;
     s->f = fixture;
     s->store = s->f->store;
     arena_init(&s->a, 64u << 20, 0);
@@ -122,8 +123,7 @@ static struct reading sealed(struct state *s, int64_t n)
     struct reading r = {.a = &s->a, .limit = (unsigned)n + 1};
     for (usec end = clock_mono_us() + 20 * USEC_PER_S;;) {
         assert_int_equal(db_read(store_db(s->store, DB_MAIN), read_unit, &r, &s->e), ERR_NONE);
-        if (r.head >= n)
-            return r;
+        if (r.head >= n) return r;
         assert_true(clock_mono_us() < end);
         pause_a_little();
     }
@@ -212,7 +212,8 @@ static void the_same_cause_gives_the_same_bytes_and_ids(void **state)
 {
     struct state *s = *state;
     struct event ev = event_by_alice(1);
-    uuid first = event_id_of(&workspace, 1), again = event_id_of(&workspace, 1), second = event_id_of(&workspace, 2);
+    uuid first = event_id_of(&workspace, 1), again = event_id_of(&workspace, 1),
+         second = event_id_of(&workspace, 2);
     assert_memory_equal(&first, &again, sizeof first);
     assert_memory_not_equal(&first, &second, sizeof first);
     assert_memory_equal(first.b, workspace.b, 6);
@@ -231,7 +232,7 @@ static void the_same_cause_gives_the_same_bytes_and_ids(void **state)
     open_log(&other);
     assert_int_equal(add(&other, &ev), ERR_NONE);
     struct reading two = sealed(&other, 1);
-    /* another person's key, other salts: nobody can tell from two commitments that they hold the same value */
+    /* another key, other salts: nobody can tell from commitments that they hold the same value */
     assert_memory_equal(&one.events[0].id, &two.events[0].id, sizeof ev.id);
     assert_false(str_eq(one.events[0].bytes, two.events[0].bytes));
     events_free(other.log);
@@ -265,7 +266,8 @@ static void commitments_open_with_the_persons_key_and_never_without(void **state
     assert_true(str_eq(json_get(root, S("before.email"))->text, S("old@b.example")));
     assert_true(str_eq(json_get(root, S("after.email"))->text, S("new@b.example")));
     /* bob is erased: what is about him is gone, the bytes and what is about alice stay */
-    assert_int_equal(db_write(store_db(s->store, DB_PEOPLE), erase_unit, (void *)(uintptr_t)&bob, &s->e), ERR_NONE);
+    assert_int_equal(db_write(store_db(s->store, DB_PEOPLE), erase_unit, (void *)(uintptr_t)&bob, &s->e),
+                     ERR_NONE);
     assert_int_equal(event_personal(s->store, &s->a, &ev.id, &personal, &s->e), ERR_NONE);
     assert_int_equal(json_parse(&s->a, personal, &root, &s->e), ERR_NONE);
     assert_int_equal(root->n, 2);
@@ -348,7 +350,8 @@ static void *follow(void *arg)
         }
         for (unsigned i = 0; i < r.n; i++) {
             if (r.events[i].number != l->last_followed + 1) {
-                fprintf(stderr, "after %lld came %lld\n", (long long)l->last_followed, (long long)r.events[i].number);
+                fprintf(stderr, "after %lld came %lld\n", (long long)l->last_followed,
+                        (long long)r.events[i].number);
                 abort();
             }
             l->last_followed++;
@@ -356,8 +359,7 @@ static void *follow(void *arg)
         }
         unsigned n = r.n;
         arena_fini(&a);
-        if (was_over && n == 0)
-            return NULL;
+        if (was_over && n == 0) return NULL;
         was_over = is_over;
     }
 }
@@ -385,7 +387,8 @@ static void numbers_are_dense_and_no_cursor_misses_one_while_many_write(void **s
         if (uuid_is_nil(&ev->workspace_id))
             assert_int_equal(ev->workspace_number, 0);
         else
-            assert_int_equal(ev->workspace_number, ++of_workspace[memcmp(&ev->workspace_id, &workspace, sizeof workspace) ? 1 : 0]);
+            assert_int_equal(ev->workspace_number,
+                             ++of_workspace[memcmp(&ev->workspace_id, &workspace, sizeof workspace) ? 1 : 0]);
         /* one after the other in the same thread: their numbers keep that order */
         assert_int_equal(ev->resource_id.b[2], n_each[ev->resource_id.b[1]]++);
     }
@@ -431,8 +434,7 @@ static void a_unit_that_commits_late_gets_a_later_number(void **state)
     struct slow_thread t = {.s = s, .slow.ev = event_by_alice(1)};
     struct event quick = event_by_alice(2);
     pthread_t thread;
-    if (!store_is_postgres(s->store))
-        skip(); /* one writer: units never overlap */
+    if (!store_is_postgres(s->store)) skip(); /* one writer: units never overlap */
     assert_int_equal(pthread_create(&thread, NULL, write_slowly, &t), 0);
     while (!t.slow.has_written)
         pause_a_little();
@@ -461,10 +463,12 @@ struct ear {
 static enum errc hear(void *ctx, struct tx *tx, const struct sealed_event *ev, err *e)
 {
     struct ear *ear = ctx;
-    enum errc rc = tx_exec(tx, &test_note, PARAMS(v_uuid(&ev->id), v_text(str_c(ear->name)), v_int(ev->number)), NULL, e);
+    enum errc rc = tx_exec(tx, &test_note,
+                           PARAMS(v_uuid(&ev->id), v_text(str_c(ear->name)), v_int(ev->number)), NULL, e);
     if (rc == ERR_NONE && ev->number == ear->fails_at) {
         ear->n_failed++;
-        return err_set(e, ear->fails_for_weather ? ERR_UNAVAILABLE : ERR_INVALID, "cannot hear %lld", (long long)ev->number);
+        return err_set(e, ear->fails_for_weather ? ERR_UNAVAILABLE : ERR_INVALID, "cannot hear %lld",
+                       (long long)ev->number);
     }
     return rc;
 }
@@ -487,8 +491,7 @@ static struct rows heard(struct state *s, const char *name, unsigned n)
     struct notes notes = {.a = &s->a, .name = name};
     for (usec end = clock_mono_us() + 60 * USEC_PER_S; clock_mono_us() < end; pause_a_little()) {
         assert_int_equal(db_read(store_db(s->store, DB_MAIN), notes_unit, &notes, &s->e), ERR_NONE);
-        if (notes.rows.n >= n)
-            break;
+        if (notes.rows.n >= n) break;
     }
     assert_int_equal(notes.rows.n, n);
     return notes.rows;
@@ -496,7 +499,10 @@ static struct rows heard(struct state *s, const char *name, unsigned n)
 
 static void start_listening(struct state *s, struct ear *ear, const char *types, bool from_the_start)
 {
-    events_listen(s->log, &(struct listener){.name = ear->name, .types = types, .from_the_start = from_the_start, .hear = hear, .ctx = ear});
+    events_listen(
+        s->log,
+        &(struct listener){
+            .name = ear->name, .types = types, .from_the_start = from_the_start, .hear = hear, .ctx = ear});
 }
 
 static void restart_log(struct state *s)
@@ -600,8 +606,7 @@ static void weather_parks_nobody(void **state)
 int main(void)
 {
     log_set_fd(-1);
-    if (stats_init(1) != ERR_NONE)
-        return 1;
+    if (stats_init(1) != ERR_NONE) return 1;
     const struct CMUnitTest tests[] = {
         T(an_event_is_exact_bytes_with_a_leaf_hash),
         T(what_changes_nothing_is_no_event),

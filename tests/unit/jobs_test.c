@@ -10,11 +10,14 @@
 #include "core/jobs/internal.h"
 #include "json/tree.h"
 
-SQL(test_job, DB_MAIN, SQL_INSTANCE, "u", "SELECT state, tries, result, error_code, checkpoint, done, run_at_us FROM jobs WHERE id = $1");
+SQL(test_job, DB_MAIN, SQL_INSTANCE, "u",
+    "SELECT state, tries, result, error_code, checkpoint, done, run_at_us FROM jobs WHERE id = $1");
 SQL(test_leave, DB_MAIN, SQL_INSTANCE, "uuiitu",
-    "UPDATE jobs SET state = 'running', node_id = $1, boot_id = $2, lease_us = $3, tries = $4, stalled = $4, checkpoint = $5 WHERE id = $6");
+    "UPDATE jobs SET state = 'running', node_id = $1, boot_id = $2, lease_us = $3, tries = $4, stalled = $4, "
+    "checkpoint = $5 WHERE id = $6");
 SQL(test_cancel, DB_MAIN, SQL_INSTANCE, "u", "UPDATE jobs SET is_cancelled = 1 WHERE id = $1");
-SQL(test_failures, DB_MAIN, SQL_INSTANCE, "", "SELECT bytes FROM events WHERE type = 'job.failed' ORDER BY seq");
+SQL(test_failures, DB_MAIN, SQL_INSTANCE, "",
+    "SELECT bytes FROM events WHERE type = 'job.failed' ORDER BY seq");
 SQL(test_count_jobs, DB_MAIN, SQL_INSTANCE, "", "SELECT COUNT(*) FROM jobs");
 
 static const uuid node = {{1}}, other_node = {{2}}, old_boot = {{3}}, user = {{4}}, workspace = {{5}};
@@ -25,7 +28,7 @@ struct script {
     _Atomic bool goes_on;    /* a job that waits ends when this is set */
     _Atomic enum errc fails; /* with this */
     _Atomic unsigned fails_times;
-    unsigned seen[512];      /* how often the job with this number ran */
+    unsigned seen[512]; /* how often the job with this number ran */
     pthread_mutex_t lock;
 };
 
@@ -70,8 +73,7 @@ static enum errc run_wait(void *ctx, struct job_run *j, err *e)
         wait_a_little();
         rc = job_progress(j, 7, 10, S("waiting"), e);
     }
-    if (rc == ERR_NONE)
-        job_result(j, job_checkpoint(j).len ? job_checkpoint(j) : S("\"fresh\""));
+    if (rc == ERR_NONE) job_result(j, job_checkpoint(j).len ? job_checkpoint(j) : S("\"fresh\""));
     return rc;
 }
 
@@ -93,8 +95,10 @@ static enum errc run_count(void *ctx, struct job_run *j, err *e)
 static void configure(struct state *s)
 {
     static const struct option_table *const tables[] = {&jobs_options};
-    const struct config_setting flags[] = {{S("jobs.retry_ms"), S("20ms"), S("")}, {S("jobs.lease_ms"), S("1s"), S("")}};
-    struct config_source source = {.flags = flags, .n_flags = LENGTH_OF(flags), .tables = tables, .n_tables = 1};
+    const struct config_setting flags[] = {{S("jobs.retry_ms"), S("20ms"), S("")},
+                                           {S("jobs.lease_ms"), S("1s"), S("")}};
+    struct config_source source = {
+        .flags = flags, .n_flags = LENGTH_OF(flags), .tables = tables, .n_tables = 1};
     struct buf problems;
     buf_init(&problems, 10000);
     assert_int_equal(config_load(&s->a, &source, &s->config, &problems, &s->e), ERR_NONE);
@@ -116,8 +120,7 @@ static int set_up(void **state)
     static const uint8_t master[32] = {1};
     struct state *s = calloc(1, sizeof *s);
     void *fixture;
-    if (fixture_set_up(&fixture) != 0)
-        return -1;
+    if (fixture_set_up(&fixture) != 0) return -1;
     s->f = fixture;
     s->store = s->f->store;
     arena_init(&s->a, 16u << 20, 0);
@@ -162,8 +165,7 @@ static uuid add(struct state *s, const char *kind, const char *input)
 {
     struct job job = make_job(s, kind, input);
     assert_int_equal(db_write(store_db(s->store, DB_MAIN), add_unit, &job, &s->e), ERR_NONE);
-    if (s->jobs)
-        jobs_wake(s->jobs);
+    if (s->jobs) jobs_wake(s->jobs);
     return job.id;
 }
 
@@ -177,7 +179,8 @@ struct look {
 static enum errc look_unit(struct tx *tx, void *ctx, err *e)
 {
     struct look *l = ctx;
-    return l->id ? tx_query(tx, l->a, l->sql, PARAMS(v_uuid(l->id)), &l->rows, e) : tx_query(tx, l->a, l->sql, NULL, 0, &l->rows, e);
+    return l->id ? tx_query(tx, l->a, l->sql, PARAMS(v_uuid(l->id)), &l->rows, e)
+                 : tx_query(tx, l->a, l->sql, NULL, 0, &l->rows, e);
 }
 
 static const struct val *row_of(struct state *s, const uuid *id)
@@ -193,10 +196,8 @@ static const struct val *until(struct state *s, const uuid *id, const char *want
 {
     for (usec end = clock_mono_us() + 20 * USEC_PER_S;; wait_a_little()) {
         const struct val *row = row_of(s, id);
-        if (str_eq(val_str(&row[0]), str_c(wanted)))
-            return row;
-        if (clock_mono_us() > end)
-            fail_msg("the job is %.*s, not %s", STR(val_str(&row[0])), wanted);
+        if (str_eq(val_str(&row[0]), str_c(wanted))) return row;
+        if (clock_mono_us() > end) fail_msg("the job is %.*s, not %s", STR(val_str(&row[0])), wanted);
     }
 }
 
@@ -217,7 +218,9 @@ static enum errc leave_unit(struct tx *tx, void *ctx, err *e)
 {
     const struct left *l = ctx;
     return tx_exec(tx, &test_leave,
-                   PARAMS(v_uuid(l->node), v_uuid(l->boot), v_int(l->lease_us), v_int(l->tries), v_text(S("{\"at\":5}")), v_uuid(l->id)), NULL, e);
+                   PARAMS(v_uuid(l->node), v_uuid(l->boot), v_int(l->lease_us), v_int(l->tries),
+                          v_text(S("{\"at\":5}")), v_uuid(l->id)),
+                   NULL, e);
 }
 
 static void leave_running(struct state *s, const uuid *id, const uuid *on, usec lease_us, int64_t tries)
@@ -311,7 +314,10 @@ static void a_unique_job_is_under_way_only_once(void **state)
     assert_int_equal(db_write(db, add_unit, &second, &s->e), ERR_NONE);
 }
 
-static enum errc cancel_unit(struct tx *tx, void *ctx, err *e) { return tx_exec(tx, &test_cancel, PARAMS(v_uuid(ctx)), NULL, e); }
+static enum errc cancel_unit(struct tx *tx, void *ctx, err *e)
+{
+    return tx_exec(tx, &test_cancel, PARAMS(v_uuid(ctx)), NULL, e);
+}
 
 static void a_running_job_stops_when_it_is_cancelled(void **state)
 {
@@ -348,7 +354,8 @@ static void jobs_of_a_killed_server_go_on_at_once_when_it_starts_again(void **st
 {
     struct state *s = *state;
     usec far = clock_now_us() + 3600LL * USEC_PER_S;
-    uuid mine = add(s, "test.wait", "{}"), theirs = add(s, "test.wait", "{}"), overdue = add(s, "test.wait", "{}");
+    uuid mine = add(s, "test.wait", "{}"), theirs = add(s, "test.wait", "{}"),
+         overdue = add(s, "test.wait", "{}");
     leave_running(s, &mine, &node, far, 1);
     leave_running(s, &theirs, &other_node, far, 1);
     leave_running(s, &overdue, &other_node, clock_now_us() - 1, 1);
@@ -378,8 +385,10 @@ static void a_lost_lease_stops_the_job_and_its_end_is_not_stored(void **state)
     s->jobs = start(s, &node);
     uuid id = add(s, "test.wait", "{}");
     until_reached(s, 1);
-    leave_running(s, &id, &other_node, clock_now_us() + 3600LL * USEC_PER_S, 1); /* another node has taken it over */
-    for (usec end = clock_mono_us() + 20 * USEC_PER_S; job_free_workers(s->jobs) < s->jobs->n_threads; wait_a_little())
+    leave_running(s, &id, &other_node, clock_now_us() + 3600LL * USEC_PER_S,
+                  1); /* another node has taken it over */
+    for (usec end = clock_mono_us() + 20 * USEC_PER_S; job_free_workers(s->jobs) < s->jobs->n_threads;
+         wait_a_little())
         assert_true(clock_mono_us() < end);
     assert_true(str_eq(val_str(&row_of(s, &id)[0]), S("running")));
 }
@@ -426,8 +435,7 @@ static void ended_jobs_are_forgotten_after_their_days(void **state)
 int main(void)
 {
     log_set_fd(-1);
-    if (stats_init(1) != ERR_NONE)
-        return 1;
+    if (stats_init(1) != ERR_NONE) return 1;
     const struct CMUnitTest tests[] = {
         T(a_job_runs_once_and_keeps_its_result),
         T(a_failed_try_is_repeated_until_the_last),

@@ -1,4 +1,5 @@
-/* The live stream against clients that do not read, that come from far behind, that lose what let them in. On both engines. */
+/* The live stream against clients that do not read, that come from far behind, that lose what let them in.
+ * On both engines. */
 #include "store_fixture.h"
 
 #include <pthread.h>
@@ -39,7 +40,10 @@ static enum errc authenticate(void *ctx, struct api_request *r, const struct htt
     (void)ctx;
     (void)h;
     (void)e;
-    r->who = (struct principal){.kind = PRINCIPAL_SESSION, .user_id = alice, .credential_id = session, .key_scopes = permission_set_all()};
+    r->who = (struct principal){.kind = PRINCIPAL_SESSION,
+                                .user_id = alice,
+                                .credential_id = session,
+                                .key_scopes = permission_set_all()};
     return ERR_NONE;
 }
 
@@ -79,9 +83,11 @@ static void on_idle(struct server *server)
 static void configure(struct state *s)
 {
     static const struct option_table *const tables[] = {&net_options, &api_options, &live_options};
-    const struct config_setting flags[] = {{S("live.recheck_ms"), S("50ms"), S("")}, {S("live.heartbeat_ms"), S("50ms"), S("")},
+    const struct config_setting flags[] = {{S("live.recheck_ms"), S("50ms"), S("")},
+                                           {S("live.heartbeat_ms"), S("50ms"), S("")},
                                            {S("live.connections_per_user"), S("1000"), S("")}};
-    struct config_source source = {.flags = flags, .n_flags = LENGTH_OF(flags), .tables = tables, .n_tables = LENGTH_OF(tables)};
+    struct config_source source = {
+        .flags = flags, .n_flags = LENGTH_OF(flags), .tables = tables, .n_tables = LENGTH_OF(tables)};
     struct buf problems;
     buf_init(&problems, 1 << 16);
     if (config_load(&s->a, &source, &s->config, &problems, &s->e) != ERR_NONE)
@@ -114,8 +120,7 @@ static int set_up(void **state)
                               .authenticate = authenticate,
                               .authorize = authorize,
                               .only_workspace = only_workspace};
-    if (api_new(&s->api, &setup, &s->e) != ERR_NONE)
-        fail_msg("%s", s->e.msg);
+    if (api_new(&s->api, &setup, &s->e) != ERR_NONE) fail_msg("%s", s->e.msg);
     s->b = bench_new();
     assert_int_equal(server_shared_init(&s->shared, &s->e), ERR_NONE);
     s->shared.limits = (struct server_limits){.http = {.head_bytes = 8192, .headers = 40},
@@ -129,7 +134,8 @@ static int set_up(void **state)
     router_init(&s->router, 10000, 20);
     api_mount_on(s->api, &s->router);
     assert_int_equal(server_bind(&s->shared, S("127.0.0.1"), 0, &s->e), ERR_NONE);
-    assert_int_equal(server_start(&s->server, &s->b->loop, &s->shared, &handler, &s->router, &s->e), ERR_NONE);
+    assert_int_equal(server_start(&s->server, &s->b->loop, &s->shared, &handler, &s->router, &s->e),
+                     ERR_NONE);
     s->port = ntohs(((const struct sockaddr_in *)&s->shared.address)->sin_port);
     *state = s;
     return 0;
@@ -189,8 +195,7 @@ static enum errc head_unit(struct tx *tx, void *ctx, err *e) { return events_hea
 static void add_events(struct state *s, const uuid *workspace, unsigned n)
 {
     struct batch b = {s, workspace, n};
-    if (db_write(store_db(s->f->store, DB_MAIN), batch_unit, &b, &s->e) != ERR_NONE)
-        fail_msg("%s", s->e.msg);
+    if (db_write(store_db(s->f->store, DB_MAIN), batch_unit, &b, &s->e) != ERR_NONE) fail_msg("%s", s->e.msg);
     s->n_events += n;
 }
 
@@ -200,8 +205,7 @@ static void wait_for_seal(struct state *s)
     for (unsigned i = 0; i < 10000; i++) {
         int64_t head = 0;
         assert_int_equal(db_read(store_db(s->f->store, DB_MAIN), head_unit, &head, &s->e), ERR_NONE);
-        if (head == s->n_events)
-            return;
+        if (head == s->n_events) return;
         usleep(2000);
     }
     fail_msg("the log was not sealed");
@@ -261,7 +265,8 @@ static void who_does_not_read_loses_live_frames_but_nothing_of_the_log(void **st
     }
     struct buf metrics;
     buf_init(&metrics, 1 << 20);
-    for (unsigned i = 0; i < 2000 && str_find(buf_str(&metrics), S("catalyst_live_dropped_total 1")) < 0; i++) {
+    for (unsigned i = 0; i < 2000 && str_find(buf_str(&metrics), S("catalyst_live_dropped_total 1")) < 0;
+         i++) {
         live_publish(s->live, &w1, NULL, PERMISSION_CHAT_READ, S("tick"), S("{}"));
         bench_turn(s->b);
         buf_clear(&metrics);
@@ -283,7 +288,8 @@ static void who_comes_from_far_behind_reads_pages_and_then_goes_on_live(void **s
         add_events(s, &w2, 1); /* another workspace's, which leave gaps in the numbers */
     }
     wait_for_seal(s);
-    struct wire *all = listen_from(s, "1.1", "Last-Event-ID: 0\r\n"), *some = listen_from(s, "1.1", "Last-Event-ID: 1500\r\n");
+    struct wire *all = listen_from(s, "1.1", "Last-Event-ID: 0\r\n"),
+                *some = listen_from(s, "1.1", "Last-Event-ID: 1500\r\n");
     WAIT(s->b, has_last(all, 1805) && has_last(some, 1805));
     add_events(s, &w1, 5);
     WAIT(s->b, has_last(all, 1811) && has_last(some, 1811));
@@ -375,9 +381,9 @@ static void many_come_and_go_while_events_are_written(void **state)
             w[i] = listen_from(s, "1.1", i % 2 ? "Last-Event-ID: 0\r\n" : "");
         add_events(s, &w1, 50);
         for (unsigned i = 0; i < LENGTH_OF(w); i++)
-            if (i % 3 == 0)
-                WAIT(s->b, wire_has(w[i], "event: ready"));
-        for (unsigned i = 0; i < LENGTH_OF(w); i++) /* some before their answer, some in the middle of a page */
+            if (i % 3 == 0) WAIT(s->b, wire_has(w[i], "event: ready"));
+        for (unsigned i = 0; i < LENGTH_OF(w);
+             i++) /* some before their answer, some in the middle of a page */
             wire_reset(w[i]);
         bench_turn(s->b);
     }

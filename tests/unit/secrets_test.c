@@ -151,16 +151,22 @@ static void a_value_opens_in_its_place_only(void **state)
     struct state *s = *state;
     str sealed, plain, again;
     reopen(s);
-    assert_int_equal(secret_seal(s->s, &s->a, "providers", &row, "api_key", S("sk-very-secret"), &sealed, &s->e), ERR_NONE);
+    assert_int_equal(
+        secret_seal(s->s, &s->a, "providers", &row, "api_key", S("sk-very-secret"), &sealed, &s->e),
+        ERR_NONE);
     assert_int_equal(sealed.len, strlen("sk-very-secret") + SECRET_OVERHEAD);
     assert_true(str_find(sealed, S("secret")) < 0);
     assert_int_equal(secret_open(s->s, &s->a, "providers", &row, "api_key", sealed, &plain, &s->e), ERR_NONE);
     assert_true(str_eq(plain, S("sk-very-secret")));
-    assert_int_equal(secret_seal(s->s, &s->a, "providers", &row, "api_key", S("sk-very-secret"), &again, &s->e), ERR_NONE);
+    assert_int_equal(
+        secret_seal(s->s, &s->a, "providers", &row, "api_key", S("sk-very-secret"), &again, &s->e), ERR_NONE);
     assert_false(str_eq(sealed, again));
-    assert_int_equal(secret_open(s->s, &s->a, "providers", &other_row, "api_key", sealed, &plain, &s->e), ERR_CORRUPT);
-    assert_int_equal(secret_open(s->s, &s->a, "provider", &row, "sapi_key", sealed, &plain, &s->e), ERR_CORRUPT);
-    assert_int_equal(secret_open(s->s, &s->a, "providers", &row, "secret", sealed, &plain, &s->e), ERR_CORRUPT);
+    assert_int_equal(secret_open(s->s, &s->a, "providers", &other_row, "api_key", sealed, &plain, &s->e),
+                     ERR_CORRUPT);
+    assert_int_equal(secret_open(s->s, &s->a, "provider", &row, "sapi_key", sealed, &plain, &s->e),
+                     ERR_CORRUPT);
+    assert_int_equal(secret_open(s->s, &s->a, "providers", &row, "secret", sealed, &plain, &s->e),
+                     ERR_CORRUPT);
     assert_int_equal(secret_seal(s->s, &s->a, "t", &row, "c", S(""), &sealed, &s->e), ERR_NONE);
     assert_int_equal(secret_open(s->s, &s->a, "t", &row, "c", sealed, &plain, &s->e), ERR_NONE);
     assert_int_equal(plain.len, 0);
@@ -179,7 +185,8 @@ static void every_changed_bit_and_every_cut_is_noticed(void **state)
         bytes[bit / 8] ^= (char)(1 << bit % 8);
     }
     for (size_t len = 0; len < sealed.len; len++)
-        assert_int_equal(secret_open(s->s, &s->a, "t", &row, "c", str_take(sealed, len), &plain, &s->e), ERR_CORRUPT);
+        assert_int_equal(secret_open(s->s, &s->a, "t", &row, "c", str_take(sealed, len), &plain, &s->e),
+                         ERR_CORRUPT);
     assert_int_equal(secret_open(s->s, &s->a, "t", &row, "c", sealed, &plain, &s->e), ERR_NONE);
 }
 
@@ -202,7 +209,9 @@ static void hkdf_gives_the_published_bytes(void **state)
     uint8_t key[22], out[42], wanted[42];
     (void)state;
     memset(key, 0x0b, sizeof key);
-    assert_true(hex_decode(S("8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8"), wanted, 42));
+    assert_true(
+        hex_decode(S("8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8"),
+                   wanted, 42));
     hkdf_sha256(str_of((char *)key, sizeof key), S(""), out, sizeof out);
     assert_memory_equal(out, wanted, 42);
 }
@@ -213,8 +222,12 @@ int main(void)
 {
     log_set_fd(-1);
     const struct CMUnitTest tests[] = {
-        T(a_key_is_made_at_the_first_start_and_kept), T(a_damaged_or_readable_key_file_is_refused), T(the_configured_key_comes_first),
-        T(a_value_opens_in_its_place_only),           T(every_changed_bit_and_every_cut_is_noticed), T(another_master_key_says_so),
+        T(a_key_is_made_at_the_first_start_and_kept),
+        T(a_damaged_or_readable_key_file_is_refused),
+        T(the_configured_key_comes_first),
+        T(a_value_opens_in_its_place_only),
+        T(every_changed_bit_and_every_cut_is_noticed),
+        T(another_master_key_says_so),
         cmocka_unit_test(hkdf_gives_the_published_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -56,7 +56,8 @@ static void put_uuid(struct json_writer *w, const char *name, const uuid *id)
         json_put_str(w, name, uuid_format(id, text));
 }
 
-static void put_client(struct json_writer *w, struct person_box *box, const char *name, const char *place, str text)
+static void put_client(struct json_writer *w, struct person_box *box, const char *name, const char *place,
+                       str text)
 {
     struct buf value;
     struct json_writer v;
@@ -72,9 +73,11 @@ static void put_client(struct json_writer *w, struct person_box *box, const char
     buf_fini(&value);
 }
 
-static void write_bytes(const struct event *ev, struct person_box *actor, str before, str after, struct json_writer *w)
+static void write_bytes(const struct event *ev, struct person_box *actor, str before, str after,
+                        struct json_writer *w)
 {
-    static const char *const kinds[] = {[ACTOR_SYSTEM] = "system", [ACTOR_USER] = "user", [ACTOR_API_KEY] = "api_key"};
+    static const char *const kinds[] = {
+        [ACTOR_SYSTEM] = "system", [ACTOR_USER] = "user", [ACTOR_API_KEY] = "api_key"};
     char time[TIME_TEXT_LEN + 1];
     json_object(w);
     put_uuid(w, "id", &ev->id);
@@ -121,13 +124,13 @@ static enum errc insert(struct tx *tx, const struct event *ev, str bytes, err *e
     leaf_text[0] = 0;
     memcpy(leaf_text + 1, bytes.p, bytes.len);
     sha256(str_of(leaf_text, 1 + bytes.len), leaf);
-    enum errc rc = tx_exec_unaudited(tx, &insert_event,
-                                     PARAMS(v_uuid(&ev->id), v_uuid_or_null(&ev->workspace_id), v_int(ev->at_us), v_text(ev->type),
-                                            v_text(ev->resource_type.p ? ev->resource_type : S("")), v_uuid_or_null(&ev->resource_id),
-                                            v_uuid_or_null(&ev->actor_id), v_blob(bytes), v_blob(str_of((const char *)leaf, sizeof leaf))),
-                                     NULL, e);
-    if (rc == ERR_NONE)
-        tx_note(tx);
+    enum errc rc = tx_exec_unaudited(
+        tx, &insert_event,
+        PARAMS(v_uuid(&ev->id), v_uuid_or_null(&ev->workspace_id), v_int(ev->at_us), v_text(ev->type),
+               v_text(ev->resource_type.p ? ev->resource_type : S("")), v_uuid_or_null(&ev->resource_id),
+               v_uuid_or_null(&ev->actor_id), v_blob(bytes), v_blob(str_of((const char *)leaf, sizeof leaf))),
+        NULL, e);
+    if (rc == ERR_NONE) tx_note(tx);
     return rc;
 }
 
@@ -137,10 +140,10 @@ enum errc tx_event(struct tx *tx, const struct event *ev, err *e)
     struct person_box actor = {.is_empty = true}, subject = {.is_empty = true};
     struct buf before, after, bytes;
     struct json_writer w, before_w, after_w;
-    bool has_subject = !uuid_is_nil(&ev->person_id) && memcmp(&ev->person_id, &ev->actor_id, sizeof ev->actor_id) != 0;
+    bool has_subject =
+        !uuid_is_nil(&ev->person_id) && memcmp(&ev->person_id, &ev->actor_id, sizeof ev->actor_id) != 0;
     enum errc rc = ERR_NONE;
-    if (!log)
-        return err_set(e, ERR_INTERNAL, "the log is not open");
+    if (!log) return err_set(e, ERR_INTERNAL, "the log is not open");
     buf_init(&before, EVENT_BYTES_MAX);
     buf_init(&after, EVENT_BYTES_MAX);
     buf_init(&bytes, EVENT_BYTES_MAX);
@@ -148,23 +151,27 @@ enum errc tx_event(struct tx *tx, const struct event *ev, err *e)
     json_writer_init(&before_w, &before);
     json_writer_init(&after_w, &after);
     if ((rc = person_box_init(&actor, &log->people, &ev->id, &ev->actor_id, e)) != ERR_NONE ||
-        (has_subject && (rc = person_box_init(&subject, &log->people, &ev->id, &ev->person_id, e)) != ERR_NONE))
+        (has_subject &&
+         (rc = person_box_init(&subject, &log->people, &ev->id, &ev->person_id, e)) != ERR_NONE))
         goto out;
     if (!ev->shape) {
         json_null(&before_w);
         json_null(&after_w);
-    } else if (!shape_diff(ev->shape, ev->before, ev->after, has_subject ? &subject.boxes : &actor.boxes, &before_w, &after_w)) {
+    } else if (!shape_diff(ev->shape, ev->before, ev->after, has_subject ? &subject.boxes : &actor.boxes,
+                           &before_w, &after_w)) {
         goto out; /* nothing changed */
     }
-    if (!before.failed && !after.failed)
-        write_bytes(ev, &actor, buf_str(&before), buf_str(&after), &w);
+    if (!before.failed && !after.failed) write_bytes(ev, &actor, buf_str(&before), buf_str(&after), &w);
     rc = before.failed ? before.failed : after.failed ? after.failed : bytes.failed;
     if (rc == ERR_TOO_LARGE)
-        err_set(e, rc, "the change (%.*s) is too large for the log: what it says before and after is at most %d bytes together", STR(ev->type),
-                EVENT_BYTES_MAX);
+        err_set(e, rc,
+                "the change (%.*s) is too large for the log: what it says before and after is at most %d "
+                "bytes together",
+                STR(ev->type), EVENT_BYTES_MAX);
     else if (rc != ERR_NONE)
         err_code(e, rc);
-    else if ((rc = insert(tx, ev, buf_str(&bytes), e)) == ERR_NONE && (rc = person_box_store(&actor, tx, e)) == ERR_NONE)
+    else if ((rc = insert(tx, ev, buf_str(&bytes), e)) == ERR_NONE &&
+             (rc = person_box_store(&actor, tx, e)) == ERR_NONE)
         rc = person_box_store(&subject, tx, e);
 out:
     person_box_fini(&actor);
@@ -177,26 +184,28 @@ out:
 
 /* --- reading --- */
 
-#define EVENT_COLUMNS "number, workspace_number, id, workspace_id, resource_id, at_us, type, resource_type, bytes, leaf"
+#define EVENT_COLUMNS                                                                                        \
+    "number, workspace_number, id, workspace_id, resource_id, at_us, type, resource_type, bytes, leaf"
 
-SQL(sealed_after, DB_MAIN, SQL_INSTANCE, "ii", "SELECT " EVENT_COLUMNS " FROM events WHERE number > $1 ORDER BY number LIMIT $2");
+SQL(sealed_after, DB_MAIN, SQL_INSTANCE, "ii",
+    "SELECT " EVENT_COLUMNS " FROM events WHERE number > $1 ORDER BY number LIMIT $2");
 SQL(sealed_of_workspace_after, DB_MAIN, 0, "uii",
     "SELECT " EVENT_COLUMNS " FROM events WHERE workspace_id = $1 AND number > $2 ORDER BY number LIMIT $3");
-SQL(sealed_head, DB_MAIN, SQL_INSTANCE, "", "SELECT number FROM events WHERE number IS NOT NULL ORDER BY number DESC LIMIT 1");
+SQL(sealed_head, DB_MAIN, SQL_INSTANCE, "",
+    "SELECT number FROM events WHERE number IS NOT NULL ORDER BY number DESC LIMIT 1");
 
-enum errc events_after(struct tx *tx, struct arena *a, int64_t number, const uuid *workspace, unsigned limit, struct sealed_event **out,
-                       unsigned *n, err *e)
+enum errc events_after(struct tx *tx, struct arena *a, int64_t number, const uuid *workspace, unsigned limit,
+                       struct sealed_event **out, unsigned *n, err *e)
 {
     struct rows rows;
     *n = 0;
     enum errc rc = workspace && !uuid_is_nil(workspace)
-                       ? tx_query(tx, a, &sealed_of_workspace_after, PARAMS(v_uuid(workspace), v_int(number), v_int(limit)), &rows, e)
+                       ? tx_query(tx, a, &sealed_of_workspace_after,
+                                  PARAMS(v_uuid(workspace), v_int(number), v_int(limit)), &rows, e)
                        : tx_query(tx, a, &sealed_after, PARAMS(v_int(number), v_int(limit)), &rows, e);
-    if (rc != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE) return rc;
     *out = arena_news(a, struct sealed_event, rows.n);
-    if (!*out)
-        return err_set(e, ERR_TOO_LARGE, "%u events do not fit into memory", rows.n);
+    if (!*out) return err_set(e, ERR_TOO_LARGE, "%u events do not fit into memory", rows.n);
     for (unsigned i = 0; i < rows.n; i++) {
         const struct val *v = row_at(&rows, i);
         struct sealed_event *ev = &(*out)[i];
@@ -243,17 +252,13 @@ enum errc events_new(struct events **out, struct store *s, const uint8_t *master
     struct events *log = calloc(1, sizeof *log);
     enum errc rc;
     *out = NULL;
-    if (!log)
-        return err_code(e, ERR_NO_MEMORY);
+    if (!log) return err_code(e, ERR_NO_MEMORY);
     log->store = s;
     log->seals_itself = store_is_postgres(s);
     rc = people_init(&log->people, s, master, e);
-    if (rc == ERR_NONE)
-        rc = waker_init(&log->seal, e);
-    if (rc == ERR_NONE)
-        rc = waker_init(&log->follow, e);
-    if (rc == ERR_NONE)
-        rc = people_ensure(&log->people, &(uuid){0}, clock_now_us(), e);
+    if (rc == ERR_NONE) rc = waker_init(&log->seal, e);
+    if (rc == ERR_NONE) rc = waker_init(&log->follow, e);
+    if (rc == ERR_NONE) rc = people_ensure(&log->people, &(uuid){0}, clock_now_us(), e);
     if (rc != ERR_NONE) {
         events_free(log);
         return rc;
@@ -275,8 +280,7 @@ enum errc events_new(struct events **out, struct store *s, const uint8_t *master
 
 void events_listen(struct events *log, const struct listener *l)
 {
-    if (log->has_follower || log->n_followers == EVENT_LISTENERS_MAX)
-        abort(); /* a constant of the program */
+    if (log->has_follower || log->n_followers == EVENT_LISTENERS_MAX) abort(); /* a constant of the program */
     log->followers[log->n_followers++].listener = *l;
 }
 
@@ -289,33 +293,27 @@ void events_on_sealed(struct events *log, void (*sealed)(void *ctx, int64_t numb
 enum errc events_start(struct events *log, err *e)
 {
     enum errc rc = followers_load(log, e);
-    if (rc != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE) return rc;
     int number = pthread_create(&log->feeder, NULL, events_feeder_main, log);
-    if (number != 0)
-        return err_errno(e, ERR_INTERNAL, number, "starting the log's thread");
+    if (number != 0) return err_errno(e, ERR_INTERNAL, number, "starting the log's thread");
     log->has_follower = true;
     return ERR_NONE;
 }
 
 void events_stop(struct events *log)
 {
-    if (!log)
-        return;
+    if (!log) return;
     waker_stop(&log->follow);
-    if (log->has_follower)
-        pthread_join(log->feeder, NULL);
+    if (log->has_follower) pthread_join(log->feeder, NULL);
     log->has_follower = false;
 }
 
 void events_free(struct events *log)
 {
-    if (!log)
-        return;
+    if (!log) return;
     events_stop(log);
     waker_stop(&log->seal);
-    if (log->has_sealer)
-        pthread_join(log->sealer, NULL);
+    if (log->has_sealer) pthread_join(log->sealer, NULL);
     store_on_noted(log->store, NULL, NULL);
     store_on_committed(log->store, NULL, NULL);
     waker_fini(&log->seal);

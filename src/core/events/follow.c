@@ -1,13 +1,15 @@
-/* follow.c - the thread that follows the log: tells the live stream how far it has come, and feeds the listeners. */
+/* follow.c - the thread that follows the log: tells the live stream how far it has come, and feeds the
+ * listeners. */
 #include <assert.h>
 
 #include "base/log.h"
 #include "core/events/internal.h"
 
-#define FOLLOW_BATCH 256      /* events looked at in one read */
-#define HEAR_BATCH 64         /* events heard in one unit */
+#define FOLLOW_BATCH 256 /* events looked at in one read */
+#define HEAR_BATCH 64    /* events heard in one unit */
 #define HEAR_ARENA (16u << 20)
-#define SCAN_STORE 4096       /* so far behind the scan may the stored cursor be of a listener that nothing concerned */
+#define SCAN_STORE                                                                                           \
+    4096 /* so far behind the scan may the stored cursor be of a listener that nothing concerned */
 #define POLL_US (200LL * USEC_PER_MS) /* PostgreSQL: what other nodes sealed */
 #define RETRY_FIRST_US (50LL * USEC_PER_MS)
 #define RETRY_MOST_US (30LL * USEC_PER_S)
@@ -16,9 +18,11 @@ SQL(find_cursor, DB_MAIN, SQL_INSTANCE, "t", "SELECT number, parked_us FROM even
 SQL(add_cursor, DB_MAIN, SQL_INSTANCE, "tii",
     "INSERT INTO event_cursors (name, number, moved_us) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING");
 SQL(move_cursor, DB_MAIN, SQL_INSTANCE, "iiti",
-    "UPDATE event_cursors SET number = $1, moved_us = $2, parked_us = NULL, error = NULL WHERE name = $3 AND number = $4");
+    "UPDATE event_cursors SET number = $1, moved_us = $2, parked_us = NULL, error = NULL WHERE name = $3 AND "
+    "number = $4");
 SQL(park_cursor, DB_MAIN, SQL_INSTANCE, "itti",
-    "UPDATE event_cursors SET parked_us = $1, error = $2 WHERE name = $3 AND number = $4 AND parked_us IS NULL");
+    "UPDATE event_cursors SET parked_us = $1, error = $2 WHERE name = $3 AND number = $4 AND parked_us IS "
+    "NULL");
 
 /* --- cursors --- */
 
@@ -37,12 +41,11 @@ static enum errc load_unit(struct tx *tx, void *ctx, err *e)
     arena_init(&a, 8192, 1024);
     enum errc rc = tx_query(tx, &a, &find_cursor, PARAMS(v_text(str_c(c->name))), &rows, e);
     if (rc == ERR_NONE && rows.n == 0) {
-        if (!c->from_the_start)
-            rc = events_head(tx, &start, e);
+        if (!c->from_the_start) rc = events_head(tx, &start, e);
         if (rc == ERR_NONE)
-            rc = tx_exec_unaudited(tx, &add_cursor, PARAMS(v_text(str_c(c->name)), v_int(start), v_int(0)), NULL, e);
-        if (rc == ERR_NONE)
-            rc = tx_query(tx, &a, &find_cursor, PARAMS(v_text(str_c(c->name))), &rows, e);
+            rc = tx_exec_unaudited(tx, &add_cursor, PARAMS(v_text(str_c(c->name)), v_int(start), v_int(0)),
+                                   NULL, e);
+        if (rc == ERR_NONE) rc = tx_query(tx, &a, &find_cursor, PARAMS(v_text(str_c(c->name))), &rows, e);
     }
     if (rc == ERR_NONE && rows.n) {
         c->number = val_int(&row_at(&rows, 0)[0]);
@@ -67,18 +70,19 @@ static enum errc load(struct events *log, struct follower *f, err *e)
 enum errc followers_load(struct events *log, err *e)
 {
     static const char *const labels[] = {"listener", NULL};
-    struct stat *parked = stats_declare(STAT_GAUGE, "catalyst_listener_parked",
-                                        "1 while an event keeps failing in this listener of the log.", labels, NULL, 0, 1);
+    struct stat *parked =
+        stats_declare(STAT_GAUGE, "catalyst_listener_parked",
+                      "1 while an event keeps failing in this listener of the log.", labels, NULL, 0, 1);
     struct stat *behind =
-        stats_declare(STAT_GAUGE, "catalyst_listener_behind", "Events that this listener of the log has not heard yet.", labels, NULL, 0, 1);
+        stats_declare(STAT_GAUGE, "catalyst_listener_behind",
+                      "Events that this listener of the log has not heard yet.", labels, NULL, 0, 1);
     for (unsigned i = 0; i < log->n_followers; i++) {
         struct follower *f = &log->followers[i];
         const str name[] = {str_c(f->listener.name)};
         f->parked = stats_series(parked, name);
         f->behind = stats_series(behind, name);
         enum errc rc = load(log, f, e);
-        if (rc != ERR_NONE)
-            return rc;
+        if (rc != ERR_NONE) return rc;
         f->is_parked = false; /* a start is a fresh attempt */
     }
     return ERR_NONE;
@@ -88,11 +92,9 @@ enum errc followers_load(struct events *log, err *e)
 
 static bool concerns(const struct listener *l, str type)
 {
-    if (!l->types)
-        return true;
+    if (!l->types) return true;
     for (str rest = str_c(l->types); rest.len;)
-        if (str_glob(str_cut(&rest, '|'), type))
-            return true;
+        if (str_glob(str_cut(&rest, '|'), type)) return true;
     return false;
 }
 
@@ -100,7 +102,7 @@ struct hearing {
     struct follower *f;
     struct sealed_event **events; /* those that concern it, in order */
     unsigned n;
-    int64_t to;                   /* where the cursor goes */
+    int64_t to; /* where the cursor goes */
     usec now_us;
     bool is_moved_by_another;
 };
@@ -111,10 +113,10 @@ static enum errc hear_unit(struct tx *tx, void *ctx, err *e)
     int64_t changed = 0;
     enum errc rc = tx_exec_unaudited(
         tx, &move_cursor,
-        PARAMS(v_int(h->to), v_int(h->now_us), v_text(str_c(h->f->listener.name)), v_int(h->f->stored)), &changed, e);
+        PARAMS(v_int(h->to), v_int(h->now_us), v_text(str_c(h->f->listener.name)), v_int(h->f->stored)),
+        &changed, e);
     h->is_moved_by_another = rc == ERR_NONE && changed == 0;
-    if (h->is_moved_by_another)
-        return ERR_NONE; /* another node has heard them */
+    if (h->is_moved_by_another) return ERR_NONE; /* another node has heard them */
     for (unsigned i = 0; i < h->n && rc == ERR_NONE; i++)
         rc = h->f->listener.hear(h->f->listener.ctx, tx, h->events[i], e);
     return rc;
@@ -140,10 +142,10 @@ static enum errc park_unit(struct tx *tx, void *ctx, err *e)
     struct json_writer w;
     int64_t changed = 0;
     enum errc rc = tx_exec_unaudited(tx, &park_cursor,
-                                     PARAMS(v_int(p->now_us), v_text(str_c(p->why->msg)), v_text(str_c(p->f->listener.name)), v_int(p->f->stored)),
+                                     PARAMS(v_int(p->now_us), v_text(str_c(p->why->msg)),
+                                            v_text(str_c(p->f->listener.name)), v_int(p->f->stored)),
                                      &changed, e);
-    if (rc != ERR_NONE || changed == 0)
-        return rc;
+    if (rc != ERR_NONE || changed == 0) return rc;
     buf_init(&text, EVENT_BYTES_MAX);
     json_writer_init(&w, &text);
     json_object(&w);
@@ -173,8 +175,8 @@ static void park(struct events *log, struct follower *f, const struct sealed_eve
     struct parking p = {.f = f, .event = event, .why = why, .now_us = clock_now_us()};
     err e = {0};
     p.id = uuid7_make(p.now_us);
-    log_event(LOG_ERROR, "listener_parked", LOG_S("listener", str_c(f->listener.name)), LOG_I("number", event->number),
-              LOG_S("type", event->type), LOG_S("reason", str_c(why->msg)));
+    log_event(LOG_ERROR, "listener_parked", LOG_S("listener", str_c(f->listener.name)),
+              LOG_I("number", event->number), LOG_S("type", event->type), LOG_S("reason", str_c(why->msg)));
     if (db_write(store_db(log->store, DB_MAIN), park_unit, &p, &e) != ERR_NONE)
         log_error(LOG_WARN, "listener_park_not_stored", &e);
     f->is_parked = true;
@@ -193,8 +195,7 @@ static void failed(struct events *log, struct follower *f, const struct sealed_e
     for (unsigned i = 1; i < f->tries && wait < RETRY_MOST_US; i++)
         wait *= 2;
     if (f->tries >= EVENT_TRIES) {
-        if (!f->is_parked)
-            park(log, f, event, why);
+        if (!f->is_parked) park(log, f, event, why);
         wait = (usec)EVENT_PARKED_RETRY_S * USEC_PER_S;
     }
     f->retry_us = now + wait;
@@ -202,8 +203,7 @@ static void failed(struct events *log, struct follower *f, const struct sealed_e
 
 static void worked(struct follower *f)
 {
-    if (f->is_parked)
-        log_event(LOG_INFO, "listener_unparked", LOG_S("listener", str_c(f->listener.name)));
+    if (f->is_parked) log_event(LOG_INFO, "listener_unparked", LOG_S("listener", str_c(f->listener.name)));
     f->is_parked = false;
     f->tries = 0;
     f->retry_us = 0;
@@ -211,14 +211,13 @@ static void worked(struct follower *f)
 }
 
 /* Hears events[0..n), which all concern it, and moves the cursor to `to`. */
-static enum errc hear(struct events *log, struct follower *f, struct sealed_event **events, unsigned n, int64_t to, err *e)
+static enum errc hear(struct events *log, struct follower *f, struct sealed_event **events, unsigned n,
+                      int64_t to, err *e)
 {
     struct hearing h = {.f = f, .events = events, .n = n, .to = to, .now_us = clock_now_us()};
     enum errc rc = db_write(store_db(log->store, DB_MAIN), hear_unit, &h, e);
-    if (rc != ERR_NONE)
-        return rc;
-    if (h.is_moved_by_another)
-        return load(log, f, e);
+    if (rc != ERR_NONE) return rc;
+    if (h.is_moved_by_another) return load(log, f, e);
     f->stored = f->scanned = to;
     for (unsigned i = 0; i < n && f->listener.heard; i++)
         f->listener.heard(f->listener.ctx, events[i]);
@@ -246,14 +245,12 @@ static bool step(struct events *log, struct follower *f)
     unsigned n_wanted = 0, i = 0;
     err e = {0};
     bool goes_on = true;
-    if (f->retry_us && clock_mono_us() < f->retry_us)
-        return false;
+    if (f->retry_us && clock_mono_us() < f->retry_us) return false;
     arena_init(&a, HEAR_ARENA, 64u << 10);
     struct reading r = {.a = &a, .after = f->scanned};
     enum errc rc = db_read(store_db(log->store, DB_MAIN), read_unit, &r, &e);
     for (; rc == ERR_NONE && i < r.n && n_wanted < HEAR_BATCH; i++)
-        if (concerns(&f->listener, r.events[i].type))
-            wanted[n_wanted++] = &r.events[i];
+        if (concerns(&f->listener, r.events[i].type)) wanted[n_wanted++] = &r.events[i];
     if (rc != ERR_NONE) {
         failed(log, f, NULL, &e);
         goes_on = false;
@@ -261,8 +258,7 @@ static bool step(struct events *log, struct follower *f)
         goes_on = false;
     } else if (n_wanted == 0) {
         f->scanned = r.events[r.n - 1].number;
-        if (f->scanned - f->stored >= SCAN_STORE)
-            rc = hear(log, f, NULL, 0, f->scanned, &e);
+        if (f->scanned - f->stored >= SCAN_STORE) rc = hear(log, f, NULL, 0, f->scanned, &e);
     } else {
         /* Together while all is well; singly after a failure, so that the event at fault is found. */
         if (f->tries == 0)
@@ -297,8 +293,7 @@ static void look_at_head(struct events *log)
     }
     if (head > log->head) {
         log->head = head;
-        if (log->sealed)
-            log->sealed(log->sealed_ctx, head);
+        if (log->sealed) log->sealed(log->sealed_ctx, head);
     }
 }
 
@@ -308,11 +303,9 @@ static usec sleep_of(const struct events *log)
     usec now = clock_mono_us(), most = log->seals_itself ? POLL_US : -1;
     for (unsigned i = 0; i < log->n_followers; i++) {
         const struct follower *f = &log->followers[i];
-        if (!f->retry_us)
-            continue;
+        if (!f->retry_us) continue;
         usec wait = f->retry_us > now ? f->retry_us - now : 1;
-        if (most < 0 || wait < most)
-            most = wait;
+        if (most < 0 || wait < most) most = wait;
     }
     return most;
 }
@@ -326,8 +319,7 @@ void *events_feeder_main(void *arg)
         while (is_busy && !waker_is_stopping(&log->follow)) {
             is_busy = false;
             for (unsigned i = 0; i < log->n_followers; i++)
-                if (log->followers[i].scanned < log->head && step(log, &log->followers[i]))
-                    is_busy = true;
+                if (log->followers[i].scanned < log->head && step(log, &log->followers[i])) is_busy = true;
             look_at_head(log);
         }
         for (unsigned i = 0; i < log->n_followers; i++)

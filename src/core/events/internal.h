@@ -1,5 +1,5 @@
-/* internal.h - what the parts of the log share: writing (events.c), people (people.c), numbering (seal.c), listeners
- * (follow.c). Private to core/events.
+/* internal.h - what the parts of the log share: writing (events.c), people (people.c), numbering (seal.c),
+ * listeners (follow.c). Private to core/events.
  */
 #ifndef CORE_EVENTS_INTERNAL_H
 #define CORE_EVENTS_INTERNAL_H
@@ -15,10 +15,11 @@
 struct follower {
     struct listener listener;
     struct stat_series *parked, *behind;
-    int64_t stored;   /* the cursor in the database */
-    int64_t scanned;  /* nothing up to here concerns the listener beyond what it has heard; not before `stored` */
-    unsigned tries;   /* failed ones of the event behind `scanned` */
-    usec retry_us;    /* monotonic; 0: at once */
+    int64_t stored; /* the cursor in the database */
+    int64_t
+        scanned; /* nothing up to here concerns the listener beyond what it has heard; not before `stored` */
+    unsigned tries; /* failed ones of the event behind `scanned` */
+    usec retry_us;  /* monotonic; 0: at once */
     bool is_loaded, is_parked;
 };
 
@@ -53,7 +54,8 @@ WARN_UNUSED bool people_find(struct people *p, const uuid *person, uint8_t key[A
 
 #define SALT_LEN 16
 
-/* The personal values of one event about one person: struct boxes for shape_diff, and put by hand for the client's. */
+/* The personal values of one event about one person: struct boxes for shape_diff, and put by hand for the
+ * client's. */
 struct person_box {
     struct boxes boxes;
     uint8_t key[AEAD_KEY_LEN];
@@ -63,7 +65,8 @@ struct person_box {
     bool is_empty;
 };
 /* ERR_INTERNAL: the person's key is not at hand. */
-WARN_UNUSED enum errc person_box_init(struct person_box *b, struct people *p, const uuid *event_id, const uuid *person_id, err *e);
+WARN_UNUSED enum errc person_box_init(struct person_box *b, struct people *p, const uuid *event_id,
+                                      const uuid *person_id, err *e);
 void person_box_fini(struct person_box *b);
 /* place: "client.address"; value: its JSON. */
 void person_box_put(struct person_box *b, str place, str value, struct json_writer *out);

@@ -1,7 +1,8 @@
 /* people.c - the keys of persons, and the boxes that hold what an event says about them.
  *
- * Each person has a random 256-bit key, wrapped under a key derived from the master key. From it come the salt of every commitment (HMAC of event and place, so
- * that a unit that runs again writes the same bytes) and the sealing of the boxes; without it neither can be had back.
+ * Each person has a random 256-bit key, wrapped under a key derived from the master key. From it come the
+ * salt of every commitment (HMAC of event and place, so that a unit that runs again writes the same bytes)
+ * and the sealing of the boxes; without it neither can be had back.
  */
 #include <stdlib.h>
 
@@ -15,9 +16,12 @@
 
 SQL(find_person_key, DB_PEOPLE, SQL_INSTANCE, "u", "SELECT wrapped FROM person_keys WHERE person_id = $1");
 SQL(add_person_key, DB_PEOPLE, SQL_INSTANCE, "ubi",
-    "INSERT INTO person_keys (person_id, wrapped, created_us) VALUES ($1, $2, $3) ON CONFLICT (person_id) DO NOTHING");
-SQL(add_box, DB_MAIN, SQL_INSTANCE, "uub", "INSERT INTO event_boxes (event_id, person_id, box) VALUES ($1, $2, $3)");
-SQL(find_boxes, DB_MAIN, SQL_INSTANCE, "u", "SELECT person_id, box FROM event_boxes WHERE event_id = $1 ORDER BY person_id");
+    "INSERT INTO person_keys (person_id, wrapped, created_us) VALUES ($1, $2, $3) ON CONFLICT (person_id) DO "
+    "NOTHING");
+SQL(add_box, DB_MAIN, SQL_INSTANCE, "uub",
+    "INSERT INTO event_boxes (event_id, person_id, box) VALUES ($1, $2, $3)");
+SQL(find_boxes, DB_MAIN, SQL_INSTANCE, "u",
+    "SELECT person_id, box FROM event_boxes WHERE event_id = $1 ORDER BY person_id");
 
 struct person {
     uuid id;
@@ -60,8 +64,7 @@ bool people_find(struct people *p, const uuid *person, uint8_t key[AEAD_KEY_LEN]
 {
     pthread_mutex_lock(&p->lock);
     const struct person *known = map_get(&p->known, id_str(person));
-    if (known)
-        memcpy(key, known->key, AEAD_KEY_LEN);
+    if (known) memcpy(key, known->key, AEAD_KEY_LEN);
     pthread_mutex_unlock(&p->lock);
     return known != NULL;
 }
@@ -83,10 +86,10 @@ static void let_go(struct people *p, usec now)
     void *value;
     struct person *stale = NULL;
     for (size_t it = 0; !stale && map_next(&p->known, &it, &key, &value);)
-        if (now - ((struct person *)value)->checked_us > FRESH_US && !uuid_is_nil(&((struct person *)value)->id))
+        if (now - ((struct person *)value)->checked_us > FRESH_US &&
+            !uuid_is_nil(&((struct person *)value)->id))
             stale = value;
-    if (stale)
-        forget(p, stale);
+    if (stale) forget(p, stale);
 }
 
 static enum errc keep(struct people *p, const uuid *id, const uint8_t key[AEAD_KEY_LEN], err *e)
@@ -96,8 +99,7 @@ static enum errc keep(struct people *p, const uuid *id, const uint8_t key[AEAD_K
     pthread_mutex_lock(&p->lock);
     struct person *person = map_get(&p->known, id_str(id));
     if (!person) {
-        if (p->known.n >= KNOWN_MAX)
-            let_go(p, now);
+        if (p->known.n >= KNOWN_MAX) let_go(p, now);
         person = calloc(1, sizeof *person);
         if (person) {
             person->id = *id;
@@ -156,20 +158,25 @@ static enum errc add_unit(struct tx *tx, void *ctx, err *e)
 {
     struct find *f = ctx;
     struct find stored = *f;
-    enum errc rc = tx_exec_unaudited(tx, &add_person_key,
-                                     PARAMS(v_uuid(f->person), v_blob(str_of((const char *)f->wrapped, WRAPPED_LEN)), v_int(f->now_us)), NULL, e);
-    if (rc == ERR_NONE)
-        rc = find_unit(tx, &stored, e);
+    enum errc rc = tx_exec_unaudited(
+        tx, &add_person_key,
+        PARAMS(v_uuid(f->person), v_blob(str_of((const char *)f->wrapped, WRAPPED_LEN)), v_int(f->now_us)),
+        NULL, e);
+    if (rc == ERR_NONE) rc = find_unit(tx, &stored, e);
     if (rc == ERR_NONE)
         memcpy(f->wrapped, stored.wrapped, WRAPPED_LEN); /* the same the next time this unit runs */
     return rc;
 }
 
-static enum errc unwrap(struct people *p, const uuid *person, const uint8_t wrapped[WRAPPED_LEN], uint8_t key[AEAD_KEY_LEN], err *e)
+static enum errc unwrap(struct people *p, const uuid *person, const uint8_t wrapped[WRAPPED_LEN],
+                        uint8_t key[AEAD_KEY_LEN], err *e)
 {
     char bound[32];
-    if (aead_open(p->wrap, wrap_bound(person, bound), str_of((const char *)wrapped, WRAPPED_LEN), key, NULL) != ERR_NONE)
-        return err_set(e, ERR_CORRUPT, "the key of a person does not open: it was changed, or wrapped under another master key");
+    if (aead_open(p->wrap, wrap_bound(person, bound), str_of((const char *)wrapped, WRAPPED_LEN), key,
+                  NULL) != ERR_NONE)
+        return err_set(
+            e, ERR_CORRUPT,
+            "the key of a person does not open: it was changed, or wrapped under another master key");
     return ERR_NONE;
 }
 
@@ -179,19 +186,16 @@ enum errc people_ensure(struct people *p, const uuid *person, usec now_us, err *
     uint8_t key[AEAD_KEY_LEN];
     char bound[32];
     struct db *db = store_db(p->store, DB_PEOPLE);
-    if (is_fresh(p, person))
-        return ERR_NONE;
+    if (is_fresh(p, person)) return ERR_NONE;
     enum errc rc = db_read(db, find_unit, &f, e);
     if (rc == ERR_NONE && !f.is_found) {
         random_bytes(key, sizeof key);
-        rc = aead_seal(p->wrap, wrap_bound(person, bound), str_of((const char *)key, sizeof key), f.wrapped, e);
-        if (rc == ERR_NONE)
-            rc = db_write(db, add_unit, &f, e);
+        rc = aead_seal(p->wrap, wrap_bound(person, bound), str_of((const char *)key, sizeof key), f.wrapped,
+                       e);
+        if (rc == ERR_NONE) rc = db_write(db, add_unit, &f, e);
     }
-    if (rc == ERR_NONE)
-        rc = unwrap(p, person, f.wrapped, key, e);
-    if (rc == ERR_NONE)
-        rc = keep(p, person, key, e);
+    if (rc == ERR_NONE) rc = unwrap(p, person, f.wrapped, key, e);
+    if (rc == ERR_NONE) rc = keep(p, person, key, e);
     explicit_bzero(key, sizeof key);
     return rc;
 }
@@ -199,7 +203,8 @@ enum errc people_ensure(struct people *p, const uuid *person, usec now_us, err *
 enum errc person_key_ensure(struct store *s, const uuid *person, usec now_us, err *e)
 {
     struct events *log = db_noted_ctx(store_db(s, DB_MAIN));
-    return log ? people_ensure(&log->people, person, now_us, e) : err_set(e, ERR_INTERNAL, "the log is not open");
+    return log ? people_ensure(&log->people, person, now_us, e)
+               : err_set(e, ERR_INTERNAL, "the log is not open");
 }
 
 /* --- boxes --- */
@@ -215,14 +220,17 @@ static void put_of_shape(struct boxes *boxes, bool is_after, str member, str val
     buf_fini(&place);
 }
 
-enum errc person_box_init(struct person_box *b, struct people *p, const uuid *event_id, const uuid *person_id, err *e)
+enum errc person_box_init(struct person_box *b, struct people *p, const uuid *event_id, const uuid *person_id,
+                          err *e)
 {
     char text[UUID_TEXT_LEN + 1];
-    *b = (struct person_box){.boxes = {put_of_shape}, .event_id = *event_id, .person_id = *person_id, .is_empty = true};
+    *b = (struct person_box){
+        .boxes = {put_of_shape}, .event_id = *event_id, .person_id = *person_id, .is_empty = true};
     buf_init(&b->text, BOX_MAX);
     json_writer_init(&b->w, &b->text);
     if (!people_find(p, person_id, b->key))
-        return err_set(e, ERR_INTERNAL, "the key of person %.36s is not at hand: person_key_ensure comes before the unit",
+        return err_set(e, ERR_INTERNAL,
+                       "the key of person %.36s is not at hand: person_key_ensure comes before the unit",
                        uuid_format(person_id, text).p);
     json_object(&b->w);
     return ERR_NONE;
@@ -231,8 +239,7 @@ enum errc person_box_init(struct person_box *b, struct people *p, const uuid *ev
 void person_box_fini(struct person_box *b)
 {
     explicit_bzero(b->key, sizeof b->key);
-    if (b->text.p)
-        explicit_bzero(b->text.p, b->text.cap);
+    if (b->text.p) explicit_bzero(b->text.p, b->text.cap);
     buf_fini(&b->text);
 }
 
@@ -258,11 +265,9 @@ void person_box_put(struct person_box *b, str place, str value, struct json_writ
     buf_init(&salted, BOX_MAX);
     buf_add(&salted, str_of((const char *)salt, SALT_LEN));
     buf_add(&salted, value);
-    if (salted.failed && !out->out->failed)
-        out->out->failed = salted.failed;
+    if (salted.failed && !out->out->failed) out->out->failed = salted.failed;
     sha256(buf_str(&salted), hash);
-    if (salted.p)
-        explicit_bzero(salted.p, salted.cap);
+    if (salted.p) explicit_bzero(salted.p, salted.cap);
     buf_fini(&salted);
 
     json_name(&b->w, place);
@@ -289,20 +294,20 @@ static str box_bound(const uuid *event_id, const uuid *person_id, char out[35])
 enum errc person_box_store(struct person_box *b, struct tx *tx, err *e)
 {
     char bound[35];
-    if (b->is_empty)
-        return ERR_NONE;
+    if (b->is_empty) return ERR_NONE;
     json_end(&b->w);
     if (b->text.failed)
         return err_set(e, b->text.failed, "the personal values of an event are more than %u bytes", BOX_MAX);
     uint8_t *box = malloc(b->text.len + AEAD_OVERHEAD);
-    if (!box)
-        return err_code(e, ERR_NO_MEMORY);
+    if (!box) return err_code(e, ERR_NO_MEMORY);
     /* The nonce is random: a unit that runs again stores another box with the same contents. */
-    enum errc rc = aead_seal(b->key, box_bound(&b->event_id, &b->person_id, bound), buf_str(&b->text), box, e);
+    enum errc rc =
+        aead_seal(b->key, box_bound(&b->event_id, &b->person_id, bound), buf_str(&b->text), box, e);
     if (rc == ERR_NONE)
-        rc = tx_exec_unaudited(
-            tx, &add_box,
-            PARAMS(v_uuid(&b->event_id), v_uuid(&b->person_id), v_blob(str_of((const char *)box, b->text.len + AEAD_OVERHEAD))), NULL, e);
+        rc = tx_exec_unaudited(tx, &add_box,
+                               PARAMS(v_uuid(&b->event_id), v_uuid(&b->person_id),
+                                      v_blob(str_of((const char *)box, b->text.len + AEAD_OVERHEAD))),
+                               NULL, e);
     free(box);
     return rc;
 }
@@ -322,7 +327,8 @@ static enum errc boxes_unit(struct tx *tx, void *ctx, err *e)
 }
 
 /* The key of a person who has one; *is_known is false after it was destroyed. */
-static enum errc key_of(struct people *p, const uuid *person, uint8_t key[AEAD_KEY_LEN], bool *is_known, err *e)
+static enum errc key_of(struct people *p, const uuid *person, uint8_t key[AEAD_KEY_LEN], bool *is_known,
+                        err *e)
 {
     struct find f = {.person = person};
     enum errc rc = db_read(store_db(p->store, DB_PEOPLE), find_unit, &f, e);
@@ -330,22 +336,18 @@ static enum errc key_of(struct people *p, const uuid *person, uint8_t key[AEAD_K
     return *is_known ? unwrap(p, person, f.wrapped, key, e) : rc;
 }
 
-static enum errc open_box(struct arena *a, const uint8_t key[AEAD_KEY_LEN], const uuid *event_id, const uuid *person, str box,
-                          struct json_writer *w, err *e)
+static enum errc open_box(struct arena *a, const uint8_t key[AEAD_KEY_LEN], const uuid *event_id,
+                          const uuid *person, str box, struct json_writer *w, err *e)
 {
     char bound[35];
     struct json *root;
-    if (box.len < AEAD_OVERHEAD)
-        return err_set(e, ERR_CORRUPT, "the box of an event is damaged");
+    if (box.len < AEAD_OVERHEAD) return err_set(e, ERR_CORRUPT, "the box of an event is damaged");
     char *text = arena_bytes(a, box.len);
-    if (!text)
-        return err_set(e, ERR_TOO_LARGE, "the box of an event does not fit into memory");
+    if (!text) return err_set(e, ERR_TOO_LARGE, "the box of an event does not fit into memory");
     enum errc rc = aead_open(key, box_bound(event_id, person, bound), box, (uint8_t *)text, e);
-    if (rc != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE) return rc;
     str plain = str_of(text, box.len - AEAD_OVERHEAD);
-    if ((rc = json_parse(a, plain, &root, e)) != ERR_NONE)
-        return rc;
+    if ((rc = json_parse(a, plain, &root, e)) != ERR_NONE) return rc;
     for (const struct json *entry = root->child; entry; entry = entry->next) {
         const struct json *value = json_get(entry, S("json"));
         if (value) {
@@ -363,8 +365,7 @@ enum errc event_personal(struct store *s, struct arena *a, const uuid *event_id,
     struct buf out;
     struct json_writer w;
     uint8_t key[AEAD_KEY_LEN];
-    if (!log)
-        return err_set(e, ERR_INTERNAL, "the log is not open");
+    if (!log) return err_set(e, ERR_INTERNAL, "the log is not open");
     enum errc rc = db_read(store_db(s, DB_MAIN), boxes_unit, &o, e);
     buf_init(&out, 4 * BOX_MAX);
     json_writer_init(&w, &out);
@@ -374,13 +375,11 @@ enum errc event_personal(struct store *s, struct arena *a, const uuid *event_id,
         uuid person = val_uuid(&v[0]);
         bool is_known = false;
         rc = key_of(&log->people, &person, key, &is_known, e);
-        if (rc == ERR_NONE && is_known)
-            rc = open_box(a, key, event_id, &person, val_str(&v[1]), &w, e);
+        if (rc == ERR_NONE && is_known) rc = open_box(a, key, event_id, &person, val_str(&v[1]), &w, e);
     }
     explicit_bzero(key, sizeof key);
     json_end(&w);
-    if (rc == ERR_NONE && out.failed)
-        rc = err_code(e, out.failed);
+    if (rc == ERR_NONE && out.failed) rc = err_code(e, out.failed);
     if (rc == ERR_NONE) {
         *json = str_dup(a, buf_str(&out));
         if (!json->p)

@@ -30,10 +30,10 @@ void export_path(const struct export *x, const uuid *job, unsigned part, char ou
 /* --- where it stands --- */
 
 struct place {
-    unsigned source;  /* of all tables' sources in order */
-    char after[256];  /* the first column of the last row written: an id, a number or a name; empty at a source's start */
+    unsigned source; /* of all tables' sources in order */
+    char after[256]; /* first column of the last row: an id, number or name; empty at a source's start */
     unsigned part;
-    int64_t bytes;    /* of that part */
+    int64_t bytes; /* of that part */
     int64_t rows, all_bytes;
 };
 
@@ -62,15 +62,14 @@ static enum errc load(struct job_run *j, struct place *p, err *e)
     int64_t source = 0, part = 0;
     str text = job_checkpoint(j);
     *p = (struct place){.part = 1};
-    if (!text.len)
-        return ERR_NONE;
+    if (!text.len) return ERR_NONE;
     enum errc rc = json_parse(job_arena(j), text, &root, e);
-    if (rc != ERR_NONE)
-        return rc;
+    if (rc != ERR_NONE) return rc;
     const struct json *after = json_get(root, S("after"));
     if (!json_i64(json_get(root, S("source")), &source) || !json_i64(json_get(root, S("part")), &part) ||
         !json_i64(json_get(root, S("bytes")), &p->bytes) || !json_i64(json_get(root, S("rows")), &p->rows) ||
-        !json_i64(json_get(root, S("all_bytes")), &p->all_bytes) || !after || after->text.len >= sizeof p->after)
+        !json_i64(json_get(root, S("all_bytes")), &p->all_bytes) || !after ||
+        after->text.len >= sizeof p->after)
         return err_set(e, ERR_CORRUPT, "the checkpoint of an export is damaged");
     p->source = (unsigned)source;
     p->part = (unsigned)part;
@@ -121,8 +120,7 @@ static void put_line(struct buf *out, const struct export_source *source, const 
     if (str_find(columns, S(":r")) >= 0) { /* the record is stored as it is */
         unsigned i = 0;
         for (str rest = columns; rest.len; i++)
-            if (str_ends(str_cut(&rest, ' '), S(":r")))
-                record = val_str(&row[i]);
+            if (str_ends(str_cut(&rest, ' '), S(":r"))) record = val_str(&row[i]);
         json_raw(&w, record);
     } else {
         json_object(&w);
@@ -157,7 +155,8 @@ static enum errc page_unit(struct tx *tx, void *ctx, err *e)
     int64_t number = 0;
     str after = str_c(p->place->after);
     char type = s->params[1];
-    if (after.len && ((type == 'u' && !uuid_parse(after, &id)) || (type == 'i' && !str_to_i64(after, &number))))
+    if (after.len &&
+        ((type == 'u' && !uuid_parse(after, &id)) || (type == 'i' && !str_to_i64(after, &number))))
         return err_set(e, ERR_CORRUPT, "the checkpoint of an export is damaged");
     struct val behind = type == 'u' ? v_uuid(&id) : type == 'i' ? v_int(number) : v_text(after);
     return tx_query(tx, p->a, s, PARAMS(v_uuid(&p->workspace), behind, v_int(p->x->page_rows)), &p->rows, e);
@@ -176,8 +175,7 @@ static enum errc count_unit(struct tx *tx, void *ctx, err *e)
     const struct val *row;
     arena_init(&a, 1u << 20, 4096);
     enum errc rc = tx_query_row(tx, &a, c->source->count, PARAMS(v_uuid(&c->workspace)), &row, e);
-    if (rc == ERR_NONE)
-        c->n = val_int(row);
+    if (rc == ERR_NONE) c->n = val_int(row);
     arena_fini(&a);
     return rc;
 }
@@ -185,8 +183,7 @@ static enum errc count_unit(struct tx *tx, void *ctx, err *e)
 static const struct export_source *source_at(const struct export *x, unsigned i)
 {
     for (unsigned t = 0; t < x->setup.n_tables; t++) {
-        if (i < x->tables[t]->n)
-            return &x->tables[t]->sources[i];
+        if (i < x->tables[t]->n) return &x->tables[t]->sources[i];
         i -= x->tables[t]->n;
     }
     return NULL;
@@ -212,8 +209,7 @@ static enum errc open_part(const struct export *x, const uuid *job, const struct
     char path[EXPORT_PATH_MAX];
     export_path(x, job, p->part, path);
     *fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    if (*fd < 0)
-        return err_errno(e, ERR_IO, errno, "making %.150s", path);
+    if (*fd < 0) return err_errno(e, ERR_IO, errno, "making %.150s", path);
     if (ftruncate(*fd, p->bytes) < 0 || lseek(*fd, p->bytes, SEEK_SET) < 0)
         return err_errno(e, ERR_IO, errno, "cutting %.150s", path);
     return ERR_NONE;
@@ -223,10 +219,8 @@ static enum errc write_all(int fd, str text, err *e)
 {
     while (text.len) {
         ssize_t n = write(fd, text.p, text.len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return err_errno(e, ERR_IO, errno, "writing an export");
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return err_errno(e, ERR_IO, errno, "writing an export");
         text = str_skip(text, (size_t)n);
     }
     return fdatasync(fd) == 0 ? ERR_NONE : err_errno(e, ERR_IO, errno, "syncing an export");
@@ -246,7 +240,8 @@ static void remember_last(struct place *p, const struct export_source *source, c
 }
 
 /* One page of a source; *is_last when there is no more of it. */
-static enum errc write_page(const struct export *x, struct job_run *j, struct place *p, int fd, bool *is_last, err *e)
+static enum errc write_page(const struct export *x, struct job_run *j, struct place *p, int fd, bool *is_last,
+                            err *e)
 {
     struct arena a;
     struct buf text;
@@ -257,17 +252,14 @@ static enum errc write_page(const struct export *x, struct job_run *j, struct pl
     enum errc rc = db_read(store_db(x->setup.store, source->page->db), page_unit, &page, e);
     for (unsigned i = 0; i < page.rows.n && rc == ERR_NONE; i++)
         put_line(&text, source, row_at(&page.rows, i));
-    if (rc == ERR_NONE && text.failed)
-        rc = err_code(e, text.failed);
-    if (rc == ERR_NONE && page.rows.n)
-        rc = write_all(fd, buf_str(&text), e);
+    if (rc == ERR_NONE && text.failed) rc = err_code(e, text.failed);
+    if (rc == ERR_NONE && page.rows.n) rc = write_all(fd, buf_str(&text), e);
     if (rc == ERR_NONE) {
         *is_last = page.rows.n < x->page_rows;
         p->bytes += (int64_t)text.len;
         p->all_bytes += (int64_t)text.len;
         p->rows += page.rows.n;
-        if (page.rows.n)
-            remember_last(p, source, row_at(&page.rows, page.rows.n - 1));
+        if (page.rows.n) remember_last(p, source, row_at(&page.rows, page.rows.n - 1));
     }
     buf_fini(&text);
     arena_fini(&a);
@@ -298,12 +290,10 @@ static void remove_export(const struct export *x, const uuid *job)
     char path[EXPORT_PATH_MAX];
     for (unsigned part = 1;; part++) {
         export_path(x, job, part, path);
-        if (unlink(path) < 0)
-            break;
+        if (unlink(path) < 0) break;
     }
     export_path(x, job, 0, path);
-    if (rmdir(path) < 0)
-        log_event(LOG_WARN, "old_export_not_removed", LOG_S("folder", str_c(path)));
+    if (rmdir(path) < 0) log_event(LOG_WARN, "old_export_not_removed", LOG_S("folder", str_c(path)));
 }
 
 /* Files of jobs that are forgotten by now go too. */
@@ -312,11 +302,11 @@ static void remove_old(const struct export *x)
     DIR *d = opendir(x->dir);
     for (struct dirent *entry; d && (entry = readdir(d)) != NULL;) {
         struct keeping k = {.is_kept = true};
-        if (uuid_parse(str_c(entry->d_name), &k.job) && db_read(store_db(x->setup.store, DB_MAIN), kept_unit, &k, NULL) == ERR_NONE && !k.is_kept)
+        if (uuid_parse(str_c(entry->d_name), &k.job) &&
+            db_read(store_db(x->setup.store, DB_MAIN), kept_unit, &k, NULL) == ERR_NONE && !k.is_kept)
             remove_export(x, &k.job);
     }
-    if (d)
-        closedir(d);
+    if (d) closedir(d);
 }
 
 /* --- the job --- */
@@ -330,7 +320,8 @@ static enum errc make_folder(const struct export *x, const uuid *job, err *e)
     return ERR_NONE;
 }
 
-static enum errc write_source(const struct export *x, struct job_run *j, struct place *p, int *fd, int64_t total, err *e)
+static enum errc write_source(const struct export *x, struct job_run *j, struct place *p, int *fd,
+                              int64_t total, err *e)
 {
     bool is_last = false;
     enum errc rc = ERR_NONE;
@@ -340,16 +331,14 @@ static enum errc write_source(const struct export *x, struct job_run *j, struct 
             close(*fd);
             p->part++;
             p->bytes = 0;
-            if ((rc = open_part(x, &job_of(j)->id, p, fd, e)) != ERR_NONE)
-                break;
+            if ((rc = open_part(x, &job_of(j)->id, p, fd, e)) != ERR_NONE) break;
         }
         rc = write_page(x, j, p, *fd, &is_last, e);
         if (rc == ERR_NONE && is_last) {
             p->source++;
             p->after[0] = '\0';
         }
-        if (rc == ERR_NONE)
-            rc = save(j, p, e);
+        if (rc == ERR_NONE) rc = save(j, p, e);
         if (rc == ERR_NONE)
             rc = job_progress(j, p->rows, total > p->rows ? total : p->rows, str_c(source->kind), e);
     }
@@ -365,18 +354,15 @@ enum errc export_run(void *ctx, struct job_run *j, err *e)
     int fd = -1;
     remove_old(x);
     enum errc rc = load(j, &p, e);
-    if (rc == ERR_NONE)
-        rc = make_folder(x, &job_of(j)->id, e);
-    if (rc == ERR_NONE)
-        rc = count_all(x, &job_of(j)->workspace_id, &total, e);
-    if (rc == ERR_NONE)
-        rc = open_part(x, &job_of(j)->id, &p, &fd, e);
+    if (rc == ERR_NONE) rc = make_folder(x, &job_of(j)->id, e);
+    if (rc == ERR_NONE) rc = count_all(x, &job_of(j)->workspace_id, &total, e);
+    if (rc == ERR_NONE) rc = open_part(x, &job_of(j)->id, &p, &fd, e);
     while (rc == ERR_NONE && source_at(x, p.source))
         rc = write_source(x, j, &p, &fd, total, e);
-    if (fd >= 0)
-        close(fd);
+    if (fd >= 0) close(fd);
     if (rc == ERR_NONE) {
-        int n = snprintf(result, sizeof result, "{\"rows\":%lld,\"bytes\":%lld,\"parts\":%u}", (long long)p.rows, (long long)p.all_bytes, p.part);
+        int n = snprintf(result, sizeof result, "{\"rows\":%lld,\"bytes\":%lld,\"parts\":%u}",
+                         (long long)p.rows, (long long)p.all_bytes, p.part);
         job_result(j, str_of(result, (size_t)n));
     }
     return rc;
@@ -388,11 +374,14 @@ enum errc export_new(struct export **out, const struct export_setup *setup, err 
 {
     struct export *x = calloc(1, sizeof *x);
     *out = NULL;
-    if (!x)
-        return err_code(e, ERR_NO_MEMORY);
+    if (!x) return err_code(e, ERR_NO_MEMORY);
     x->setup = *setup;
     x->page_rows = (unsigned)config_int(setup->config, "export.page_rows");
-    x->kind = (struct job_kind){.name = EXPORT_KIND, .timeout_s = 24 * 3600, .started_by = PERMISSION_AUDIT_EXPORT, .run = export_run, .ctx = x};
+    x->kind = (struct job_kind){.name = EXPORT_KIND,
+                                .timeout_s = 24 * 3600,
+                                .started_by = PERMISSION_AUDIT_EXPORT,
+                                .run = export_run,
+                                .ctx = x};
     int n = snprintf(x->dir, sizeof x->dir, "%s/exports", setup->data_dir);
     if (n < 0 || (size_t)n >= sizeof x->dir || setup->n_tables > EXPORT_TABLES_MAX) {
         free(x);
@@ -407,8 +396,13 @@ enum errc export_new(struct export **out, const struct export_setup *setup, err 
 void export_free(struct export *x) { free(x); }
 
 static const struct option options[] = {
-    {.key = "export.page_rows", .type = OPTION_INT, .fallback = "500", .min = 1, .max = 1000,
-     .meaning = "Rows that the export of a workspace reads at a time; behind each such page it can go on after a crash."},
+    {.key = "export.page_rows",
+     .type = OPTION_INT,
+     .fallback = "500",
+     .min = 1,
+     .max = 1000,
+     .meaning = "Rows that the export of a workspace reads at a time; behind each such page it can go on "
+                "after a crash."},
 };
 
 const struct option_table export_options = {options, LENGTH_OF(options)};

@@ -1,4 +1,5 @@
-/* internal.h - what the parts of core/export share: the job (export.c), the endpoints (routes.c), the core's own sources (sources.c). */
+/* internal.h - what the parts of core/export share: the job (export.c), the endpoints (routes.c), the
+ * core's own sources (sources.c). */
 #ifndef CORE_EXPORT_INTERNAL_H
 #define CORE_EXPORT_INTERNAL_H
 
@@ -8,7 +9,8 @@
 #define EXPORT_PART_BYTES (4u << 20) /* a new part begins behind so many */
 #define EXPORT_PATH_MAX 4096
 
-struct export {
+struct export
+{
     struct export_setup setup;
     const struct export_table *tables[EXPORT_TABLES_MAX];
     char dir[EXPORT_PATH_MAX - 128]; /* DIR/exports */

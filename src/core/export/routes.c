@@ -8,7 +8,8 @@
 #include "core/export/internal.h"
 
 SQL(find_export, DB_MAIN, 0, "uu",
-    "SELECT project_id FROM jobs WHERE workspace_id = $1 AND id = $2 AND kind = '" EXPORT_KIND "' AND state = 'succeeded'");
+    "SELECT project_id FROM jobs WHERE workspace_id = $1 AND id = $2 AND kind = '" EXPORT_KIND
+    "' AND state = 'succeeded'");
 static const struct api_resource export_resource = {":job_id", &find_export, "finished export"};
 
 static enum errc start_apply(struct api_request *r, struct tx *tx, err *e)
@@ -26,8 +27,7 @@ static enum errc start_apply(struct api_request *r, struct tx *tx, err *e)
     ev.resource_type = S("workspace");
     ev.resource_id = r->workspace_id;
     ev.metadata = arena_printf(r->arena, "{\"job\":\"%.*s\"}", STR(uuid_format(&job.id, id)));
-    if (!job.unique_key.p || !ev.metadata.p)
-        return err_code(e, ERR_TOO_LARGE);
+    if (!job.unique_key.p || !ev.metadata.p) return err_code(e, ERR_TOO_LARGE);
     enum errc rc = tx_job(tx, &job, e);
     r->job_id = job.id;
     return rc == ERR_NONE ? tx_event(tx, &ev, e) : rc;
@@ -45,33 +45,49 @@ static enum errc read_prepare(struct api_request *r, err *e)
     export_path(x, &r->path_id[1], (unsigned)part, path);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return errno == ENOENT ? err_set(e, ERR_NOT_FOUND, "there is no such part on this node") : err_errno(e, ERR_IO, errno, "opening an export");
+        return errno == ENOENT ? err_set(e, ERR_NOT_FOUND, "there is no such part on this node")
+                               : err_errno(e, ERR_IO, errno, "opening an export");
     if (fstat(fd, &st) < 0 || st.st_size < 0) {
         close(fd);
         return err_errno(e, ERR_IO, errno, "reading an export");
     }
     char *bytes = arena_bytes(r->arena, (size_t)st.st_size + 1);
-    for (ssize_t n = 1; bytes && n > 0 && len < (size_t)st.st_size; len += n > 0 ? (size_t)n : 0)
+    for (ssize_t n = 1; bytes && n > 0 && len<(size_t)st.st_size; len += n> 0 ? (size_t)n : 0)
         n = read(fd, bytes + len, (size_t)st.st_size - len);
     close(fd);
-    if (!bytes)
-        return err_code(e, ERR_TOO_LARGE);
-    if (len != (size_t)st.st_size)
-        return err_set(e, ERR_IO, "reading an export: it ends before its length");
+    if (!bytes) return err_code(e, ERR_TOO_LARGE);
+    if (len != (size_t)st.st_size) return err_set(e, ERR_IO, "reading an export: it ends before its length");
     r->raw = str_of(bytes, len);
     r->raw_type = S("application/x-ndjson");
     return ERR_NONE;
 }
 
 static const struct api_route routes[] = {
-    {.method = HTTP_POST, .path = "/api/workspaces/:id/export", .name = "workspaces_export", .access = ACCESS_PERMISSION,
-     .permission = PERMISSION_AUDIT_EXPORT, .scope = SCOPE_WORKSPACE, .effect = EFFECT_STATE, .answer = &job_shape, .is_delayed = true,
-     .apply = start_apply, .summary = "Export everything that a workspace holds",
-     .text = "A job that writes lines of JSON: members, keys without their secrets, projects, jobs, the log with its exact bytes, and what other services store. Its "
+    {.method = HTTP_POST,
+     .path = "/api/workspaces/:id/export",
+     .name = "workspaces_export",
+     .access = ACCESS_PERMISSION,
+     .permission = PERMISSION_AUDIT_EXPORT,
+     .scope = SCOPE_WORKSPACE,
+     .effect = EFFECT_STATE,
+     .answer = &job_shape,
+     .is_delayed = true,
+     .apply = start_apply,
+     .summary = "Export everything that a workspace holds",
+     .text = "A job that writes lines of JSON: members, keys without their secrets, projects, jobs, the log "
+             "with its exact bytes, and what other services store. Its "
              "result says how many `parts` there are. 409 while one is under way."},
-    {.method = HTTP_GET, .path = "/api/workspaces/:id/exports/:job_id/:part", .name = "workspaces_export_part", .access = ACCESS_PERMISSION,
-     .permission = PERMISSION_AUDIT_EXPORT, .scope = SCOPE_WORKSPACE, .resource = &export_resource, .body_max = 4u << 20,
-     .prepare = read_prepare, .summary = "One file of a finished export", .text = "`application/x-ndjson`; parts are numbered from 1."},
+    {.method = HTTP_GET,
+     .path = "/api/workspaces/:id/exports/:job_id/:part",
+     .name = "workspaces_export_part",
+     .access = ACCESS_PERMISSION,
+     .permission = PERMISSION_AUDIT_EXPORT,
+     .scope = SCOPE_WORKSPACE,
+     .resource = &export_resource,
+     .body_max = 4u << 20,
+     .prepare = read_prepare,
+     .summary = "One file of a finished export",
+     .text = "`application/x-ndjson`; parts are numbered from 1."},
 };
 
 const struct api_table export_api = {"workspaces", routes, LENGTH_OF(routes)};

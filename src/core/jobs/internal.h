@@ -1,4 +1,5 @@
-/* internal.h - what the parts of core/jobs share: rows (rows.c), claiming and running (jobs.c), endpoints (routes.c). */
+/* internal.h - what the parts of core/jobs share: rows (rows.c), claiming and running (jobs.c), endpoints
+ * (routes.c). */
 #ifndef CORE_JOBS_INTERNAL_H
 #define CORE_JOBS_INTERNAL_H
 
@@ -20,9 +21,9 @@ struct job_run {
     const struct job_kind *kind;
     struct arena arena;
     struct job job;
-    struct job_view view;      /* as the row was claimed; progress as it goes on */
+    struct job_view view; /* as the row was claimed; progress as it goes on */
     str checkpoint;
-    int64_t stalled;           /* tries since the checkpoint last moved, this one included */
+    int64_t stalled; /* tries since the checkpoint last moved, this one included */
     struct buf result;
     char phase[JOB_PHASE_MAX];
     usec until_us;             /* monotonic: its time is over */
@@ -42,16 +43,16 @@ struct jobs {
         void *ctx;
     } chores[JOB_CHORES_MAX];
     unsigned n_kinds, n_chores, n_threads, n_started;
-    struct buf names;          /* ",a,b,c," */
+    struct buf names; /* ",a,b,c," */
     usec lease_us, retry_us, keep_us;
-    struct waker waker;        /* the dispatcher's */
+    struct waker waker; /* the dispatcher's */
     pthread_t dispatcher, *workers;
     bool has_dispatcher;
     _Atomic bool is_stopping;
-    pthread_mutex_t lock;      /* guards what follows, and the list of runs */
+    pthread_mutex_t lock; /* guards what follows, and the list of runs */
     pthread_cond_t has_work;
     struct job_run *waiting, **waiting_last, *running;
-    unsigned n_free;           /* workers without a job, less the runs that wait for one */
+    unsigned n_free; /* workers without a job, less the runs that wait for one */
     struct stat_series *running_now, *succeeded, *failed, *retried, *cancelled;
 };
 
@@ -62,7 +63,7 @@ struct job_claim {
     struct arena *arena; /* of the rows */
     unsigned most;
     usec now_us;
-    struct rows rows;    /* see job_run_of_row */
+    struct rows rows; /* see job_run_of_row */
 };
 WARN_UNUSED enum errc job_claim_unit(struct tx *tx, void *claim, err *e);
 /* A run of a claimed row, everything copied. NULL when out of memory. */
@@ -75,16 +76,16 @@ struct job_end {
     const err *why;
     usec now_us, again_us;
     uuid event_id;
-    bool is_lost;        /* out: the lease was not ours any more */
+    bool is_lost; /* out: the lease was not ours any more */
 };
 WARN_UNUSED enum errc job_end_unit(struct tx *tx, void *end, err *e);
 
 struct job_touch { /* of one run, or of all of this boot */
     const struct job_run *run;
     const struct jobs *jobs;
-    usec lease_us;       /* until when */
+    usec lease_us; /* until when */
     str checkpoint;
-    bool is_lost;        /* out */
+    bool is_lost; /* out */
 };
 WARN_UNUSED enum errc job_save_unit(struct tx *tx, void *touch, err *e);
 WARN_UNUSED enum errc job_progress_unit(struct tx *tx, void *touch, err *e);
@@ -93,15 +94,15 @@ WARN_UNUSED enum errc job_lease_all_unit(struct tx *tx, void *touch, err *e);
 struct job_watch { /* the rows of this boot's leases */
     const struct jobs *jobs;
     struct arena *arena;
-    struct rows rows;    /* id, is_cancelled */
+    struct rows rows; /* id, is_cancelled */
 };
 WARN_UNUSED enum errc job_watch_unit(struct tx *tx, void *watch, err *e);
 
 struct job_sweep {
     const struct jobs *jobs;
     usec now_us;
-    bool is_start;       /* leases of this node's earlier boots are void */
-    int64_t n_voided;    /* out */
+    bool is_start;    /* leases of this node's earlier boots are void */
+    int64_t n_voided; /* out */
 };
 WARN_UNUSED enum errc job_void_unit(struct tx *tx, void *sweep, err *e);
 WARN_UNUSED enum errc job_forget_unit(struct tx *tx, void *sweep, err *e);
@@ -109,12 +110,13 @@ WARN_UNUSED enum errc job_forget_unit(struct tx *tx, void *sweep, err *e);
 struct job_due {
     const struct jobs *jobs;
     usec now_us;
-    bool is_due;         /* out */
+    bool is_due; /* out */
 };
 WARN_UNUSED enum errc job_due_unit(struct tx *tx, void *due, err *e);
 
-#define JOB_VIEW_COLUMNS                                                                                                          \
-    "created_us, id, workspace_id, project_id, user_id, kind, state, done, total, phase, error_code, error, result, tries, started_us, finished_us"
+#define JOB_VIEW_COLUMNS                                                                                     \
+    "created_us, id, workspace_id, project_id, user_id, kind, state, done, total, phase, error_code, "       \
+    "error, result, tries, started_us, finished_us"
 void job_view_of_row(const struct val *row, struct job_view *out);
 
 /* --- running --- */

@@ -1,4 +1,5 @@
-/* jobs.c - one thread hands jobs out, keeps their leases and looks for those that were cancelled; workers run them. */
+/* jobs.c - one thread hands jobs out, keeps their leases and looks for those that were cancelled; workers
+ * run them. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -7,13 +8,14 @@
 #include "core/events.h"
 #include "core/jobs/internal.h"
 
-#define POLL_US (500LL * USEC_PER_MS)      /* for what nobody woke us for: other nodes, retries, a time that has come */
-#define WATCH_US (1LL * USEC_PER_S)        /* between looks for cancelled jobs, while any runs */
+#define POLL_US                                                                                              \
+    (500LL * USEC_PER_MS) /* for what nobody woke us for: other nodes, retries, a time that has come */
+#define WATCH_US (1LL * USEC_PER_S) /* between looks for cancelled jobs, while any runs */
 #define FORGET_US (3600LL * USEC_PER_S)
 #define SHOW_US (100LL * USEC_PER_MS)      /* between frames of progress */
 #define STORE_US (1LL * USEC_PER_S)        /* between rows of progress */
 #define AGAIN_MOST_US (600LL * USEC_PER_S) /* between two tries */
-#define END_TRIES 20                       /* to store how a job ended; then its lease runs out and it runs again */
+#define END_TRIES 20 /* to store how a job ended; then its lease runs out and it runs again */
 #define DEFAULT_TRIES 5
 #define DEFAULT_TIMEOUT_S 3600
 
@@ -22,8 +24,7 @@ static struct db *main_db(const struct jobs *j) { return store_db(j->store, DB_M
 const struct job_kind *job_kind_of(const struct jobs *j, str name)
 {
     for (unsigned i = 0; i < j->n_kinds; i++)
-        if (str_eq(str_c(j->kinds[i]->name), name))
-            return j->kinds[i];
+        if (str_eq(str_c(j->kinds[i]->name), name)) return j->kinds[i];
     return NULL;
 }
 
@@ -38,32 +39,30 @@ static enum errc check_stop(struct job_run *run, err *e)
 {
     if (run->is_lost)
         return err_set(e, ERR_CANCELLED, "the job's lease was lost: it may run elsewhere by now");
-    if (run->is_cancelled)
-        return err_set(e, ERR_CANCELLED, "the job was cancelled");
+    if (run->is_cancelled) return err_set(e, ERR_CANCELLED, "the job was cancelled");
     if (run->jobs->is_stopping)
         return err_set(e, ERR_CANCELLED, "the server stops: the job goes on when it starts again");
     if (clock_mono_us() > run->until_us)
-        return err_set(e, ERR_TIMEOUT, "the job took longer than its %u seconds", run->kind->timeout_s ? run->kind->timeout_s : DEFAULT_TIMEOUT_S);
+        return err_set(e, ERR_TIMEOUT, "the job took longer than its %u seconds",
+                       run->kind->timeout_s ? run->kind->timeout_s : DEFAULT_TIMEOUT_S);
     return ERR_NONE;
 }
 
 static enum errc touch(struct job_run *run, tx_fn unit, struct job_touch *t, err *e)
 {
     enum errc rc = db_write(main_db(run->jobs), unit, t, e);
-    if (rc == ERR_NONE && t->is_lost)
-        run->is_lost = true;
+    if (rc == ERR_NONE && t->is_lost) run->is_lost = true;
     return rc != ERR_NONE ? rc : check_stop(run, e);
 }
 
 enum errc job_save(struct job_run *run, str checkpoint, err *e)
 {
-    struct job_touch t = {.run = run, .lease_us = clock_now_us() + run->jobs->lease_us, .checkpoint = checkpoint};
+    struct job_touch t = {
+        .run = run, .lease_us = clock_now_us() + run->jobs->lease_us, .checkpoint = checkpoint};
     enum errc rc = check_stop(run, e);
-    if (rc != ERR_NONE && (run->is_lost || run->is_cancelled))
-        return rc;
+    if (rc != ERR_NONE && (run->is_lost || run->is_cancelled)) return rc;
     rc = touch(run, job_save_unit, &t, e); /* also when the server stops: the next try goes on from here */
-    if (!str_eq(checkpoint, run->checkpoint))
-        run->stalled = 1;
+    if (!str_eq(checkpoint, run->checkpoint)) run->stalled = 1;
     return rc;
 }
 
@@ -71,7 +70,8 @@ enum errc job_progress(struct job_run *run, int64_t done, int64_t total, str pha
 {
     struct job_progress *p = &run->view.progress;
     usec now = clock_mono_us();
-    bool is_new_phase = !str_eq(p->phase, str_take(phase, JOB_PHASE_MAX)), is_last = total > 0 && done >= total && p->done != done;
+    bool is_new_phase = !str_eq(p->phase, str_take(phase, JOB_PHASE_MAX)),
+         is_last = total > 0 && done >= total && p->done != done;
     p->done = done;
     p->total = total;
     if (is_new_phase) {
@@ -129,19 +129,18 @@ static void decide(struct job_end *end, enum errc rc)
 
 static void show_end(const struct job_end *end)
 {
-    static const str states[] = {STR_LIT("succeeded"), STR_LIT("failed"), STR_LIT("cancelled"), STR_LIT("queued"), STR_LIT("queued")};
+    static const str states[] = {STR_LIT("succeeded"), STR_LIT("failed"), STR_LIT("cancelled"),
+                                 STR_LIT("queued"), STR_LIT("queued")};
     struct job_view v = end->run->view;
     v.state = states[end->how];
-    if (end->how <= JOB_CANCELLED)
-        v.finished_at = end->now_us;
+    if (end->how <= JOB_CANCELLED) v.finished_at = end->now_us;
     if (end->how == JOB_SUCCEEDED)
         v.result = end->run->result.len ? buf_str(&end->run->result) : (str){0};
     else if (end->why) {
         v.error_code = str_c(errc_name(end->why->code));
         v.error = str_c(end->why->msg);
     }
-    if (end->how == JOB_RELEASED)
-        v.tries--;
+    if (end->how == JOB_RELEASED) v.tries--;
     job_show(end->run->jobs, &v);
 }
 
@@ -150,8 +149,7 @@ static void count_end(const struct job_end *end)
     struct jobs *j = end->run->jobs;
     struct stat_series *const of[] = {j->succeeded, j->failed, j->cancelled, j->retried, NULL};
     pthread_mutex_lock(&j->lock); /* workers share the slot */
-    if (of[end->how])
-        stats_add(of[end->how], 0, 1);
+    if (of[end->how]) stats_add(of[end->how], 0, 1);
     pthread_mutex_unlock(&j->lock);
 }
 
@@ -166,18 +164,17 @@ static void finish(struct job_run *run, enum errc rc, err *why)
     decide(&end, rc);
     end.event_id = event_id_of(&run->job.id, 0);
     for (unsigned i = 0; i < END_TRIES && !run->is_lost; i++) {
-        if (db_write(main_db(j), job_end_unit, &end, &e) == ERR_NONE)
-            break;
+        if (db_write(main_db(j), job_end_unit, &end, &e) == ERR_NONE) break;
         log_error(LOG_WARN, "job_end_not_stored", &e);
         struct timespec pause = {.tv_nsec = 200 * 1000 * 1000};
         nanosleep(&pause, NULL);
     }
-    if (end.is_lost || run->is_lost || e.code != ERR_NONE)
-        return;
+    if (end.is_lost || run->is_lost || e.code != ERR_NONE) return;
     if (end.how == JOB_FAILED || end.how == JOB_AGAIN)
-        log_event(end.how == JOB_FAILED ? LOG_ERROR : LOG_WARN, end.how == JOB_FAILED ? "job_failed" : "job_tries_again", LOG_S("kind", run->job.kind),
-                  LOG_S("job", uuid_format(&run->job.id, id)), LOG_I("tries", run->view.tries), LOG_S("error", str_c(errc_name(rc))),
-                  LOG_S("reason", str_c(why->msg)));
+        log_event(end.how == JOB_FAILED ? LOG_ERROR : LOG_WARN,
+                  end.how == JOB_FAILED ? "job_failed" : "job_tries_again", LOG_S("kind", run->job.kind),
+                  LOG_S("job", uuid_format(&run->job.id, id)), LOG_I("tries", run->view.tries),
+                  LOG_S("error", str_c(errc_name(rc))), LOG_S("reason", str_c(why->msg)));
     count_end(&end);
     show_end(&end);
 }
@@ -196,8 +193,7 @@ static void execute(struct job_run *run)
     } else {
         job_show(run->jobs, &run->view);
         rc = run->kind->run(run->kind->ctx, run, &e);
-        if (rc != ERR_NONE && e.code == ERR_NONE)
-            err_code(&e, rc);
+        if (rc != ERR_NONE && e.code == ERR_NONE) err_code(&e, rc);
     }
     finish(run, rc, &e);
 }
@@ -219,11 +215,9 @@ static void *worker_main(void *arg)
         while (!j->waiting && !j->is_stopping)
             pthread_cond_wait(&j->has_work, &j->lock);
         struct job_run *run = j->waiting;
-        if (!run)
-            break;
+        if (!run) break;
         j->waiting = run->next;
-        if (!j->waiting)
-            j->waiting_last = &j->waiting;
+        if (!j->waiting) j->waiting_last = &j->waiting;
         run->next = j->running;
         j->running = run;
         stats_add(j->running_now, 0, 1);
@@ -276,8 +270,7 @@ static void hand_over(struct jobs *j, struct job_run *run)
 
 static void warn_once(bool *was_well, enum errc rc, const err *e)
 {
-    if (rc != ERR_NONE && *was_well)
-        log_error(LOG_WARN, "jobs_wait_for_the_database", e);
+    if (rc != ERR_NONE && *was_well) log_error(LOG_WARN, "jobs_wait_for_the_database", e);
     *was_well = rc == ERR_NONE;
 }
 
@@ -287,17 +280,14 @@ static enum errc claim(struct jobs *j, err *e)
     struct job_due due = {.jobs = j, .now_us = clock_now_us()};
     struct arena a;
     struct job_claim c = {.jobs = j, .arena = &a, .most = job_free_workers(j), .now_us = due.now_us};
-    if (c.most == 0)
-        return ERR_NONE;
+    if (c.most == 0) return ERR_NONE;
     enum errc rc = db_read(main_db(j), job_due_unit, &due, e);
-    if (rc != ERR_NONE || !due.is_due)
-        return rc;
+    if (rc != ERR_NONE || !due.is_due) return rc;
     arena_init(&a, JOB_ARENA_MAX, 4096);
     rc = db_write(main_db(j), job_claim_unit, &c, e);
     for (unsigned i = 0; rc == ERR_NONE && i < c.rows.n; i++) {
         struct job_run *run = job_run_of_row(j, row_at(&c.rows, i), c.now_us);
-        if (run)
-            hand_over(j, run); /* else its lease runs out */
+        if (run) hand_over(j, run); /* else its lease runs out */
     }
     arena_fini(&a);
     return rc;
@@ -355,8 +345,7 @@ static void *dispatcher_main(void *arg)
                 rc = db_write(main_db(j), j->chores[i].unit, j->chores[i].ctx, &e);
             forget_at = now + FORGET_US;
         }
-        if (rc == ERR_NONE)
-            rc = claim(j, &e);
+        if (rc == ERR_NONE) rc = claim(j, &e);
         warn_once(&was_well, rc, &e);
     } while (waker_wait(&j->waker, POLL_US));
     return NULL;
@@ -367,21 +356,26 @@ static void *dispatcher_main(void *arg)
 static void declare_stats(struct jobs *j)
 {
     static const char *const labels[] = {"outcome", NULL};
-    struct stat *ended = stats_declare(STAT_COUNTER, "catalyst_jobs_ended_total", "Tries of background jobs that ended, by outcome.", labels, NULL, 0, 1);
-    j->running_now = stats_series(stats_declare(STAT_GAUGE, "catalyst_jobs_running", "Background jobs that run on this node.", NULL, NULL, 0, 1), NULL);
-    const str succeeded[] = {S("succeeded")}, failed[] = {S("failed")}, retried[] = {S("retried")}, cancelled[] = {S("cancelled")};
+    struct stat *ended =
+        stats_declare(STAT_COUNTER, "catalyst_jobs_ended_total",
+                      "Tries of background jobs that ended, by outcome.", labels, NULL, 0, 1);
+    j->running_now = stats_series(stats_declare(STAT_GAUGE, "catalyst_jobs_running",
+                                                "Background jobs that run on this node.", NULL, NULL, 0, 1),
+                                  NULL);
+    const str succeeded[] = {S("succeeded")}, failed[] = {S("failed")}, retried[] = {S("retried")},
+              cancelled[] = {S("cancelled")};
     j->succeeded = stats_series(ended, succeeded);
     j->failed = stats_series(ended, failed);
     j->retried = stats_series(ended, retried);
     j->cancelled = stats_series(ended, cancelled);
 }
 
-enum errc jobs_new(struct jobs **out, struct store *s, struct live *live, const struct config *config, const uuid *node, err *e)
+enum errc jobs_new(struct jobs **out, struct store *s, struct live *live, const struct config *config,
+                   const uuid *node, err *e)
 {
     struct jobs *j = calloc(1, sizeof *j);
     *out = NULL;
-    if (!j)
-        return err_code(e, ERR_NO_MEMORY);
+    if (!j) return err_code(e, ERR_NO_MEMORY);
     j->store = s;
     j->live = live;
     j->node = *node;
@@ -395,8 +389,7 @@ enum errc jobs_new(struct jobs **out, struct store *s, struct live *live, const 
     buf_add_char(&j->names, ',');
     j->workers = calloc(j->n_threads, sizeof *j->workers);
     enum errc rc = waker_init(&j->waker, e);
-    if (rc == ERR_NONE && !j->workers)
-        rc = err_code(e, ERR_NO_MEMORY);
+    if (rc == ERR_NONE && !j->workers) rc = err_code(e, ERR_NO_MEMORY);
     if (pthread_mutex_init(&j->lock, NULL) != 0 || pthread_cond_init(&j->has_work, NULL) != 0)
         rc = err_code(e, ERR_NO_MEMORY);
     declare_stats(j);
@@ -425,17 +418,14 @@ void jobs_add_chore(struct jobs *j, tx_fn unit, void *ctx)
 
 enum errc jobs_start(struct jobs *j, err *e)
 {
-    if (j->names.failed)
-        return err_code(e, j->names.failed);
+    if (j->names.failed) return err_code(e, j->names.failed);
     for (; j->n_started < j->n_threads; j->n_started++) {
         int number = pthread_create(&j->workers[j->n_started], NULL, worker_main, j);
-        if (number != 0)
-            return err_errno(e, ERR_INTERNAL, number, "starting job worker %u", j->n_started);
+        if (number != 0) return err_errno(e, ERR_INTERNAL, number, "starting job worker %u", j->n_started);
     }
     j->n_free = j->n_started;
     int number = pthread_create(&j->dispatcher, NULL, dispatcher_main, j);
-    if (number != 0)
-        return err_errno(e, ERR_INTERNAL, number, "starting the dispatcher of jobs");
+    if (number != 0) return err_errno(e, ERR_INTERNAL, number, "starting the dispatcher of jobs");
     j->has_dispatcher = true;
     return ERR_NONE;
 }
@@ -446,18 +436,15 @@ void job_cancel_here(struct jobs *j, const uuid *id)
 {
     pthread_mutex_lock(&j->lock);
     for (struct job_run *run = j->running; run; run = run->next)
-        if (memcmp(&run->job.id, id, sizeof *id) == 0)
-            run->is_cancelled = true;
+        if (memcmp(&run->job.id, id, sizeof *id) == 0) run->is_cancelled = true;
     pthread_mutex_unlock(&j->lock);
 }
 
 void jobs_stop(struct jobs *j)
 {
-    if (!j)
-        return;
+    if (!j) return;
     waker_stop(&j->waker);
-    if (j->has_dispatcher)
-        pthread_join(j->dispatcher, NULL);
+    if (j->has_dispatcher) pthread_join(j->dispatcher, NULL);
     j->has_dispatcher = false;
     pthread_mutex_lock(&j->lock);
     j->is_stopping = true;
@@ -469,8 +456,7 @@ void jobs_stop(struct jobs *j)
 
 void jobs_free(struct jobs *j)
 {
-    if (!j)
-        return;
+    if (!j) return;
     jobs_stop(j);
     waker_fini(&j->waker);
     pthread_cond_destroy(&j->has_work);
@@ -481,12 +467,31 @@ void jobs_free(struct jobs *j)
 }
 
 static const struct option options[] = {
-    {.key = "jobs.threads", .type = OPTION_INT, .fallback = "4", .min = 1, .max = 64, .meaning = "Background jobs that run at a time on this node."},
-    {.key = "jobs.lease_ms", .type = OPTION_MS, .fallback = "30s", .min = 1000, .max = 600000,
+    {.key = "jobs.threads",
+     .type = OPTION_INT,
+     .fallback = "4",
+     .min = 1,
+     .max = 64,
+     .meaning = "Background jobs that run at a time on this node."},
+    {.key = "jobs.lease_ms",
+     .type = OPTION_MS,
+     .fallback = "30s",
+     .min = 1000,
+     .max = 600000,
      .meaning = "A job whose node has not been heard of for so long is run by another."},
-    {.key = "jobs.retry_ms", .type = OPTION_MS, .fallback = "5s", .min = 1, .max = 600000,
-     .meaning = "Wait before a failed job's second try; four times as long before each later one, at most 10m."},
-    {.key = "jobs.keep_days", .type = OPTION_INT, .fallback = "30", .min = 1, .max = 3650, .meaning = "Days that ended jobs are kept."},
+    {.key = "jobs.retry_ms",
+     .type = OPTION_MS,
+     .fallback = "5s",
+     .min = 1,
+     .max = 600000,
+     .meaning =
+         "Wait before a failed job's second try; four times as long before each later one, at most 10m."},
+    {.key = "jobs.keep_days",
+     .type = OPTION_INT,
+     .fallback = "30",
+     .min = 1,
+     .max = 3650,
+     .meaning = "Days that ended jobs are kept."},
 };
 
 const struct option_table jobs_options = {options, LENGTH_OF(options)};

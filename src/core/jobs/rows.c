@@ -5,46 +5,60 @@
 #include "core/jobs/internal.h"
 
 SQL(add_job, DB_MAIN, 0, "uuuuttiit",
-    "INSERT INTO jobs (id, workspace_id, project_id, user_id, kind, state, input, done, total, phase, tries, stalled, run_at_us, created_us, unique_key, is_cancelled) "
+    "INSERT INTO jobs (id, workspace_id, project_id, user_id, kind, state, input, done, total, phase, tries, "
+    "stalled, run_at_us, created_us, unique_key, is_cancelled) "
     "VALUES ($1, $2, $3, $4, $5, 'queued', $6, 0, 0, '', 0, 0, $7, $8, $9, 0) ON CONFLICT DO NOTHING");
 SQL(find_job, DB_MAIN, SQL_INSTANCE, "u", "SELECT " JOB_VIEW_COLUMNS " FROM jobs WHERE id = $1");
 
 #define DUE "state = 'queued' AND run_at_us <= $1"
-SQL_PER_ENGINE(job_due, DB_MAIN, SQL_INSTANCE, "it", "SELECT id FROM jobs WHERE " DUE " AND instr($2, ',' || kind || ',') > 0 LIMIT 1",
+SQL_PER_ENGINE(job_due, DB_MAIN, SQL_INSTANCE, "it",
+               "SELECT id FROM jobs WHERE " DUE " AND instr($2, ',' || kind || ',') > 0 LIMIT 1",
                "SELECT id FROM jobs WHERE " DUE " AND strpos($2, ',' || kind || ',') > 0 LIMIT 1");
 #define CLAIM_COLUMNS JOB_VIEW_COLUMNS ", input, checkpoint, is_cancelled, stalled"
 SQL_PER_ENGINE(jobs_due, DB_MAIN, SQL_INSTANCE, "iti",
-               "SELECT " CLAIM_COLUMNS " FROM jobs WHERE " DUE " AND instr($2, ',' || kind || ',') > 0 ORDER BY run_at_us, id LIMIT $3",
-               "SELECT " CLAIM_COLUMNS " FROM jobs WHERE " DUE " AND strpos($2, ',' || kind || ',') > 0 ORDER BY run_at_us, id LIMIT $3 "
+               "SELECT " CLAIM_COLUMNS " FROM jobs WHERE " DUE
+               " AND instr($2, ',' || kind || ',') > 0 ORDER BY run_at_us, id LIMIT $3",
+               "SELECT " CLAIM_COLUMNS " FROM jobs WHERE " DUE
+               " AND strpos($2, ',' || kind || ',') > 0 ORDER BY run_at_us, id LIMIT $3 "
                "FOR UPDATE SKIP LOCKED");
 SQL(claim_job, DB_MAIN, SQL_INSTANCE, "uuiiu",
-    "UPDATE jobs SET state = 'running', node_id = $1, boot_id = $2, lease_us = $3, tries = tries + 1, stalled = stalled + 1, started_us = COALESCE(started_us, $4) "
+    "UPDATE jobs SET state = 'running', node_id = $1, boot_id = $2, lease_us = $3, tries = tries + 1, "
+    "stalled = stalled + 1, started_us = COALESCE(started_us, $4) "
     "WHERE id = $5 AND state = 'queued'");
 
 SQL(save_job, DB_MAIN, SQL_INSTANCE, "tiuu",
-    "UPDATE jobs SET stalled = CASE WHEN checkpoint = $1 THEN stalled ELSE 1 END, checkpoint = $1, lease_us = $2 WHERE id = $3 AND boot_id = $4 AND state = 'running'");
+    "UPDATE jobs SET stalled = CASE WHEN checkpoint = $1 THEN stalled ELSE 1 END, checkpoint = $1, lease_us "
+    "= $2 WHERE id = $3 AND boot_id = $4 AND state = 'running'");
 SQL(progress_job, DB_MAIN, SQL_INSTANCE, "iituu",
     "UPDATE jobs SET done = $1, total = $2, phase = $3 WHERE id = $4 AND boot_id = $5 AND state = 'running'");
-SQL(lease_jobs, DB_MAIN, SQL_INSTANCE, "iu", "UPDATE jobs SET lease_us = $1 WHERE boot_id = $2 AND state = 'running'");
-SQL(watch_jobs, DB_MAIN, SQL_INSTANCE, "u", "SELECT id, is_cancelled FROM jobs WHERE state = 'running' AND boot_id = $1");
+SQL(lease_jobs, DB_MAIN, SQL_INSTANCE, "iu",
+    "UPDATE jobs SET lease_us = $1 WHERE boot_id = $2 AND state = 'running'");
+SQL(watch_jobs, DB_MAIN, SQL_INSTANCE, "u",
+    "SELECT id, is_cancelled FROM jobs WHERE state = 'running' AND boot_id = $1");
 SQL(end_job, DB_MAIN, SQL_INSTANCE, "tttiiituu",
-    "UPDATE jobs SET state = $1, error_code = $2, error = $3, done = $4, total = $5, finished_us = $6, result = $7, node_id = NULL, boot_id = NULL, "
+    "UPDATE jobs SET state = $1, error_code = $2, error = $3, done = $4, total = $5, finished_us = $6, "
+    "result = $7, node_id = NULL, boot_id = NULL, "
     "lease_us = NULL WHERE id = $8 AND boot_id = $9 AND state = 'running'");
 SQL(release_job, DB_MAIN, SQL_INSTANCE, "ittiiuu",
-    "UPDATE jobs SET state = 'queued', run_at_us = $1, error_code = $2, error = $3, tries = tries - $4, stalled = stalled - $5, node_id = NULL, boot_id = NULL, lease_us = NULL "
+    "UPDATE jobs SET state = 'queued', run_at_us = $1, error_code = $2, error = $3, tries = tries - $4, "
+    "stalled = stalled - $5, node_id = NULL, boot_id = NULL, lease_us = NULL "
     "WHERE id = $6 AND boot_id = $7 AND state = 'running'");
 
-#define VOID "UPDATE jobs SET state = 'queued', run_at_us = $1, node_id = NULL, boot_id = NULL, lease_us = NULL "
+#define VOID                                                                                                 \
+    "UPDATE jobs SET state = 'queued', run_at_us = $1, node_id = NULL, boot_id = NULL, lease_us = NULL "
 SQL(void_expired, DB_MAIN, SQL_INSTANCE, "ii", VOID "WHERE state = 'running' AND lease_us < $2");
-SQL(void_of_node, DB_MAIN, SQL_INSTANCE, "iuu", VOID "WHERE state = 'running' AND node_id = $2 AND boot_id <> $3");
-SQL(forget_jobs, DB_MAIN, SQL_INSTANCE, "i", "DELETE FROM jobs WHERE finished_us IS NOT NULL AND finished_us < $1");
+SQL(void_of_node, DB_MAIN, SQL_INSTANCE, "iuu",
+    VOID "WHERE state = 'running' AND node_id = $2 AND boot_id <> $3");
+SQL(forget_jobs, DB_MAIN, SQL_INSTANCE, "i",
+    "DELETE FROM jobs WHERE finished_us IS NOT NULL AND finished_us < $1");
 
 enum errc tx_job(struct tx *tx, const struct job *job, err *e)
 {
     int64_t added = 0;
     enum errc rc = tx_exec(tx, &add_job,
-                           PARAMS(v_uuid(&job->id), v_uuid_or_null(&job->workspace_id), v_uuid_or_null(&job->project_id),
-                                  v_uuid_or_null(&job->user_id), v_text(job->kind), v_text(job->input.len ? job->input : S("{}")),
+                           PARAMS(v_uuid(&job->id), v_uuid_or_null(&job->workspace_id),
+                                  v_uuid_or_null(&job->project_id), v_uuid_or_null(&job->user_id),
+                                  v_text(job->kind), v_text(job->input.len ? job->input : S("{}")),
                                   v_int(job->run_at_us ? job->run_at_us : job->now_us), v_int(job->now_us),
                                   job->unique_key.len ? v_text(job->unique_key) : v_null()),
                            &added, e);
@@ -77,8 +91,7 @@ enum errc tx_job_view(struct tx *tx, struct arena *a, const uuid *id, struct job
 {
     const struct val *row;
     enum errc rc = tx_query_row(tx, a, &find_job, PARAMS(v_uuid(id)), &row, e);
-    if (rc == ERR_NONE)
-        job_view_of_row(row, out);
+    if (rc == ERR_NONE) job_view_of_row(row, out);
     return rc;
 }
 
@@ -90,7 +103,8 @@ enum errc job_due_unit(struct tx *tx, void *ctx, err *e)
     struct arena a;
     struct rows rows;
     arena_init(&a, 4096, 512);
-    enum errc rc = tx_query(tx, &a, &job_due, PARAMS(v_int(d->now_us), v_text(buf_str(&d->jobs->names))), &rows, e);
+    enum errc rc =
+        tx_query(tx, &a, &job_due, PARAMS(v_int(d->now_us), v_text(buf_str(&d->jobs->names))), &rows, e);
     d->is_due = rc == ERR_NONE && rows.n > 0;
     arena_fini(&a);
     return rc;
@@ -99,10 +113,13 @@ enum errc job_due_unit(struct tx *tx, void *ctx, err *e)
 enum errc job_claim_unit(struct tx *tx, void *ctx, err *e)
 {
     struct job_claim *c = ctx;
-    enum errc rc = tx_query(tx, c->arena, &jobs_due, PARAMS(v_int(c->now_us), v_text(buf_str(&c->jobs->names)), v_int(c->most)), &c->rows, e);
+    enum errc rc =
+        tx_query(tx, c->arena, &jobs_due,
+                 PARAMS(v_int(c->now_us), v_text(buf_str(&c->jobs->names)), v_int(c->most)), &c->rows, e);
     for (unsigned i = 0; i < c->rows.n && rc == ERR_NONE; i++)
         rc = tx_exec_unaudited(tx, &claim_job,
-                               PARAMS(v_uuid(&c->jobs->node), v_uuid(&c->jobs->boot), v_int(c->now_us + c->jobs->lease_us), v_int(c->now_us),
+                               PARAMS(v_uuid(&c->jobs->node), v_uuid(&c->jobs->boot),
+                                      v_int(c->now_us + c->jobs->lease_us), v_int(c->now_us),
                                       row_at(&c->rows, i)[1]),
                                NULL, e);
     return rc;
@@ -110,8 +127,7 @@ enum errc job_claim_unit(struct tx *tx, void *ctx, err *e)
 
 static str copy(struct arena *a, str s, bool *is_full)
 {
-    if (!s.p)
-        return s;
+    if (!s.p) return s;
     str out = str_dup(a, s);
     *is_full |= !out.p;
     return out;
@@ -121,8 +137,7 @@ struct job_run *job_run_of_row(struct jobs *j, const struct val *row, usec now_u
 {
     struct job_run *run = calloc(1, sizeof *run);
     bool is_full = false;
-    if (!run)
-        return NULL;
+    if (!run) return NULL;
     arena_init(&run->arena, JOB_ARENA_MAX, 0);
     buf_init(&run->result, JOB_RESULT_MAX);
     run->jobs = j;
@@ -133,8 +148,7 @@ struct job_run *job_run_of_row(struct jobs *j, const struct val *row, usec now_u
     v->progress.phase = S("");
     v->error_code = v->error = v->result = (str){0};
     v->tries++;
-    if (v->started_at == NO_VALUE)
-        v->started_at = now_us;
+    if (v->started_at == NO_VALUE) v->started_at = now_us;
     run->kind = job_kind_of(j, v->kind);
     run->checkpoint = copy(&run->arena, val_str(&row[17]), &is_full);
     run->is_cancelled = val_bool(&row[18]);
@@ -148,8 +162,7 @@ struct job_run *job_run_of_row(struct jobs *j, const struct val *row, usec now_u
         .input = copy(&run->arena, val_str(&row[16]), &is_full),
         .now_us = now_us,
     };
-    if (!is_full)
-        return run;
+    if (!is_full) return run;
     arena_fini(&run->arena);
     free(run);
     return NULL;
@@ -194,7 +207,8 @@ static enum errc add_failed_event(struct tx *tx, const struct job_end *end, err 
 
 enum errc job_end_unit(struct tx *tx, void *ctx, err *e)
 {
-    static const char *const states[] = {[JOB_SUCCEEDED] = "succeeded", [JOB_FAILED] = "failed", [JOB_CANCELLED] = "cancelled"};
+    static const char *const states[] = {
+        [JOB_SUCCEEDED] = "succeeded", [JOB_FAILED] = "failed", [JOB_CANCELLED] = "cancelled"};
     struct job_end *end = ctx;
     const struct job_run *run = end->run;
     const struct job_view *v = &run->view;
@@ -207,17 +221,20 @@ enum errc job_end_unit(struct tx *tx, void *ctx, err *e)
     }
     if (end->how == JOB_AGAIN || end->how == JOB_RELEASED)
         rc = tx_exec_unaudited(tx, &release_job,
-                               PARAMS(v_int(end->again_us), code, why, v_int(end->how == JOB_RELEASED), v_int(end->how == JOB_RELEASED), v_uuid(&v->id), v_uuid(&run->jobs->boot)),
+                               PARAMS(v_int(end->again_us), code, why, v_int(end->how == JOB_RELEASED),
+                                      v_int(end->how == JOB_RELEASED), v_uuid(&v->id),
+                                      v_uuid(&run->jobs->boot)),
                                &changed, e);
     else
-        rc = tx_exec_unaudited(tx, &end_job,
-                               PARAMS(v_text(str_c(states[end->how])), code, why, v_int(v->progress.done), v_int(v->progress.total),
-                                      v_int(end->now_us), end->how == JOB_SUCCEEDED && run->result.len ? v_text(buf_str(&run->result)) : v_null(),
-                                      v_uuid(&v->id), v_uuid(&run->jobs->boot)),
-                               &changed, e);
+        rc = tx_exec_unaudited(
+            tx, &end_job,
+            PARAMS(v_text(str_c(states[end->how])), code, why, v_int(v->progress.done),
+                   v_int(v->progress.total), v_int(end->now_us),
+                   end->how == JOB_SUCCEEDED && run->result.len ? v_text(buf_str(&run->result)) : v_null(),
+                   v_uuid(&v->id), v_uuid(&run->jobs->boot)),
+            &changed, e);
     end->is_lost = rc == ERR_NONE && changed == 0;
-    if (rc == ERR_NONE && end->how == JOB_FAILED && !end->is_lost)
-        rc = add_failed_event(tx, end, e);
+    if (rc == ERR_NONE && end->how == JOB_FAILED && !end->is_lost) rc = add_failed_event(tx, end, e);
     return rc;
 }
 
@@ -228,7 +245,8 @@ enum errc job_save_unit(struct tx *tx, void *ctx, err *e)
     struct job_touch *t = ctx;
     int64_t changed = 0;
     enum errc rc = tx_exec_unaudited(tx, &save_job,
-                                     PARAMS(v_text(t->checkpoint), v_int(t->lease_us), v_uuid(&t->run->view.id), v_uuid(&t->run->jobs->boot)),
+                                     PARAMS(v_text(t->checkpoint), v_int(t->lease_us),
+                                            v_uuid(&t->run->view.id), v_uuid(&t->run->jobs->boot)),
                                      &changed, e);
     t->is_lost = rc == ERR_NONE && changed == 0;
     return rc;
@@ -239,9 +257,10 @@ enum errc job_progress_unit(struct tx *tx, void *ctx, err *e)
     struct job_touch *t = ctx;
     const struct job_progress *p = &t->run->view.progress;
     int64_t changed = 0;
-    enum errc rc = tx_exec_unaudited(
-        tx, &progress_job, PARAMS(v_int(p->done), v_int(p->total), v_text(p->phase), v_uuid(&t->run->view.id), v_uuid(&t->run->jobs->boot)), &changed,
-        e);
+    enum errc rc = tx_exec_unaudited(tx, &progress_job,
+                                     PARAMS(v_int(p->done), v_int(p->total), v_text(p->phase),
+                                            v_uuid(&t->run->view.id), v_uuid(&t->run->jobs->boot)),
+                                     &changed, e);
     t->is_lost = rc == ERR_NONE && changed == 0;
     return rc;
 }
@@ -264,7 +283,9 @@ enum errc job_void_unit(struct tx *tx, void *ctx, err *e)
     int64_t of_node = 0, expired = 0;
     enum errc rc = ERR_NONE;
     if (s->is_start)
-        rc = tx_exec_unaudited(tx, &void_of_node, PARAMS(v_int(s->now_us), v_uuid(&s->jobs->node), v_uuid(&s->jobs->boot)), &of_node, e);
+        rc = tx_exec_unaudited(tx, &void_of_node,
+                               PARAMS(v_int(s->now_us), v_uuid(&s->jobs->node), v_uuid(&s->jobs->boot)),
+                               &of_node, e);
     if (rc == ERR_NONE)
         rc = tx_exec_unaudited(tx, &void_expired, PARAMS(v_int(s->now_us), v_int(s->now_us)), &expired, e);
     s->n_voided = of_node + expired;

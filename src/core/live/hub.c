@@ -11,16 +11,16 @@
 struct live_stream {
     struct live_hub *hub;
     struct live_stream *next, **link;
-    struct http_conn *conn;       /* NULL: gone; the stream waits for what still works for it */
+    struct http_conn *conn; /* NULL: gone; the stream waits for what still works for it */
     struct live_viewer viewer;
-    struct principal who;         /* for the recheck: without texts */
+    struct principal who; /* for the recheck: without texts */
     bool is_http10;
-    int64_t position;             /* everything up to this number has been sent, or is not for it */
-    int64_t head;                 /* as far as the log went when a page was read: the ring may not know of it */
+    int64_t position; /* everything up to this number has been sent, or is not for it */
+    int64_t head;     /* as far as the log went when a page was read: the ring may not know of it */
     uint64_t recheck_due_ms;
     struct wheel_timer heartbeat, retry;
 
-    struct pool_task page_task;   /* on the pool: the next page from the database */
+    struct pool_task page_task; /* on the pool: the next page from the database */
     struct live_message page_message;
     bool is_reading;
     struct {
@@ -30,7 +30,7 @@ struct live_stream {
         bool is_well;
     } page;
 
-    struct pool_task check_task;  /* on the pool: does it still hold? */
+    struct pool_task check_task; /* on the pool: does it still hold? */
     struct live_message check_message;
     bool is_checking;
     struct {
@@ -55,8 +55,7 @@ bool live_give(struct live_hub *h, struct live_message *m)
         h->is_woken = true;
     }
     pthread_mutex_unlock(&h->lock);
-    if (wakes)
-        loop_post(h->loop, &h->wake);
+    if (wakes) loop_post(h->loop, &h->wake);
     return takes;
 }
 
@@ -77,8 +76,7 @@ static struct live_message *take_all(struct live_hub *h)
 static void stream_free(struct live_stream *s)
 {
     *s->link = s->next;
-    if (s->next)
-        s->next->link = s->link;
+    if (s->next) s->next->link = s->link;
     buf_fini(&s->page.text);
     free(s);
 }
@@ -92,8 +90,7 @@ static void detach(struct live_stream *s)
     loop_disarm(h->loop, &s->retry);
     live_count_down(h->live, &s->viewer.user, &s->viewer.workspace);
     stats_add(h->live->streams, h->loop->index, -1);
-    if (!s->is_reading && !s->is_checking)
-        stream_free(s);
+    if (!s->is_reading && !s->is_checking) stream_free(s);
 }
 
 static void on_gone(void *user) { detach(user); }
@@ -102,12 +99,10 @@ static void end_stream(struct live_stream *s)
 {
     struct http_conn *c = s->conn;
     bool is_http10 = s->is_http10;
-    if (!c)
-        return;
+    if (!c) return;
     c->on_gone = NULL; /* from here on the connection looks after itself */
     detach(s);
-    if (!is_http10)
-        http_send(c, (str[]){S("0\r\n\r\n")}, 1);
+    if (!is_http10) http_send(c, (str[]){S("0\r\n\r\n")}, 1);
     http_finish(c, false);
 }
 
@@ -118,8 +113,7 @@ static bool send_text(struct live_stream *s, str text, unsigned n_frames)
 {
     char head[20];
     struct http_conn *c = s->conn;
-    if (!text.len)
-        return true;
+    if (!text.len) return true;
     stats_add(s->hub->live->sent, s->hub->loop->index, n_frames);
     if (s->is_http10)
         http_send(c, &text, 1);
@@ -130,7 +124,8 @@ static bool send_text(struct live_stream *s, str text, unsigned n_frames)
 
 static void ask_for_page(struct live_stream *s);
 
-/* Sends what the ring holds behind the stream's position, as much as may be sent now. False when the stream has ended by it. */
+/* Sends what the ring holds behind the stream's position, as much as may be sent now. False when the stream
+ * has ended by it. */
 static bool send_from_ring(struct live_stream *s)
 {
     struct live_hub *h = s->hub;
@@ -138,8 +133,7 @@ static bool send_from_ring(struct live_stream *s)
     buf_init(&text, LIVE_SEND_MAX + LIVE_FRAME_MAX);
     while (s->position < h->ring_last && s->position + 1 >= h->ring_first) {
         unsigned n = 0;
-        if (http_is_congested(s->conn))
-            break;
+        if (http_is_congested(s->conn)) break;
         buf_clear(&text);
         while (s->position < h->ring_last && text.len < LIVE_SEND_MAX) {
             const struct live_frame *f = h->ring[(s->position + 1) % LIVE_RING];
@@ -149,8 +143,7 @@ static bool send_from_ring(struct live_stream *s)
             }
             s->position++;
         }
-        if (text.failed)
-            end_stream(s); /* it resumes where it stands */
+        if (text.failed) end_stream(s); /* it resumes where it stands */
         if (text.failed || !send_text(s, buf_str(&text), n)) {
             buf_fini(&text);
             return false;
@@ -164,13 +157,10 @@ static bool send_from_ring(struct live_stream *s)
 static void pump(struct live_stream *s)
 {
     const struct live_hub *h = s->hub;
-    if (!s->conn || s->is_reading || http_is_congested(s->conn))
-        return;
-    if (s->position < h->ring_last && s->position + 1 >= h->ring_first && !send_from_ring(s))
-        return;
+    if (!s->conn || s->is_reading || http_is_congested(s->conn)) return;
+    if (s->position < h->ring_last && s->position + 1 >= h->ring_first && !send_from_ring(s)) return;
     bool is_behind = s->position < h->ring_last ? s->position + 1 < h->ring_first : s->position < s->head;
-    if (is_behind && !http_is_congested(s->conn))
-        ask_for_page(s);
+    if (is_behind && !http_is_congested(s->conn)) ask_for_page(s);
 }
 
 static void on_drained(void *user) { pump(user); }
@@ -195,38 +185,35 @@ static enum errc page_unit(struct tx *tx, void *ctx, err *e)
             rc = err_set(e, ERR_TOO_LARGE, "events do not fit into memory");
             break;
         }
-        if (live_is_visible(&s->page.viewer, f))
-            buf_add(&s->page.text, str_of(f->text, f->len));
+        if (live_is_visible(&s->page.viewer, f)) buf_add(&s->page.text, str_of(f->text, f->len));
         live_frame_unref(f);
     }
     /* Fewer than asked for: all others up to the head are other workspaces'. */
     s->page.head = head;
     s->page.upto = n == LIVE_PAGE ? events[n - 1].number : head > s->page.after ? head : s->page.after;
-    if (rc == ERR_NONE && s->page.text.failed)
-        rc = err_code(e, s->page.text.failed);
+    if (rc == ERR_NONE && s->page.text.failed) rc = err_code(e, s->page.text.failed);
     arena_fini(&a);
     return rc;
 }
 
 static void run_page(struct pool_task *task, bool is_late)
 {
-    struct live_stream *s = (struct live_stream *)(void *)((char *)task - offsetof(struct live_stream, page_task));
+    struct live_stream *s =
+        (struct live_stream *)(void *)((char *)task - offsetof(struct live_stream, page_task));
     err e = {0};
-    s->page.is_well = !is_late && db_read(store_db(s->hub->live->setup.store, DB_MAIN), page_unit, s, &e) == ERR_NONE;
-    if (e.code != ERR_NONE)
-        log_error(LOG_WARN, "live_page_not_readable", &e);
+    s->page.is_well =
+        !is_late && db_read(store_db(s->hub->live->setup.store, DB_MAIN), page_unit, s, &e) == ERR_NONE;
+    if (e.code != ERR_NONE) log_error(LOG_WARN, "live_page_not_readable", &e);
     live_give(s->hub, &s->page_message);
 }
 
 static void ask_for_page(struct live_stream *s)
 {
-    if (s->is_reading || wheel_is_armed(&s->retry))
-        return;
+    if (s->is_reading || wheel_is_armed(&s->retry)) return;
     s->page.viewer = s->viewer;
     s->page.after = s->position;
     s->is_reading = pool_submit(s->hub->live->pool, &s->page_task, NULL) == ERR_NONE;
-    if (!s->is_reading)
-        loop_arm(s->hub->loop, &s->retry, RETRY_MS);
+    if (!s->is_reading) loop_arm(s->hub->loop, &s->retry, RETRY_MS);
 }
 
 static void on_retry(struct wheel_timer *t)
@@ -238,15 +225,13 @@ static void page_read(struct live_stream *s)
 {
     s->is_reading = false;
     if (!s->conn) {
-        if (!s->is_checking)
-            stream_free(s);
+        if (!s->is_checking) stream_free(s);
     } else if (!s->page.is_well) {
         loop_arm(s->hub->loop, &s->retry, RETRY_MS);
     } else {
         int64_t upto = s->page.upto;
         s->head = s->page.head;
-        if (!send_text(s, buf_str(&s->page.text), 1))
-            return;
+        if (!send_text(s, buf_str(&s->page.text), 1)) return;
         s->position = upto;
         pump(s);
     }
@@ -275,15 +260,16 @@ static enum errc check_unit(struct tx *tx, void *ctx, err *e)
 
 static void run_check(struct pool_task *task, bool is_late)
 {
-    struct live_stream *s = (struct live_stream *)(void *)((char *)task - offsetof(struct live_stream, check_task));
-    s->check.rc = is_late ? ERR_BUSY : db_read(store_db(s->hub->live->setup.store, DB_MAIN), check_unit, s, NULL);
+    struct live_stream *s =
+        (struct live_stream *)(void *)((char *)task - offsetof(struct live_stream, check_task));
+    s->check.rc =
+        is_late ? ERR_BUSY : db_read(store_db(s->hub->live->setup.store, DB_MAIN), check_unit, s, NULL);
     live_give(s->hub, &s->check_message);
 }
 
 static void ask_for_check(struct live_stream *s)
 {
-    if (s->is_checking)
-        return;
+    if (s->is_checking) return;
     s->is_checking = pool_submit(s->hub->live->pool, &s->check_task, NULL) == ERR_NONE;
 }
 
@@ -292,8 +278,7 @@ static void checked(struct live_stream *s)
     enum errc rc = s->check.rc;
     s->is_checking = false;
     if (!s->conn) {
-        if (!s->is_reading)
-            stream_free(s);
+        if (!s->is_reading) stream_free(s);
         return;
     }
     s->recheck_due_ms = loop_now_ms(s->hub->loop) + s->hub->live->recheck_ms;
@@ -307,14 +292,14 @@ static void checked(struct live_stream *s)
 
 static void on_heartbeat(struct wheel_timer *t)
 {
-    struct live_stream *s = (struct live_stream *)(void *)((char *)t - offsetof(struct live_stream, heartbeat));
+    struct live_stream *s =
+        (struct live_stream *)(void *)((char *)t - offsetof(struct live_stream, heartbeat));
     const struct live *l = s->hub->live;
-    uint64_t now = loop_now_ms(s->hub->loop), wait = l->heartbeat_ms < l->recheck_ms ? l->heartbeat_ms : l->recheck_ms;
+    uint64_t now = loop_now_ms(s->hub->loop),
+             wait = l->heartbeat_ms < l->recheck_ms ? l->heartbeat_ms : l->recheck_ms;
     loop_arm(s->hub->loop, t, wait);
-    if (now >= s->recheck_due_ms)
-        ask_for_check(s);
-    if (!http_is_congested(s->conn))
-        (void)send_text(s, S(":\n\n"), 0);
+    if (now >= s->recheck_due_ms) ask_for_check(s);
+    if (!http_is_congested(s->conn)) (void)send_text(s, S(":\n\n"), 0);
 }
 
 /* --- the hub --- */
@@ -331,11 +316,9 @@ static void ring_clear(struct live_hub *h, int64_t next)
 
 static void ring_add(struct live_hub *h, struct live_frame *f)
 {
-    if (f->number != h->ring_last + 1)
-        ring_clear(h, f->number);
+    if (f->number != h->ring_last + 1) ring_clear(h, f->number);
     struct live_frame **slot = &h->ring[f->number % LIVE_RING];
-    if (*slot)
-        h->ring_first++;
+    if (*slot) h->ring_first++;
     live_frame_unref(*slot);
     *slot = f;
     h->ring_last = f->number;
@@ -345,8 +328,7 @@ static void send_live(struct live_hub *h, const struct live_frame *f)
 {
     for (struct live_stream *s = h->first, *next; s; s = next) {
         next = s->next;
-        if (!s->conn || !live_is_visible(&s->viewer, f))
-            continue;
+        if (!s->conn || !live_is_visible(&s->viewer, f)) continue;
         if (http_is_congested(s->conn))
             stats_add(h->live->dropped, h->loop->index, 1);
         else
@@ -359,7 +341,9 @@ static void end_revoked(struct live_hub *h, const struct live_message *m)
     for (struct live_stream *s = h->first, *next; s; s = next) {
         const struct live_viewer *v = &s->viewer;
         next = s->next;
-        if (s->conn && (uuid_is_nil(&m->credential) || memcmp(&m->credential, &v->credential, sizeof v->credential) == 0) &&
+        if (s->conn &&
+            (uuid_is_nil(&m->credential) ||
+             memcmp(&m->credential, &v->credential, sizeof v->credential) == 0) &&
             (uuid_is_nil(&m->user) || memcmp(&m->user, &v->user, sizeof v->user) == 0) &&
             (uuid_is_nil(&m->workspace) || memcmp(&m->workspace, &v->workspace, sizeof v->workspace) == 0))
             end_stream(s);
@@ -417,8 +401,7 @@ enum errc live_hub_new(struct live_hub **out, struct live *l, struct loop *loop,
 {
     struct live_hub *h = calloc(1, sizeof *h);
     *out = h;
-    if (!h)
-        return err_code(e, ERR_NO_MEMORY);
+    if (!h) return err_code(e, ERR_NO_MEMORY);
     h->live = l;
     h->loop = loop;
     h->wake.run = on_wake;
@@ -430,13 +413,11 @@ enum errc live_hub_new(struct live_hub **out, struct live *l, struct loop *loop,
 
 void live_hub_free(struct live_hub *h)
 {
-    if (!h)
-        return;
+    if (!h) return;
     for (struct live_message *m = take_all(h), *next; m; m = next) {
         next = m->next;
         live_frame_unref(m->frame);
-        if (!m->stream)
-            free(m);
+        if (!m->stream) free(m);
     }
     while (h->first)
         stream_free(h->first);
@@ -447,7 +428,8 @@ void live_hub_free(struct live_hub *h)
 
 /* --- the beginning --- */
 
-void live_stream_begin(struct live_hub *h, const struct api_request *r, int64_t position, struct http_conn *c, str fields)
+void live_stream_begin(struct live_hub *h, const struct api_request *r, int64_t position, struct http_conn *c,
+                       str fields)
 {
     struct live *l = h->live;
     struct live_stream *s = calloc(1, sizeof *s);
@@ -459,7 +441,8 @@ void live_stream_begin(struct live_hub *h, const struct api_request *r, int64_t 
         if (c->is_head_request)
             http_reply(c, 200, S("text/event-stream"), fields, S(""));
         else
-            problem_reply(c, (err_code(&e, s ? ERR_UNAVAILABLE : ERR_NO_MEMORY), &e), S("Retry-After: 5\r\n"));
+            problem_reply(c, (err_code(&e, s ? ERR_UNAVAILABLE : ERR_NO_MEMORY), &e),
+                          S("Retry-After: 5\r\n"));
         return;
     }
     s->hub = h;
@@ -481,8 +464,7 @@ void live_stream_begin(struct live_hub *h, const struct api_request *r, int64_t 
     buf_init(&s->page.text, 4u << 20);
     s->next = h->first;
     s->link = &h->first;
-    if (s->next)
-        s->next->link = &s->next;
+    if (s->next) s->next->link = &s->next;
     h->first = s;
     c->user = s;
     c->on_gone = on_gone;
@@ -491,10 +473,13 @@ void live_stream_begin(struct live_hub *h, const struct api_request *r, int64_t 
     c->keeps_alive = false;
     stats_add(l->streams, h->loop->index, 1);
     loop_arm(h->loop, &s->heartbeat, l->heartbeat_ms < l->recheck_ms ? l->heartbeat_ms : l->recheck_ms);
-    int n = snprintf(ready, sizeof ready, "id: %lld\nevent: ready\ndata: {\"number\":%lld}\n\n", (long long)position, (long long)position);
+    int n = snprintf(ready, sizeof ready, "id: %lld\nevent: ready\ndata: {\"number\":%lld}\n\n",
+                     (long long)position, (long long)position);
     http_send(c,
-              (str[]){S("HTTP/1.1 200 OK\r\nDate: "), http_date(c->server), S("\r\nContent-Type: text/event-stream\r\nX-Accel-Buffering: no\r\n"),
-                      s->is_http10 ? S("") : S("Transfer-Encoding: chunked\r\n"), fields, S("Connection: close\r\n\r\n")},
+              (str[]){S("HTTP/1.1 200 OK\r\nDate: "), http_date(c->server),
+                      S("\r\nContent-Type: text/event-stream\r\nX-Accel-Buffering: no\r\n"),
+                      s->is_http10 ? S("") : S("Transfer-Encoding: chunked\r\n"), fields,
+                      S("Connection: close\r\n\r\n")},
               6);
     if (c->user == s && send_text(s, str_of(ready, (size_t)n), 1))
         ask_for_page(s); /* what was sealed since the position was read, and is told from now on */

@@ -1,6 +1,8 @@
-/* internal.h - the two halves of core/live: what any thread does (live.c), and the streams of one loop (hub.c).
+/* internal.h - the two halves of core/live: what any thread does (live.c), and the streams of one loop
+ * (hub.c).
  *
- * A hub is one loop's. Other threads give it messages; it is woken through its loop and works them off there. A frame is immutable and counted, one for all hubs.
+ * A hub is one loop's. Other threads give it messages; it is woken through its loop and works them off
+ * there. A frame is immutable and counted, one for all hubs.
  */
 #ifndef CORE_LIVE_INTERNAL_H
 #define CORE_LIVE_INTERNAL_H
@@ -14,21 +16,23 @@
 #include "net/loop.h"
 
 #define LIVE_LOOPS_MAX 256
-#define LIVE_RING 1024          /* newest frames of the log that a hub keeps: who is further behind reads the database */
-#define LIVE_PAGE 200           /* events read from the database at a time */
-#define LIVE_INBOX_MAX 4096     /* messages that wait for a hub before live frames are dropped */
+#define LIVE_RING                                                                                            \
+    1024 /* newest frames of the log that a hub keeps: who is further behind reads the database */
+#define LIVE_PAGE 200       /* events read from the database at a time */
+#define LIVE_INBOX_MAX 4096 /* messages that wait for a hub before live frames are dropped */
 #define LIVE_FRAME_MAX (256u << 10)
 #define LIVE_SEND_MAX (64u << 10) /* frames of the log put into one piece */
 
 struct live_frame {
     _Atomic unsigned refs;
-    int64_t number;             /* of the log; 0: a live frame */
+    int64_t number; /* of the log; 0: a live frame */
     uuid workspace, user;
     enum permission needs;
     size_t len;
-    char text[];                /* as it is sent */
+    char text[]; /* as it is sent */
 };
-struct live_frame *live_frame_new(const uuid *workspace, const uuid *user, enum permission needs, int64_t number, str text);
+struct live_frame *live_frame_new(const uuid *workspace, const uuid *user, enum permission needs,
+                                  int64_t number, str text);
 struct live_frame *live_frame_ref(struct live_frame *f);
 void live_frame_unref(struct live_frame *f);
 /* The frame of a sealed event; NULL when out of memory. */
@@ -47,17 +51,17 @@ enum live_kind { LIVE_LOG, LIVE_GAP, LIVE_FRAME, LIVE_PAGE_READ, LIVE_RECHECKED,
 struct live_message {
     struct live_message *next;
     enum live_kind kind;
-    struct live_frame *frame;   /* LIVE_LOG, LIVE_FRAME */
-    int64_t number;             /* LIVE_GAP: the log goes to here, its frames are in the database only */
+    struct live_frame *frame; /* LIVE_LOG, LIVE_FRAME */
+    int64_t number;           /* LIVE_GAP: the log goes to here, its frames are in the database only */
     uuid credential, user, workspace; /* LIVE_REVOKED */
-    struct live_stream *stream; /* LIVE_PAGE_READ, LIVE_RECHECKED: the message is part of it */
+    struct live_stream *stream;       /* LIVE_PAGE_READ, LIVE_RECHECKED: the message is part of it */
 };
 
 struct live_hub {
     struct live *live;
     struct loop *loop;
     struct loop_task wake;
-    pthread_mutex_t lock;       /* guards the inbox */
+    pthread_mutex_t lock; /* guards the inbox */
     struct live_message *inbox, **inbox_last;
     unsigned n_inbox;
     bool is_woken;
@@ -76,8 +80,8 @@ struct live {
     _Atomic(struct live_hub *) hubs[LIVE_LOOPS_MAX];
     _Atomic unsigned n_streams;
     _Atomic bool is_stopping;
-    int64_t told;               /* of the log's thread: hubs know of everything up to here, or need not */
-    pthread_mutex_t lock;       /* guards the counts and the making of hubs */
+    int64_t told;         /* of the log's thread: hubs know of everything up to here, or need not */
+    pthread_mutex_t lock; /* guards the counts and the making of hubs */
     struct map per_user, per_workspace; /* id and count: struct live_count */
     struct stat_series *streams, *sent, *dropped;
 };
@@ -91,6 +95,7 @@ bool live_give(struct live_hub *h, struct live_message *m);
 WARN_UNUSED enum errc live_hub_new(struct live_hub **out, struct live *l, struct loop *loop, err *e);
 void live_hub_free(struct live_hub *h);
 /* Begins a stream on the hub's loop, with the position the unit found. */
-void live_stream_begin(struct live_hub *h, const struct api_request *r, int64_t position, struct http_conn *c, str fields);
+void live_stream_begin(struct live_hub *h, const struct api_request *r, int64_t position, struct http_conn *c,
+                       str fields);
 
 #endif

@@ -10,12 +10,13 @@
 
 /* --- frames --- */
 
-struct live_frame *live_frame_new(const uuid *workspace, const uuid *user, enum permission needs, int64_t number, str text)
+struct live_frame *live_frame_new(const uuid *workspace, const uuid *user, enum permission needs,
+                                  int64_t number, str text)
 {
     struct live_frame *f = malloc(sizeof *f + text.len);
-    if (!f)
-        return NULL;
-    *f = (struct live_frame){.refs = 1, .number = number, .workspace = *workspace, .user = *user, .needs = needs, .len = text.len};
+    if (!f) return NULL;
+    *f = (struct live_frame){
+        .refs = 1, .number = number, .workspace = *workspace, .user = *user, .needs = needs, .len = text.len};
     memcpy(f->text, text.p, text.len);
     return f;
 }
@@ -28,8 +29,7 @@ struct live_frame *live_frame_ref(struct live_frame *f)
 
 void live_frame_unref(struct live_frame *f)
 {
-    if (f && atomic_fetch_sub(&f->refs, 1) == 1)
-        free(f);
+    if (f && atomic_fetch_sub(&f->refs, 1) == 1) free(f);
 }
 
 static bool is_same(const uuid *a, const uuid *b) { return memcmp(a, b, sizeof *a) == 0; }
@@ -39,25 +39,35 @@ bool live_is_visible(const struct live_viewer *v, const struct live_frame *f)
     bool is_here = is_same(&f->workspace, &v->workspace);
     if (!uuid_is_nil(&f->user) && is_same(&f->user, &v->user) && (is_here || uuid_is_nil(&f->workspace)))
         return true;
-    return is_here && (f->needs == PERMISSION_NONE ? uuid_is_nil(&f->user) : permission_set_has(&v->may, f->needs));
+    return is_here &&
+           (f->needs == PERMISSION_NONE ? uuid_is_nil(&f->user) : permission_set_has(&v->may, f->needs));
 }
 
-/* Who, besides the one who did it, may see that an event happened. What concerns sign-in, keys and refusals is for those who read the audit log. */
+/* Who, besides the one who did it, may see that an event happened. What concerns sign-in, keys and refusals
+ * is for those who read the audit log. */
 static enum permission needed_for(str type)
 {
     static const struct {
         const char *types;
         enum permission needs;
     } rules[] = {
-        {"auth.*", PERMISSION_AUDIT_READ},       {"session.*", PERMISSION_AUDIT_READ},    {"user.*", PERMISSION_AUDIT_READ},
-        {"api_key.*", PERMISSION_AUDIT_READ},    {"access.*", PERMISSION_AUDIT_READ},     {"workspace.export*", PERMISSION_AUDIT_READ},
-        {"job.*", PERMISSION_AUDIT_READ},        {"listener.*", PERMISSION_AUDIT_READ},   {"invitation.*", PERMISSION_MEMBERS_INVITE},
-        {"provider.*", PERMISSION_LLM_PROVIDERS}, {"alias.*", PERMISSION_LLM_PROVIDERS},  {"gateway_key.*", PERMISSION_GATEWAY_KEYS},
-        {"setting.*", PERMISSION_SETTINGS_READ}, {"flag.*", PERMISSION_SETTINGS_READ},
+        {"auth.*", PERMISSION_AUDIT_READ},
+        {"session.*", PERMISSION_AUDIT_READ},
+        {"user.*", PERMISSION_AUDIT_READ},
+        {"api_key.*", PERMISSION_AUDIT_READ},
+        {"access.*", PERMISSION_AUDIT_READ},
+        {"workspace.export*", PERMISSION_AUDIT_READ},
+        {"job.*", PERMISSION_AUDIT_READ},
+        {"listener.*", PERMISSION_AUDIT_READ},
+        {"invitation.*", PERMISSION_MEMBERS_INVITE},
+        {"provider.*", PERMISSION_LLM_PROVIDERS},
+        {"alias.*", PERMISSION_LLM_PROVIDERS},
+        {"gateway_key.*", PERMISSION_GATEWAY_KEYS},
+        {"setting.*", PERMISSION_SETTINGS_READ},
+        {"flag.*", PERMISSION_SETTINGS_READ},
     };
     for (unsigned i = 0; i < LENGTH_OF(rules); i++)
-        if (str_glob(str_c(rules[i].types), type))
-            return rules[i].needs;
+        if (str_glob(str_c(rules[i].types), type)) return rules[i].needs;
     return PERMISSION_CHAT_READ;
 }
 
@@ -83,11 +93,9 @@ struct live_frame *live_frame_of_event(struct arena *a, const struct sealed_even
     struct buf text;
     struct json_writer w;
     uuid actor = {0};
-    if (json_parse(a, ev->bytes, &root, NULL) != ERR_NONE)
-        return NULL;
+    if (json_parse(a, ev->bytes, &root, NULL) != ERR_NONE) return NULL;
     const struct json *actor_id = json_at(root, S("actor.id"));
-    if (actor_id && actor_id->type == JSON_STRING && !uuid_parse(actor_id->text, &actor))
-        actor = (uuid){0};
+    if (actor_id && actor_id->type == JSON_STRING && !uuid_parse(actor_id->text, &actor)) actor = (uuid){0};
     buf_init(&text, LIVE_FRAME_MAX);
     buf_addf(&text, "id: %lld\nevent: %.*s\ndata: ", (long long)ev->number, STR(ev->type));
     json_writer_init(&w, &text);
@@ -117,8 +125,7 @@ static void tell_all(struct live *l, const struct live_message *what)
 {
     for (unsigned i = 0; i < LIVE_LOOPS_MAX; i++) {
         struct live_hub *h = l->hubs[i];
-        if (!h)
-            continue;
+        if (!h) continue;
         struct live_message *m = malloc(sizeof *m);
         if (!m) {
             if (what->kind != LIVE_FRAME)
@@ -126,8 +133,7 @@ static void tell_all(struct live *l, const struct live_message *what)
             continue;
         }
         *m = *what;
-        if (m->frame)
-            live_frame_ref(m->frame);
+        if (m->frame) live_frame_ref(m->frame);
         if (!live_give(h, m)) {
             live_frame_unref(m->frame);
             free(m);
@@ -135,12 +141,12 @@ static void tell_all(struct live *l, const struct live_message *what)
     }
 }
 
-void live_publish(struct live *l, const uuid *workspace, const uuid *user, enum permission needs, str event, str json)
+void live_publish(struct live *l, const uuid *workspace, const uuid *user, enum permission needs, str event,
+                  str json)
 {
     static const uuid nil;
     struct buf text;
-    if (l->n_streams == 0)
-        return;
+    if (l->n_streams == 0) return;
     buf_init(&text, LIVE_FRAME_MAX);
     buf_add(&text, S("event: "));
     buf_add(&text, event);
@@ -150,10 +156,11 @@ void live_publish(struct live *l, const uuid *workspace, const uuid *user, enum 
         buf_add(&text, line);
     }
     buf_add(&text, S("\n\n"));
-    struct live_frame *f = text.failed ? NULL : live_frame_new(workspace ? workspace : &nil, user ? user : &nil, needs, 0, buf_str(&text));
+    struct live_frame *f = text.failed ? NULL
+                                       : live_frame_new(workspace ? workspace : &nil, user ? user : &nil,
+                                                        needs, 0, buf_str(&text));
     buf_fini(&text);
-    if (!f)
-        return;
+    if (!f) return;
     tell_all(l, &(struct live_message){.kind = LIVE_FRAME, .frame = f});
     live_frame_unref(f);
 }
@@ -190,9 +197,9 @@ static bool tell_batch(struct live *l)
     err e = {0};
     arena_init(&a, 16u << 20, 64u << 10);
     struct sealed_read r = {.a = &a, .after = l->told};
-    bool is_well = db_read(store_db(l->setup.store, DB_MAIN), read_sealed_unit, &r, &e) == ERR_NONE && r.n > 0;
-    if (e.code != ERR_NONE)
-        log_error(LOG_WARN, "live_not_readable", &e);
+    bool is_well =
+        db_read(store_db(l->setup.store, DB_MAIN), read_sealed_unit, &r, &e) == ERR_NONE && r.n > 0;
+    if (e.code != ERR_NONE) log_error(LOG_WARN, "live_not_readable", &e);
     for (unsigned i = 0; i < r.n && is_well; i++) {
         struct arena_mark mark = arena_mark(&a);
         struct live_frame *f = live_frame_of_event(&a, &r.events[i]);
@@ -211,7 +218,8 @@ static bool tell_batch(struct live *l)
 void live_sealed(void *live, int64_t number)
 {
     struct live *l = live;
-    if (l->n_streams == 0) { /* a stream counts before it reads the log, so what it does not find there is told here */
+    if (l->n_streams ==
+        0) { /* a stream counts before it reads the log, so what it does not find there is told here */
         l->told = number;
         return;
     }
@@ -237,16 +245,14 @@ static bool count_up(struct map *m, const uuid *id, unsigned most)
     struct live_count *c = map_get(m, id_str(id));
     if (!c) {
         c = calloc(1, sizeof *c);
-        if (!c)
-            return false;
+        if (!c) return false;
         c->id = *id;
         if (map_put(m, id_str(&c->id), c) != ERR_NONE) {
             free(c);
             return false;
         }
     }
-    if (c->n >= most)
-        return false;
+    if (c->n >= most) return false;
     c->n++;
     return true;
 }
@@ -266,14 +272,16 @@ enum errc live_count_up(struct live *l, const uuid *user, const uuid *workspace,
     enum errc rc = ERR_NONE;
     pthread_mutex_lock(&l->lock);
     if (!count_up(&l->per_user, user, l->most_per_user)) {
-        rc = err_set(e, ERR_RATE_LIMITED, "you have %u event streams open already: close one, or share it between tabs", l->most_per_user);
+        rc = err_set(e, ERR_RATE_LIMITED,
+                     "you have %u event streams open already: close one, or share it between tabs",
+                     l->most_per_user);
     } else if (!count_up(&l->per_workspace, workspace, l->most_per_workspace)) {
         count_down(&l->per_user, user);
-        rc = err_set(e, ERR_RATE_LIMITED, "the workspace has %u event streams open already", l->most_per_workspace);
+        rc = err_set(e, ERR_RATE_LIMITED, "the workspace has %u event streams open already",
+                     l->most_per_workspace);
     }
     pthread_mutex_unlock(&l->lock);
-    if (rc == ERR_NONE)
-        l->n_streams++;
+    if (rc == ERR_NONE) l->n_streams++;
     return rc;
 }
 
@@ -293,17 +301,18 @@ struct live_query {
 };
 static const struct field query_fields[] = {
     FIELD(struct live_query, last_event_id, FIELD_INT, .min = 0, .max = INT64_MAX - 1,
-          .meaning = "Go on behind this event; what the header Last-Event-ID says when a client cannot send it."),
+          .meaning =
+              "Go on behind this event; what the header Last-Event-ID says when a client cannot send it."),
 };
-static const struct shape query_shape = SHAPE("EventsQuery", struct live_query, query_fields, "Where the stream begins.");
+static const struct shape query_shape =
+    SHAPE("EventsQuery", struct live_query, query_fields, "Where the stream begins.");
 
 static enum errc begin_apply(struct api_request *r, struct tx *tx, err *e)
 {
     const struct live_query *q = r->query;
     int64_t *position = arena_new(r->arena, int64_t), head = 0;
     enum errc rc = events_head(tx, &head, e);
-    if (!position)
-        return err_code(e, ERR_TOO_LARGE);
+    if (!position) return err_code(e, ERR_TOO_LARGE);
     *position = q->last_event_id;
     if (r->last_event_id.len && (!str_to_i64(r->last_event_id, position) || *position < 0))
         return err_set(e, ERR_INVALID, "Last-Event-ID must be the number of an event");
@@ -316,10 +325,8 @@ static enum errc begin_apply(struct api_request *r, struct tx *tx, err *e)
 static struct live_hub *hub_of(struct live *l, struct loop *loop, err *e)
 {
     struct live_hub *h = l->hubs[loop->index];
-    if (h)
-        return h;
-    if (live_hub_new(&h, l, loop, e) != ERR_NONE)
-        return NULL;
+    if (h) return h;
+    if (live_hub_new(&h, l, loop, e) != ERR_NONE) return NULL;
     l->hubs[loop->index] = h;
     return h;
 }
@@ -330,8 +337,7 @@ static void begin_stream(struct api_request *r, struct http_conn *c, str fields)
     err e = {0};
     assert(c->server->loop->index < LIVE_LOOPS_MAX);
     struct live_hub *h = hub_of(l, c->server->loop, &e);
-    if (h && l->is_stopping)
-        err_set(&e, ERR_UNAVAILABLE, "the server is stopping");
+    if (h && l->is_stopping) err_set(&e, ERR_UNAVAILABLE, "the server is stopping");
     if (e.code == ERR_NONE && live_count_up(l, &r->who.user_id, &r->workspace_id, &e) == ERR_NONE)
         live_stream_begin(h, r, *(const int64_t *)r->state, c, fields);
     else
@@ -339,11 +345,22 @@ static void begin_stream(struct api_request *r, struct http_conn *c, str fields)
 }
 
 static const struct api_route routes[] = {
-    {.method = HTTP_GET, .path = "/api/events", .name = "events_stream", .access = ACCESS_PERMISSION, .permission = PERMISSION_CHAT_READ,
-     .scope = SCOPE_WORKSPACE, .query = &query_shape, .apply = begin_apply, .stream = begin_stream, .summary = "What happens, as it happens",
-     .text = "Server-sent events (`text/event-stream`). Frames with an `id` are events of the workspace's log that the caller may know of, in order; "
-             "`Last-Event-ID` resumes behind one without a gap. Frames without an `id` (`job.progress`, `call.finished`, `notification`, …) are live only and may be "
-             "lost. The first frame is `ready`, with the number where the stream stands; a comment comes every 15 seconds."},
+    {.method = HTTP_GET,
+     .path = "/api/events",
+     .name = "events_stream",
+     .access = ACCESS_PERMISSION,
+     .permission = PERMISSION_CHAT_READ,
+     .scope = SCOPE_WORKSPACE,
+     .query = &query_shape,
+     .apply = begin_apply,
+     .stream = begin_stream,
+     .summary = "What happens, as it happens",
+     .text = "Server-sent events (`text/event-stream`). Frames with an `id` are events of the workspace's "
+             "log that the caller may know of, in order; "
+             "`Last-Event-ID` resumes behind one without a gap. Frames without an `id` (`job.progress`, "
+             "`call.finished`, `notification`, …) are live only and may be "
+             "lost. The first frame is `ready`, with the number where the stream stands; a comment comes "
+             "every 15 seconds."},
 };
 
 const struct api_table live_api = {"events", routes, LENGTH_OF(routes)};
@@ -354,8 +371,7 @@ enum errc live_new(struct live **out, const struct live_setup *setup, err *e)
 {
     struct live *l = calloc(1, sizeof *l);
     *out = NULL;
-    if (!l)
-        return err_code(e, ERR_NO_MEMORY);
+    if (!l) return err_code(e, ERR_NO_MEMORY);
     const struct pool_setup pool = {.name = "live", .threads = 2, .queue = 10000, .wait_ms = 10000};
     l->setup = *setup;
     l->heartbeat_ms = (uint64_t)config_int(setup->config, "live.heartbeat_ms");
@@ -365,10 +381,15 @@ enum errc live_new(struct live **out, const struct live_setup *setup, err *e)
     pthread_mutex_init(&l->lock, NULL);
     map_init(&l->per_user);
     map_init(&l->per_workspace);
-    l->streams = stats_series(stats_declare(STAT_GAUGE, "catalyst_live_streams", "Open event streams.", NULL, NULL, 0, 1), NULL);
-    l->sent = stats_series(stats_declare(STAT_COUNTER, "catalyst_live_frames_total", "Frames sent to event streams.", NULL, NULL, 0, 1), NULL);
-    l->dropped = stats_series(
-        stats_declare(STAT_COUNTER, "catalyst_live_dropped_total", "Live frames that slow event streams did not get.", NULL, NULL, 0, 1), NULL);
+    l->streams = stats_series(
+        stats_declare(STAT_GAUGE, "catalyst_live_streams", "Open event streams.", NULL, NULL, 0, 1), NULL);
+    l->sent = stats_series(stats_declare(STAT_COUNTER, "catalyst_live_frames_total",
+                                         "Frames sent to event streams.", NULL, NULL, 0, 1),
+                           NULL);
+    l->dropped =
+        stats_series(stats_declare(STAT_COUNTER, "catalyst_live_dropped_total",
+                                   "Live frames that slow event streams did not get.", NULL, NULL, 0, 1),
+                     NULL);
     enum errc rc = pool_new(&l->pool, &pool, e);
     if (rc != ERR_NONE) {
         live_free(l);
@@ -386,10 +407,8 @@ void live_stop(struct live *l)
 
 void live_free(struct live *l)
 {
-    if (!l)
-        return;
-    if (l->pool)
-        pool_free(l->pool);
+    if (!l) return;
+    if (l->pool) pool_free(l->pool);
     for (unsigned i = 0; i < LIVE_LOOPS_MAX; i++)
         live_hub_free(l->hubs[i]);
     map_fini(&l->per_user);
@@ -399,12 +418,30 @@ void live_free(struct live *l)
 }
 
 static const struct option options[] = {
-    {.key = "live.heartbeat_ms", .type = OPTION_MS, .fallback = "15s", .min = 50, .max = 600000,
+    {.key = "live.heartbeat_ms",
+     .type = OPTION_MS,
+     .fallback = "15s",
+     .min = 50,
+     .max = 600000,
      .meaning = "Time between comments on an idle event stream, so that nothing on the way closes it."},
-    {.key = "live.recheck_ms", .type = OPTION_MS, .fallback = "15s", .min = 50, .max = 600000,
-     .meaning = "Time between looks whether an event stream's session and role still hold; what ends on this node closes streams at once."},
-    {.key = "live.connections_per_user", .type = OPTION_INT, .fallback = "16", .min = 1, .max = 10000, .meaning = "Most event streams of one user."},
-    {.key = "live.connections_per_workspace", .type = OPTION_INT, .fallback = "2000", .min = 1, .max = 1000000,
+    {.key = "live.recheck_ms",
+     .type = OPTION_MS,
+     .fallback = "15s",
+     .min = 50,
+     .max = 600000,
+     .meaning = "Time between looks whether an event stream's session and role still hold; what ends on this "
+                "node closes streams at once."},
+    {.key = "live.connections_per_user",
+     .type = OPTION_INT,
+     .fallback = "16",
+     .min = 1,
+     .max = 10000,
+     .meaning = "Most event streams of one user."},
+    {.key = "live.connections_per_workspace",
+     .type = OPTION_INT,
+     .fallback = "2000",
+     .min = 1,
+     .max = 1000000,
      .meaning = "Most event streams of one workspace."},
 };
 
