@@ -15,7 +15,7 @@ const PROVIDERS = '/api/gateway/providers';
 const KEYS = '/api/gateway/keys';
 const BUDGETS = '/api/gateway/budgets';
 const NOBODY = '0199f3a2-7c1e-7bbb-8a6e-2f1d9c0b4e55';
-const codes = (answer) => answer.json.errors.map((e) => [e.field, e.code]).sort();
+const codes = (answer) => (answer.json.errors ?? assert.fail(answer.text)).map((e) => [e.field, e.code]).sort();
 
 async function start(t, { config = {}, database } = {}) {
   const catalyst = await startCatalyst(t, {
@@ -346,9 +346,9 @@ test('what is wrong with a virtual key is told at once', { skip }, async (t) => 
     codes(await ada.post(KEYS, { name: 'x', allowed_models: ['a b'], expires_at: '2020-01-01T00:00:00Z' })),
     [['allowed_models', 'bad_format'], ['expires_at', 'out_of_range']],
   );
-  const ids = await ada.post(KEYS, { name: 'x', project_id: foreign.id, user_id: bea.user.id });
+  const ids = await ada.post(KEYS, { name: 'x', project_id: foreign.id, user_id: bea.user.id, expires_at: '2020-01-01T00:00:00Z' });
   assert.equal(ids.status, 400);
-  assert.deepEqual(codes(ids), [['project_id', 'not_found'], ['user_id', 'not_found']]);
+  assert.deepEqual(codes(ids), [['expires_at', 'out_of_range'], ['project_id', 'not_found'], ['user_id', 'not_found']]);
   const made = await ada.must(201, ada.post(KEYS, { name: 'x' }));
   assert.deepEqual(codes(await ada.post(KEYS, { name: 'x' })), [['name', 'duplicate']]);
   assert.deepEqual(codes(await ada.patch(`${KEYS}/${made.id}`, { project_id: foreign.id })), [['project_id', 'not_found']]);
@@ -465,6 +465,8 @@ test('what is wrong with a budget is told at once', { skip }, async (t) => {
   for (const scope of ['project', 'user', 'key']) {
     assert.deepEqual(codes(await ada.post(BUDGETS, { scope, limit_usd: '1' })), [['scope_id', 'required']]);
     assert.deepEqual(codes(await ada.post(BUDGETS, { scope, scope_id: NOBODY, limit_usd: '1' })), [['scope_id', 'not_found']]);
+    const both = await ada.post(BUDGETS, { scope, scope_id: NOBODY, limit_usd: '1', alerts_at: [0] });
+    assert.deepEqual(codes(both), [['alerts_at', 'bad_format'], ['scope_id', 'not_found']]);
   }
   const made = await ada.must(201, ada.post(BUDGETS, { scope: 'workspace', limit_usd: '1' }));
   assert.deepEqual(codes(await ada.patch(`${BUDGETS}/${made.id}`, { scope: 'user' })), [['scope', 'unknown_field']]);
@@ -489,6 +491,7 @@ onBoth("a project's budget and limits are set by its id", async (t, options) => 
   assert.equal((await ada.put(limits, { requests_per_minute: 30 })).headers.get('etag'), '"1"');
   assert.equal((await ada.must(200, ada.put(limits, { tokens_per_minute: 1 }))).requests_per_minute, null);
   assert.deepEqual(codes(await ada.put(limits, { parallel_calls: 0 })), [['parallel_calls', 'out_of_range']]);
+  assert.deepEqual(codes(await ada.post(at, { limit_usd: '1', alerts_at: 5 })), [['alerts_at', 'bad_format']]);
   for (const path of [`/api/optimizer/budget/${NOBODY}`, `/api/gateway/limits/${NOBODY}`]) assert.equal((await ada.get(path)).status, 404);
 });
 

@@ -61,6 +61,15 @@ WARN_UNUSED enum errc admin_slice(struct api_request *r, void *items, unsigned n
 /* What a list of names must be beyond its field: visible, and together no longer than an event can tell. */
 void admin_check_names(struct api_request *r, const char *field, const struct texts *names, err *e);
 
+/* For a prepare whose problems the unit is to tell together with its own: what check returned, but ERR_INVALID. */
+static inline enum errc admin_tell_later(enum errc rc) { return rc == ERR_INVALID ? ERR_NONE : rc; }
+/* At the beginning of that unit, which may run again: only what prepare has found is wrong so far. */
+static inline void admin_only_prepared(struct api_request *r)
+{
+    if (r->errors.last)
+        *r->errors.last = NULL;
+}
+
 /* `after` of a change: the next snapshot. */
 void admin_after(struct api_request *r);
 

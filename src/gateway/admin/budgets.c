@@ -441,7 +441,7 @@ static enum errc create_prepare(struct api_request *r, err *e)
 {
     struct budget_entry *b = r->body;
     b->id = uuid7_make(r->now_us);
-    return check_alerts(r, b, e);
+    return admin_tell_later(check_alerts(r, b, e));
 }
 
 static enum errc load(struct api_request *r, struct tx *tx, const uuid *id, bool may_be_of_file,
@@ -467,7 +467,9 @@ static enum errc create(struct api_request *r, struct tx *tx, err *e)
     struct budget_entry made = *(const struct budget_entry *)r->body,
                         *b = arena_new(r->arena, struct budget_entry);
     if (!b) return err_code(e, ERR_TOO_LARGE);
+    admin_only_prepared(r);
     enum errc rc = check_scope(r, tx, &made, e);
+    if (rc == ERR_NONE && r->errors.n) rc = field_errors_sum(&r->errors, e);
     if (rc == ERR_NONE) rc = insert(r, tx, 0, &made, e);
     if (rc == ERR_NONE) rc = load(r, tx, &made.id, false, b, e);
     b->left = b->limit;
@@ -548,6 +550,7 @@ static enum errc project_set(struct api_request *r, struct tx *tx, err *e)
                         *b = arena_new(r->arena, struct budget_entry);
     struct rows rows;
     if (!b) return err_code(e, ERR_TOO_LARGE);
+    if (r->errors.n) return field_errors_sum(&r->errors, e);
     enum errc rc = of_scope(r, tx, "project", &r->path_id[0], &rows, e);
     for (unsigned i = 0; rc == ERR_NONE && i < rows.n; i++) {
         if ((rc = read_row(r, row_at(&rows, i), &before, e)) != ERR_NONE ||

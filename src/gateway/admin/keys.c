@@ -353,7 +353,7 @@ static enum errc create_prepare(struct api_request *r, err *e)
     k->version = 1;
     k->key = str_of(f->text, KEYTEXT_LEN);
     enum errc rc = check(r, k, e);
-    return either(rc, check_expiry(r, k, e));
+    return admin_tell_later(either(rc, check_expiry(r, k, e)));
 }
 
 static enum errc name_taken(struct api_request *r, str name, err *e)
@@ -386,7 +386,9 @@ static enum errc create(struct api_request *r, struct tx *tx, err *e)
     struct budget_entry *b = arena_new(r->arena, struct budget_entry);
     if (!k || !b) return err_code(e, ERR_TOO_LARGE);
     *k = *(const struct key_entry *)r->body;
+    admin_only_prepared(r);
     enum errc rc = check_ids(r, tx, k, e);
+    if (rc == ERR_NONE && r->errors.n) rc = field_errors_sum(&r->errors, e);
     if (rc == ERR_NONE) rc = insert(r, tx, k, e);
     if (rc == ERR_NONE)
         rc = tx_exec(tx, &secret_insert,
