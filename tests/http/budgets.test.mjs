@@ -224,4 +224,14 @@ describe('hard budgets', { skip: NO_BINARY }, () => {
     assert.ok(await isGone(), 'the money is there again');
     assert.equal(scene.meter.spent, spent);
   });
+
+  test('an answer without usage is never estimated above what was reserved for it', async (t) => {
+    const scene = await metered(t, { budget_usd: 1 });
+    const said = { id: 'x', object: 'chat.completion', model: 'gpt-4o-mini', choices: [{ index: 0, message: { role: 'assistant', content: 'antidisestablishmentarianism '.repeat(2000) }, finish_reason: 'stop' }] };
+    scene.double.openai.next({ body: said });
+    assert.equal((await call(scene, 'chat', bodyOf('chat', { max_tokens: 1000 }))).status, 200);
+    const [record] = await scene.catalyst.records(1);
+    assert.ok(record.estimated);
+    assert.equal(record.tokens.output, 1000);
+  });
 });

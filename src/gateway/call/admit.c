@@ -113,7 +113,7 @@ static enum errc refuse_budget(struct call *k, const struct budget_refusal *why,
 }
 
 /* Puts the START frame of the call into the journal: from here on the process may die, and the reservation is charged. */
-static enum errc write_start(struct call *k, int64_t input_tokens, int64_t output_tokens, err *e)
+static enum errc write_start(struct call *k, err *e)
 {
     struct gateway_loop *gl = k->gl;
     struct usage_record r = k->r;
@@ -123,7 +123,7 @@ static enum errc write_start(struct call *k, int64_t input_tokens, int64_t outpu
     r.outcome = CALL_CUT;
     r.error = S("crashed");
     r.is_estimated = true;
-    r.tokens = (struct token_usage){.input = input_tokens, .output = output_tokens};
+    r.tokens = (struct token_usage){.input = k->most_input, .output = k->most_output};
     r.cost_nanousd = r.charged_nanousd = k->hold.amount_nanousd;
     r.total_us = 0;
     journal_append_start(gl->writer, &r);
@@ -183,7 +183,10 @@ static enum errc reserve(struct call *k, str body, const struct route_choice *ch
         if (granted < wanted)
             k->lowered_to = granted;
     }
-    return k->hold.amount_nanousd ? write_start(k, input, granted * w->choices, e) : ERR_NONE;
+    k->most_input = input;
+    if (__builtin_mul_overflow(granted, w->choices, &k->most_output))
+        k->most_output = INT64_MAX;
+    return k->hold.amount_nanousd ? write_start(k, e) : ERR_NONE;
 }
 
 enum errc call_admit(struct call *k, str body, const struct route_choice *choice, struct json_edit *edit, str *param, err *e)
@@ -200,6 +203,16 @@ enum errc call_admit(struct call *k, str body, const struct route_choice *choice
 
 /* --- settling --- */
 
+/* What was reserved is the most that the call can have had: an estimate above it only says that its tokens were longer than most. */
+static void bound_estimate(const struct call *k, struct token_usage *t)
+{
+    const struct token_usage *told = &k->observer.tokens;
+    if (t->input > k->most_input)
+        t->input = told->input > k->most_input ? told->input : k->most_input;
+    if (t->output > k->most_output)
+        t->output = told->output > k->most_output ? told->output : k->most_output;
+}
+
 static int64_t tokens_in(const struct token_usage *t) { return t->input + t->cache_read + t->cache_write + t->cache_write_1h; }
 
 void call_settle_money(struct call *k)
@@ -208,6 +221,8 @@ void call_settle_money(struct call *k)
     const struct virtual_key *key = k->secret->key;
     const struct token_usage *t = &r->tokens;
     struct price p;
+    if (r->is_estimated && k->hold.amount_nanousd)
+        bound_estimate(k, &r->tokens);
     bool has_tokens = t->input | t->cache_read | t->cache_write | t->cache_write_1h | t->output;
     r->cost_nanousd = COST_UNKNOWN;
     if (!k->provider || !has_tokens)

@@ -40,6 +40,7 @@ struct call {
     bool has_start;             /* a START frame is written: the record keeps its number */
     int64_t estimated_tokens;   /* what its rates were charged */
     struct budget_hold hold;
+    int64_t most_input, most_output; /* tokens that were reserved for */
     struct worst_case *worst;   /* read of the body when a hard budget holds; in the arena */
     int64_t lowered_to;         /* the output limit that was put in place of the client's; 0: it was left alone */
     str error_fields, error_details; /* of a refusal */
