@@ -15,7 +15,7 @@
 
 struct export_source {
     const char *kind; /* of its lines: "project" */
-    /* "uui", "uii" or "uti": workspace, behind this first column, at most so many; ordered by the first column. */
+    /* "uui", "uii" or "uti": workspace, behind this first column, at most so many; ordered by that column. */
     const struct sql *page;
     const struct sql *count; /* "u": how many rows the workspace has */
     /* name:type of each column in order, separated by spaces; u uuid, t text, i integer, b boolean, T time,

@@ -12,8 +12,8 @@
  *
  *   id: 42                      a frame of the log
  *   event: project.created
- *   data:
- * {"number":42,"id":"…","at":"…","type":"project.created","actor":{"kind":"user","id":"…"},"resource":{"type":"project","id":"…"}}
+ *   data: {"number":42,"id":"…","at":"…","type":"project.created","status":"success",
+ *          "actor":{"kind":"user","id":"…"},"resource":{"type":"project","id":"…"}}     (in one line)
  *
  *   event: job.progress         a live frame
  *   data: {…}
