@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const struct command *const commands[] = {
@@ -360,6 +361,7 @@ int cli_main(const struct cli_app *app, int argc, char **argv)
 {
     signal(SIGPIPE,
            SIG_IGN); /* a reader that went away is an error of write(2), which every command checks */
+    umask(077);      /* whatever is written is for its owner only, also what libraries write */
     argc--;
     argv++;
     bool is_help_word = argc > 0 && strcmp(argv[0], "help") == 0;

@@ -107,6 +107,7 @@ struct api_resource { /* what an id in the path names; looked up before the perm
     const struct sql *find;   /* "uu": workspace, id; one row when it exists there; first column: its project id or NULL. A project that the
                                  API key is not for does not exist for it either */
     const char *noun;         /* "project", for messages */
+    bool is_in_project;       /* it is a project's, or the whole workspace's (NULL) and then nothing for such a key */
 };
 
 struct api_route {
@@ -183,6 +184,13 @@ str api_etag(struct api_request *r, int64_t version);
 enum errc api_field_error(struct api_request *r, err *e, const char *field, const char *code, const char *fmt, ...) PRINTF_LIKE(5, 6);
 /* Whether the caller's effective permissions in the workspace hold it. */
 static inline bool api_may(const struct api_request *r, enum permission p) { return permission_set_has(&r->may, p); }
+/* Whether the caller may see what belongs to this project (nil: to none): API keys can be for some projects only. */
+static inline bool api_is_for_project(const struct api_request *r, const uuid *project)
+{
+    for (unsigned i = 0; i < r->who.n_key_projects; i++)
+        if (memcmp(&r->who.key_projects[i], project, sizeof *project) == 0) return true;
+    return r->who.n_key_projects == 0;
+}
 /* "/api/projects/<id>" */
 str api_location(struct api_request *r, const char *prefix, const uuid *id);
 

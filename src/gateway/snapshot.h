@@ -71,6 +71,7 @@ struct virtual_key {
     unsigned n_providers;
     usec expires_us;             /* INT64_MAX: never */
     bool is_enabled, is_from_file;
+    bool is_left_behind;         /* bound to somebody who is no member any more: opens nothing */
     const struct budget_gate *budgets; /* in the order workspace, project, user, key */
     unsigned n_budgets;
     bool has_hard_budget;

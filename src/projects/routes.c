@@ -55,14 +55,6 @@ static enum errc check(struct api_request *r, const struct project *p, err *e)
 
 /* --- GET /api/projects --- */
 
-/* An API key may be for some projects only. */
-static bool is_visible(const struct api_request *r, const uuid *project)
-{
-    for (unsigned i = 0; i < r->who.n_key_projects; i++)
-        if (!memcmp(&r->who.key_projects[i], project, sizeof *project)) return true;
-    return r->who.n_key_projects == 0;
-}
-
 static enum errc projects_list(struct api_request *r, struct tx *tx, err *e)
 {
     const struct project_query *q = r->query;
@@ -72,7 +64,7 @@ static enum errc projects_list(struct api_request *r, struct tx *tx, err *e)
                                 &r->next_cursor, e);
     if (rc != ERR_NONE) return rc;
     for (unsigned i = 0; i < n; i++)
-        if (is_visible(r, &list[i].id)) list[kept++] = list[i];
+        if (api_is_for_project(r, &list[i].id)) list[kept++] = list[i];
     r->items = (struct objects){list, kept};
     return ERR_NONE;
 }

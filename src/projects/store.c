@@ -17,8 +17,8 @@ SQL(update, DB_MAIN, 0, "tttttiiuu",
     "WHERE workspace_id = $8 AND id = $9");
 SQL(delete, DB_MAIN, 0, "uu", "DELETE FROM projects WHERE workspace_id = $1 AND id = $2");
 
-const struct api_resource project_resource = {":id", &find, "project"},
-                          project_id_resource = {":project_id", &find, "project"};
+const struct api_resource project_resource = {.param = ":id", .find = &find, .noun = "project"},
+                          project_id_resource = {.param = ":project_id", .find = &find, .noun = "project"};
 
 static void read_row(const struct val *row, struct project *p)
 {

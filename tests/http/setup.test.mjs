@@ -1,7 +1,7 @@
 // The first start: the link, the page's request, the command beside a server and without one, once.
 
 import assert from 'node:assert/strict';
-import { statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
 import { Caller, PASSWORD, QUICK_PASSWORDS, setUp } from '../lib/api.mjs';
@@ -165,4 +165,15 @@ test('catalyst setup works on a data folder without a server', { skip }, async (
     listed.json.items.map((w) => [w.id, w.name]),
     [[workspace_id, 'Default']],
   );
+});
+
+test('everything in the data folder is for its owner only', { skip }, async (t) => {
+  const mask = process.umask(0);
+  t.after(() => process.umask(mask));
+  const catalyst = await startCatalyst(t, { config });
+  await setUp(catalyst);
+  const all = readdirSync(catalyst.dataDir, { recursive: true });
+  assert.ok(all.includes('db/main.db') && all.includes('control.sock'));
+  const open = all.filter((name) => statSync(path.join(catalyst.dataDir, name)).mode & 0o077);
+  assert.deepEqual(open, []);
 });

@@ -259,7 +259,7 @@ static void stream(struct api_request *r, struct http_conn *c, str fields)
     http_finish(c, false);
 }
 
-static const struct api_resource thing_resource = {":id", &test_find, "thing"};
+static const struct api_resource thing_resource = {.param = ":id", .find = &test_find, .noun = "thing"};
 
 static const struct api_route routes[] = {
     {.method = HTTP_GET,

@@ -130,12 +130,13 @@ static enum errc find_resource(struct api_call *k, struct tx *tx, err *e)
                        ? ERR_NOT_FOUND
                        : tx_query_row(tx, &k->arena, what->find,
                                       PARAMS(v_uuid(&r->workspace_id), v_uuid(&r->path_id[i])), &row, e);
-    if (rc == ERR_NOT_FOUND && r->route->is_elsewhere && r->route->is_elsewhere(r, &r->path_id[i])) return ERR_NONE;
-    if (rc == ERR_NONE && r->who.n_key_projects && row[0].type != VAL_NULL) {
+    bool hides_others = what->is_in_project && r->who.n_key_projects;
+    if (rc == ERR_NOT_FOUND && !hides_others && r->route->is_elsewhere &&
+        r->route->is_elsewhere(r, &r->path_id[i]))
+        return ERR_NONE;
+    if (rc == ERR_NONE && (hides_others || row[0].type != VAL_NULL)) {
         uuid project = val_uuid(&row[0]);
-        rc = ERR_NOT_FOUND;
-        for (unsigned j = 0; j < r->who.n_key_projects; j++)
-            if (!memcmp(&r->who.key_projects[j], &project, sizeof project)) rc = ERR_NONE;
+        if (!api_is_for_project(r, &project)) rc = ERR_NOT_FOUND;
     }
     return rc == ERR_NOT_FOUND ? err_set(e, ERR_NOT_FOUND, "there is no such %s", what->noun) : rc;
 }
@@ -401,7 +402,8 @@ static enum errc pipeline(struct api_call *k, err *e)
 static bool is_denial(const struct api_call *k, enum errc rc)
 {
     bool is_sign_in = k->r.route->access == ACCESS_PUBLIC || k->r.route->access == ACCESS_SETUP_TOKEN;
-    return rc == ERR_FORBIDDEN || rc == ERR_NOT_FOUND || rc == ERR_REAUTHENTICATE || (rc == ERR_RATE_LIMITED && is_sign_in) ||
+    return rc == ERR_FORBIDDEN || rc == ERR_NOT_FOUND || rc == ERR_REAUTHENTICATE ||
+           (rc == ERR_RATE_LIMITED && is_sign_in) ||
            (rc == ERR_UNAUTHENTICATED && (field(k, S("authorization")).len || field(k, S("cookie")).len));
 }
 

@@ -10,7 +10,8 @@
 SQL(find_export, DB_MAIN, 0, "uu",
     "SELECT project_id FROM jobs WHERE workspace_id = $1 AND id = $2 AND kind = '" EXPORT_KIND
     "' AND state = 'succeeded'");
-static const struct api_resource export_resource = {":job_id", &find_export, "finished export"};
+static const struct api_resource export_resource = {
+    .param = ":job_id", .find = &find_export, .noun = "finished export"};
 
 static enum errc start_apply(struct api_request *r, struct tx *tx, err *e)
 {

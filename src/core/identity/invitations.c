@@ -58,7 +58,7 @@ static const struct field fresh_fields[] = {
 static const struct shape fresh_shape =
     SHAPE("NewInvitation", struct invitation, fresh_fields, "An invitation with its link.");
 
-static const struct api_resource invitation_resource = {":invitation_id", &invitation_find, "invitation"};
+static const struct api_resource invitation_resource = {.param = ":invitation_id", .find = &invitation_find, .noun = "invitation"};
 
 static void read_row(const struct val *row, struct invitation *i)
 {

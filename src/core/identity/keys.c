@@ -88,7 +88,7 @@ static const struct field wanted_fields[] = {
 static const struct shape wanted_shape =
     SHAPE("ApiKeyWanted", struct api_key, wanted_fields, "An API key to be made.");
 
-static const struct api_resource key_resource = {":id", &key_find, "API key"};
+static const struct api_resource key_resource = {.param = ":id", .find = &key_find, .noun = "API key"};
 
 static enum errc split(struct arena *a, str text, struct texts *out, err *e)
 {

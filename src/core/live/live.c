@@ -311,6 +311,9 @@ static enum errc begin_apply(struct api_request *r, struct tx *tx, err *e)
 {
     const struct live_query *q = r->query;
     int64_t *position = arena_new(r->arena, int64_t), head = 0;
+    if (r->who.n_key_projects) /* frames do not tell of which project they are */
+        return err_set(e, ERR_FORBIDDEN,
+                       "this API key is for some projects only, and the stream tells of the whole workspace");
     enum errc rc = events_head(tx, &head, e);
     if (!position) return err_code(e, ERR_TOO_LARGE);
     *position = q->last_event_id;
@@ -360,7 +363,7 @@ static const struct api_route routes[] = {
              "`Last-Event-ID` resumes behind one without a gap. Frames without an `id` (`job.progress`, "
              "`call.finished`, `notification`, …) are live only and may be "
              "lost. The first frame is `ready`, with the number where the stream stands; a comment comes "
-             "every 15 seconds."},
+             "every 15 seconds. An API key for some projects only gets 403."},
 };
 
 const struct api_table live_api = {"events", routes, LENGTH_OF(routes)};

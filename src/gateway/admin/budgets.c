@@ -169,7 +169,8 @@ static bool is_of_file(const struct api_request *r, const uuid *id)
     return is;
 }
 
-static const struct api_resource budget_resource = {.param = ":id", .find = &budget_find, .noun = "budget"};
+static const struct api_resource budget_resource = {
+    .param = ":id", .find = &budget_find, .noun = "budget", .is_in_project = true};
 
 enum errc budget_of_file_key(struct api_request *r, const struct snapshot_rows *file, const uuid *key,
                              struct budget_entry **out, err *e)

@@ -56,7 +56,8 @@ struct key_entry {
         FIELD(struct key_entry, project_id, FIELD_UUID, .flags = FIELD_NULLABLE,                             \
               .meaning = "The project that its calls are booked on."),                                       \
         FIELD(struct key_entry, user_id, FIELD_UUID, .flags = FIELD_NULLABLE,                                \
-              .meaning = "The member whose budgets its calls count on."),                                    \
+              .meaning =                                                                                     \
+                  "The member whose budgets its calls count on; it opens nothing once they are none."),      \
         FIELD(struct key_entry, allowed_models, FIELD_TEXTS, .min = 1, .max = NAME_LEN_MAX,                  \
               .format = FORMAT_LINE, .max_items = NAMES_MAX, .fallback = "[]",                               \
               .meaning = "Names and patterns (*, ?) of the only models that it may call; none: all."),       \
@@ -138,7 +139,8 @@ static bool is_of_file(const struct api_request *r, const uuid *id)
     return is;
 }
 
-static const struct api_resource key_resource = {.param = ":id", .find = &key_find, .noun = "virtual key"};
+static const struct api_resource key_resource = {
+    .param = ":id", .find = &key_find, .noun = "virtual key", .is_in_project = true};
 
 static enum errc read_spec(struct api_request *r, const struct snapshot_rows *file,
                            const struct key_spec *spec, struct key_entry *k, err *e)

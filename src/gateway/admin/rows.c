@@ -16,7 +16,8 @@ SQL(all_providers, DB_MAIN, SQL_INSTANCE, "",
 SQL(all_aliases, DB_MAIN, SQL_INSTANCE, "", "SELECT workspace_id, name, model FROM gateway_aliases ORDER BY name");
 SQL(all_keys, DB_MAIN, SQL_INSTANCE, "",
     "SELECT id, workspace_id, name, project_id, user_id, models, providers, is_enabled, expires_us, requests_per_minute, tokens_per_minute, "
-    "parallel_calls FROM gateway_keys ORDER BY id");
+    "parallel_calls, CAST(CASE WHEN user_id IS NULL OR EXISTS (SELECT 1 FROM memberships m WHERE m.workspace_id = gateway_keys.workspace_id AND "
+    "m.user_id = gateway_keys.user_id) THEN 0 ELSE 1 END AS BIGINT) FROM gateway_keys ORDER BY id");
 SQL(all_secrets, DB_MAIN, SQL_INSTANCE, "", "SELECT key_id, sha256, expires_us FROM gateway_key_secrets ORDER BY key_id, created_us DESC");
 SQL(all_budgets, DB_MAIN, SQL_INSTANCE, "",
     "SELECT b.id, b.workspace_id, b.scope, b.scope_id, b.period, b.limit_nanousd, b.is_hard, b.alerts, b.cap_nanousd, "
@@ -148,7 +149,7 @@ static enum errc load_keys(struct load *l, struct tx *tx, err *e)
         struct key_spec *k = &list[i];
         int64_t expires = val_int(&row[8]);
         *k = (struct key_spec){.id = val_uuid(&row[0]), .workspace_id = val_uuid(&row[1]), .name = val_str(&row[2]), .project_id = val_uuid(&row[3]),
-                               .user_id = val_uuid(&row[4]), .is_enabled = val_bool(&row[7]), .expires_us = expires == NO_VALUE ? INT64_MAX : expires,
+                               .user_id = val_uuid(&row[4]), .is_enabled = val_bool(&row[7]), .is_left_behind = val_bool(&row[12]), .expires_us = expires == NO_VALUE ? INT64_MAX : expires,
                                .limits = {val_int(&row[9]), val_int(&row[10]), val_int(&row[11])}};
         if ((rc = texts_from_json(l->a, val_str(&row[5]), &k->models, &k->n_models, e)) == ERR_NONE)
             rc = texts_from_json(l->a, val_str(&row[6]), &k->providers, &k->n_providers, e);
@@ -250,7 +251,7 @@ struct changes {
 static enum errc changes_unit(struct tx *tx, void *ctx, err *e)
 {
     static const str prefixes[] = {STR_LIT("workspace."), STR_LIT("project."), STR_LIT("provider."), STR_LIT("alias."), STR_LIT("gateway_key."),
-                                   STR_LIT("budget."), STR_LIT("limits."), STR_LIT("user.")};
+                                   STR_LIT("budget."), STR_LIT("limits."), STR_LIT("user."), STR_LIT("member.")};
     static const uuid everywhere;
     struct changes *c = ctx;
     struct arena a;

@@ -42,6 +42,8 @@ enum errc key_secret_check(const struct key_secret *secret, usec now_us, err *e)
     const struct virtual_key *key = secret->key;
     if (!key->is_enabled)
         return err_set(e, ERR_UNAUTHENTICATED, "the API key '%.*s' is switched off", STR(key->name));
+    if (key->is_left_behind)
+        return err_set(e, ERR_UNAUTHENTICATED, "the API key '%.*s' is bound to somebody who is no member of the workspace any more", STR(key->name));
     if (now_us >= key->expires_us)
         return err_set(e, ERR_UNAUTHENTICATED, "the API key '%.*s' has expired", STR(key->name));
     if (now_us >= secret->expires_us)

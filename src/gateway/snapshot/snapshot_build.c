@@ -510,6 +510,7 @@ static void add_key(struct builder *b, const struct key_spec *spec)
         .n_providers = spec->n_providers,
         .expires_us = spec->expires_us,
         .is_enabled = spec->is_enabled,
+        .is_left_behind = spec->is_left_behind,
         .is_from_file = spec->is_from_file,
     };
     take_budgets(b, key);

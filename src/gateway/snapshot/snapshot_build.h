@@ -43,6 +43,7 @@ struct key_spec {
     const str *models, *providers;
     unsigned n_models, n_providers;
     bool is_enabled, is_from_file;
+    bool is_left_behind;               /* bound to somebody who is no member any more */
     usec expires_us;
     struct rate_limits limits;
 };
