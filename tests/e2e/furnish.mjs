@@ -1,7 +1,7 @@
 // furnish.mjs - a workspace with things in it: people, projects, keys of the API; made by the API as its owner.
 
 /** Fills the workspace of `owner` ({api, workspace}). */
-export async function furnish(t, catalyst, { api, workspace }) {
+export async function furnish(catalyst, { api, workspace }) {
   for (const name of ['checkout', 'storefront', 'infra']) await api('POST', '/api/projects', { name });
   for (const [name, email, role] of [
     ['Jonas Weber', 'jonas@northwind.example', 'admin'],
@@ -41,4 +41,48 @@ export function call(catalyst, key, { model = 'gpt-4o-mini', text = 'Hello' } = 
     headers: { Authorization: `Bearer ${key}`, 'Content-Type': 'application/json' },
     body: JSON.stringify({ model, messages: [{ role: 'user', content: text }] }),
   });
+}
+
+/** Providers, virtual keys, budgets and calls. */
+export async function furnishGateway(catalyst, { api }, provider) {
+  const { items: projects } = await api('GET', '/api/projects');
+  await api('POST', '/api/gateway/providers', {
+    name: 'openai',
+    kind: 'openai',
+    base_url: provider.openaiUrl,
+    api_key: provider.key,
+  });
+  await api('POST', '/api/gateway/providers', {
+    name: 'anthropic',
+    kind: 'anthropic',
+    base_url: provider.origin,
+    api_key: provider.key,
+    is_enabled: false,
+  });
+  const keys = [];
+  for (const [name, i, budget] of [
+    ['ci', 0, '0.0012'],
+    ['nightly-refactor', 1, '25'],
+    ['docs-bot', 2, null],
+  ])
+    keys.push(
+      await api('POST', '/api/gateway/keys', {
+        name,
+        project_id: projects[i].id,
+        ...(budget ? { budget_usd: budget, budget_period: 'monthly' } : { allowed_models: ['gpt-4o*', 'claude-*'] }),
+      }),
+    );
+  await api('POST', '/api/gateway/budgets', { scope: 'workspace', period: 'monthly', limit_usd: '250' });
+  await api('POST', '/api/gateway/budgets', {
+    scope: 'project',
+    scope_id: projects[0].id,
+    period: 'weekly',
+    limit_usd: '0.0016',
+    is_hard: false,
+  });
+  // The last calls of the first key no longer fit its budget.
+  for (let i = 0; i < 24; i++) {
+    if (i % 9 === 5) provider.next({ fault: '500' });
+    await (await call(catalyst, keys[i % 3 === 0 ? 0 : (i % 2) + 1].key)).arrayBuffer();
+  }
 }

@@ -3,10 +3,10 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { NO_BINARY } from '../lib/catalyst.mjs';
+import { NO_BINARY, startProvider } from '../lib/catalyst.mjs';
 import { scope } from '../lib/defer.mjs';
 import { accessibility, closeBrowser, NO_BROWSER, OWNER, openWindow, overflow, settled, shot, signIn, startOwned } from './browser.mjs';
-import { furnish } from './furnish.mjs';
+import { allowLoopback, furnish, furnishGateway } from './furnish.mjs';
 
 const PAGES = [
   ['overview', '/'],
@@ -31,8 +31,10 @@ describe('the pages', { skip: NO_BINARY || NO_BROWSER }, () => {
   let owner;
 
   before(async () => {
-    ({ catalyst, ...owner } = await startOwned(shared));
-    await furnish(shared, catalyst, owner);
+    const provider = await startProvider(shared, { key: 'sk-double-openai-7Yd2' });
+    ({ catalyst, ...owner } = await startOwned(shared, { config: allowLoopback() }));
+    await furnish(catalyst, owner);
+    await furnishGateway(catalyst, owner, provider);
   });
   after(async () => {
     await shared.end();

@@ -33,11 +33,12 @@ describe('using the page', { skip: NO_BINARY || NO_BROWSER }, () => {
   test('needs no mouse', async (t) => {
     const { page } = await openWindow(t);
     await page.goto(`${catalyst.origin}/login`);
+    await page.locator('input[name=email]:focus').waitFor();
     await page.keyboard.type(OWNER.email);
     await page.keyboard.press('Tab');
     await page.keyboard.type(OWNER.password);
     await page.keyboard.press('Enter');
-    await page.getByRole('heading', { level: 1 }).waitFor();
+    await page.getByRole('navigation', { name: 'Main navigation' }).waitFor();
 
     // The first Tab leads past the navigation.
     await page.goto(`${catalyst.origin}/requests`);

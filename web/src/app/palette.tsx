@@ -28,11 +28,13 @@ function Item(props: {
   children: ReactNode;
   keys?: string;
   value: string;
+  isAlways?: boolean;
   onSelect: () => void;
 }) {
   return (
     <Command.Item
       value={props.value}
+      forceMount={props.isAlways ?? false}
       className="menu-item"
       onSelect={() => {
         close();
@@ -89,17 +91,6 @@ export default function Palette() {
               <Command.Empty className="px-3 py-8 text-center text-sm text-ink-2">
                 {t('search.nothing')}
               </Command.Empty>
-              {text.trim() && (
-                <Command.Group heading={t('search.find')} forceMount>
-                  <Item
-                    icon={<Search {...icon} />}
-                    value={`find ${text}`}
-                    onSelect={() => go('/requests', { text: text.trim() })}
-                  >
-                    {t('search.requests', { text: text.trim() })}
-                  </Item>
-                </Command.Group>
-              )}
               <Command.Group heading={t('search.go')}>
                 {NAV.flatMap((group) => group.places).map((place) => (
                   <Item
@@ -184,6 +175,19 @@ export default function Palette() {
                       {member.name} <span className="text-ink-3">{member.email}</span>
                     </Item>
                   ))}
+                </Command.Group>
+              )}
+              {/* Never the first: its value fits nothing that one types. */}
+              {text.trim() && (
+                <Command.Group heading={t('search.find')} forceMount>
+                  <Item
+                    icon={<Search {...icon} />}
+                    value="⌕"
+                    isAlways
+                    onSelect={() => go('/requests', { text: text.trim() })}
+                  >
+                    {t('search.requests', { text: text.trim() })}
+                  </Item>
                 </Command.Group>
               )}
             </Command.List>

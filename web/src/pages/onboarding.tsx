@@ -319,7 +319,7 @@ function Waiting({ call, onNext }: { call: Call | undefined; onNext: () => void 
               model: call.model ?? call.model_asked ?? '',
             })}
             <span className="ms-2 font-normal text-ink-2">
-              {duration(call.duration_ms)} · <Money nanousd={call.cost_nanousd} />
+              {duration(call.timing.total_us / 1000)} · <Money nanousd={call.cost_nanousd} />
             </span>
           </span>
           <Link to="/requests/$id" params={{ id: call.id }} className={buttonClass('plain', 'sm')}>

@@ -262,7 +262,7 @@ function Figures({ calls }: { calls: Call[] }) {
                   id: 'took',
                   header: t('call.duration'),
                   align: 'right',
-                  cell: (call) => <Duration ms={call.duration_ms} />,
+                  cell: (call) => <Duration ms={call.timing.total_us / 1000} />,
                 },
                 {
                   id: 'cost',

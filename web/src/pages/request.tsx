@@ -147,7 +147,7 @@ function Detail({ call }: { call: Call }) {
           [
             ['call.cost', <Money key="c" nanousd={call.cost_nanousd} />],
             ['call.tokens', <Count key="t" value={call.tokens.total} />],
-            ['call.duration', <Duration key="d" ms={call.duration_ms} />],
+            ['call.duration', <Duration key="d" ms={call.timing.total_us / 1000} />],
             ['call.time', <Time key="w" iso={call.started_at} as="clock" />],
           ] as [MessageId, ReactNode][]
         ).map(([label, value]) => (

@@ -20,21 +20,30 @@ import { type Column, Table } from '@/ui/table';
 import { toast } from '@/ui/toast';
 import { Count, Duration, Money, Time } from '@/ui/values';
 
-export function outcomeTone(call: Pick<Call, 'outcome' | 'status'>): Tone {
-  if (call.outcome === 'completed') return 'good';
+type Ended = Pick<Call, 'outcome' | 'status'>;
+
+/** The answer came whole, and it was one. A provider's own error that came whole is none. */
+export function isGood(call: Ended): boolean {
+  return call.outcome === 'completed' && (call.status ?? 0) < 400;
+}
+
+export function outcomeTone(call: Ended): Tone {
+  if (isGood(call)) return 'good';
   if (call.outcome === 'cancelled') return 'warn';
   if (call.status === 402 || call.status === 429) return 'copper';
   return 'bad';
 }
 
-export function outcomeText(call: Pick<Call, 'outcome' | 'status'>): string {
-  const text = tMaybe(`outcome.${call.outcome}`, call.outcome);
-  return call.outcome === 'completed' || call.status === 0 ? text : `${text} ${call.status}`;
+export function outcomeText(call: Ended): string {
+  if (isGood(call)) return t('outcome.completed');
+  const text =
+    call.outcome === 'completed' ? t('outcome.error') : tMaybe(`outcome.${call.outcome}`, call.outcome);
+  return call.status === null || call.status < 400 ? text : `${text} ${call.status}`;
 }
 
 /** How a call ended. What went well is quiet, so that the rest stands out. */
-export function Outcome({ call }: { call: Pick<Call, 'outcome' | 'status'> }) {
-  if (call.outcome !== 'completed') return <Badge tone={outcomeTone(call)}>{outcomeText(call)}</Badge>;
+export function Outcome({ call }: { call: Ended }) {
+  if (!isGood(call)) return <Badge tone={outcomeTone(call)}>{outcomeText(call)}</Badge>;
   return (
     <span className="inline-flex items-center gap-2 px-2 text-xs text-ink-2">
       <span aria-hidden className="size-1.5 rounded-full bg-good" />
@@ -130,7 +139,7 @@ const columns: () => Column<Call>[] = () => [
     id: 'duration',
     header: t('call.duration'),
     align: 'right',
-    cell: (call) => <Duration ms={call.duration_ms} />,
+    cell: (call) => <Duration ms={call.timing.total_us / 1000} />,
   },
   {
     id: 'cost',
@@ -141,12 +150,13 @@ const columns: () => Column<Call>[] = () => [
 ];
 
 const PULSE = 96;
+const msOf = (call: Call) => call.timing.total_us / 1000;
 
 /** The last calls as a pulse: height is how long they took (its root), colour and shape how they ended. */
 function Pulse({ calls }: { calls: Call[] }) {
   const last = calls.slice(0, PULSE).reverse();
-  const failed = last.filter((call) => call.outcome !== 'completed').length;
-  const slowest = Math.max(1, ...last.map((call) => call.duration_ms));
+  const failed = last.filter((call) => !isGood(call)).length;
+  const slowest = Math.max(0.001, ...last.map(msOf));
   return (
     <div className="hidden items-end gap-6 border-b border-line px-4 pt-3 pb-0 md:flex">
       <div
@@ -157,16 +167,16 @@ function Pulse({ calls }: { calls: Call[] }) {
         {last.map((call) => (
           <span
             key={call.id}
-            title={`${call.model ?? ''} ${duration(call.duration_ms)}`}
+            title={`${call.model ?? ''} ${duration(msOf(call))}`}
             className={clsx(
               'max-w-3 min-w-[3px] flex-1 rounded-t-[2px]',
-              call.outcome === 'completed'
+              isGood(call)
                 ? 'bg-[var(--series-1)]'
                 : call.outcome === 'cancelled'
-                  ? 'bg-warn'
+                  ? 'bg-warn-fill'
                   : 'bg-bad',
             )}
-            style={{ height: `${Math.max(8, Math.sqrt(call.duration_ms / slowest) * 100)}%` }}
+            style={{ height: `${Math.max(8, Math.sqrt(msOf(call) / slowest) * 100)}%` }}
           />
         ))}
       </div>

@@ -203,7 +203,7 @@ export function Table<T>(props: {
                   aria-sort={isSorted ? (sort.isDown ? 'descending' : 'ascending') : undefined}
                   className={clsx(
                     'sticky top-0 z-1 border-b border-line bg-surface px-3 py-2 text-xs font-medium whitespace-nowrap text-ink-3 first:ps-4 last:pe-4',
-                    column.align === 'right' && 'text-end',
+                    column.align === 'right' ? 'text-end' : 'text-start',
                   )}
                 >
                   {column.sortBy ? (

@@ -176,6 +176,7 @@ export default {
   'call.session': 'Sitzung',
   'call.empty': 'Noch keine Aufrufe',
   'outcome.completed': 'Vollständig',
+  'outcome.error': 'Fehler',
   'outcome.cancelled': 'Abgebrochen',
   'outcome.upstream_failed': 'Anbieter gescheitert',
   'outcome.refused': 'Abgelehnt',

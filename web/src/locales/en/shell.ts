@@ -172,6 +172,7 @@ export default {
   'call.session': 'Session',
   'call.empty': 'No calls yet',
   'outcome.completed': 'Completed',
+  'outcome.error': 'Error',
   'outcome.cancelled': 'Cancelled',
   'outcome.upstream_failed': 'Provider failed',
   'outcome.refused': 'Refused',
