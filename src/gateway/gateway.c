@@ -118,7 +118,7 @@ static void add_to_young(const struct snapshot *s, const struct usage_record *r)
 {
     uuid key_id;
     memcpy(key_id.b, r->key_id, sizeof key_id.b);
-    const uuid *ids[BUDGET_SCOPES] = {&r->workspace_id, &r->project_id, &r->user_id, &key_id};
+    const uuid *ids[BUDGET_SCOPES] = {uuid_is_nil(&r->workspace_id) ? &s->workspaces[0].id : &r->workspace_id, &r->project_id, &r->user_id, &key_id};
     for (unsigned scope = 0; scope < BUDGET_SCOPES; scope++)
         for (unsigned period = 0; period < BUDGET_PERIODS; period++) {
             struct budget_counter *c = snapshot_counter(s, (enum budget_scope)scope, ids[scope], (enum budget_period)period);
@@ -131,6 +131,8 @@ static void on_drained(void *ctx, const struct usage_record *calls, unsigned n, 
 {
     struct gateway *g = ctx;
     struct snapshot *s = gateway_snapshot(g);
+    for (unsigned i = 0; i < n; i++) /* it began before there was a workspace */
+        g->has_adopted &= !uuid_is_nil(&calls[i].workspace_id);
     for (unsigned i = 0; i < n; i++)
         if (calls[i].boot == boot && calls[i].snapshot < g->max_birth && calls[i].charged_nanousd)
             add_to_young(s, &calls[i]);

@@ -134,6 +134,28 @@ describe('the drain', { skip: NO_BINARY }, () => {
     assert.ok(items[0].budget.spent_nanousd > 0);
   });
 
+  test('so is one that was under way when the workspace was made', async (t) => {
+    const double = await startProvider(t, { key: 'sk-double-1' });
+    const key = makeKey();
+    const config = {
+      identity: QUICK_PASSWORDS,
+      providers: [{ name: 'openai', kind: 'openai', base_url: double.openaiUrl, api_key: 'sk-double-1' }],
+      keys: [{ name: 'alice', key }],
+    };
+    const catalyst = await startCatalyst(t, { config });
+    let open;
+    double.next({ gate: new Promise((resolve) => (open = resolve)) });
+    const slow = call({ catalyst, key }, 'chat');
+    await until('the call to be under way', () => double.exchanges.length === 1);
+    const ada = await owner(catalyst);
+    const listed = async (n) => (await ada.get('/api/gateway/requests')).json.items.length === n;
+    assert.equal((await call({ catalyst, key }, 'chat')).status, 200);
+    await until('the call of the workspace', () => listed(1));
+    open();
+    assert.equal((await slow).status, 200);
+    await until('the call that began before it', () => listed(2));
+  });
+
   test('a budget that is made late knows what was spent before, and alerts tell once', async (t) => {
     const scene = await startManaged(t, { tokens: () => ({ input: 0, output: 1_000_000 }) }); // 0.6 USD each
     const k = await newKey(scene);
