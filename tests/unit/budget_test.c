@@ -139,6 +139,25 @@ static void only_the_output_is_lowered_and_not_below_the_least(void **state)
     free_scene(&s);
 }
 
+static void what_costs_nothing_fits_into_an_overdrawn_budget(void **state)
+{
+    (void)state;
+    struct scene s = {0};
+    usec now = at("2026-11-24T12:00:00Z");
+    struct budget_hold hold;
+    struct budget_refusal why;
+    int64_t granted;
+    struct budget_ask local = {0, 0, 5000, 1024}, paid = {0, 1, 5000, 1024};
+    add_gate(&s, BUDGET_KEY, BUDGET_TOTAL, USD, USD + 5, now);
+    assert_true(budget_reserve(s.gates, s.n, now, &local, &hold, &granted, &why));
+    assert_int_equal(granted, 5000);
+    budget_settle(&hold, 0);
+    assert_false(budget_reserve(s.gates, s.n, now, &paid, &hold, &granted, &why));
+    assert_int_equal(why.left_nanousd, 0);
+    assert_int_equal(spent(&s, 0, now), USD + 5);
+    free_scene(&s);
+}
+
 static void all_budgets_must_pass_and_a_failure_leaves_nothing_behind(void **state)
 {
     (void)state;
@@ -365,6 +384,7 @@ int main(void)
         cmocka_unit_test(periods_are_those_of_the_utc_calendar),
         cmocka_unit_test(a_reservation_is_settled_at_what_was_spent),
         cmocka_unit_test(only_the_output_is_lowered_and_not_below_the_least),
+        cmocka_unit_test(what_costs_nothing_fits_into_an_overdrawn_budget),
         cmocka_unit_test(all_budgets_must_pass_and_a_failure_leaves_nothing_behind),
         cmocka_unit_test(a_call_belongs_to_the_period_that_it_began_in),
         cmocka_unit_test(absurd_amounts_are_refused_and_do_not_overflow),

@@ -187,7 +187,7 @@ static bool take_all(const struct budget_gate *gates, unsigned n, struct budget_
 {
     for (unsigned i = 0; i < n; i++) {
         struct budget_cell *cell = hold->cells[i];
-        if (!gates[i].hard) {
+        if (!gates[i].hard || !amount) { /* what costs nothing fits into an overdrawn budget, too */
             atomic_fetch_add_explicit(&cell->used, amount, memory_order_relaxed);
             continue;
         }
@@ -228,7 +228,7 @@ bool budget_reserve(const struct budget_gate *gates, unsigned n, usec now_us, co
             }
         int64_t tokens = ask->output_tokens;
         int64_t amount = budget_amount(ask->input_pico + ask->output_pico * tokens);
-        if (amount > left || amount == BUDGET_AMOUNT_MAX) {
+        if ((amount > left && amount) || amount == BUDGET_AMOUNT_MAX) {
             if (needed > left || needed == BUDGET_AMOUNT_MAX)
                 break;
             /* left covers the input and the least output, so the division is by a price above 0 and gives at least the least. */
