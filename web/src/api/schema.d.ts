@@ -709,9 +709,26 @@ export interface paths {
         };
         /**
          * What happens, as it happens
-         * @description Server-sent events (`text/event-stream`). Frames with an `id` are events of the workspace's log that the caller may know of, in order; `Last-Event-ID` resumes behind one without a gap. Frames without an `id` (`job.progress`, `call.finished`, `notification`, …) are live only and may be lost. The first frame is `ready`, with the number where the stream stands; a comment comes every 15 seconds.
+         * @description Server-sent events (`text/event-stream`). Frames with an `id` are events of the workspace's log that the caller may know of, in order; `Last-Event-ID` resumes behind one without a gap. Frames without an `id` (`job.progress`, `call.finished`, `notification`, …) are live only and may be lost. The first frame is `ready`, with the number where the stream stands; a comment comes every 15 seconds. An API key for some projects only gets 403.
          */
         get: operations["events_stream"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/gateway/kinds": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Kinds of providers */
+        get: operations["gateway_kinds_list"];
         put?: never;
         post?: never;
         delete?: never;
@@ -729,7 +746,7 @@ export interface paths {
         };
         /**
          * Providers by name
-         * @description Those of the configuration file come first.
+         * @description Those of the configuration file come first, with origin file: they are changed there.
          */
         get: operations["gateway_providers_list"];
         put?: never;
@@ -748,28 +765,22 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * A provider
-         * @description Its key is never shown.
-         */
+        /** A provider */
         get: operations["gateway_providers_show"];
         /**
          * Replaces a provider
-         * @description Without api_key the key that it has stays.
+         * @description The key stays when the body has none; null removes it.
          */
         put: operations["gateway_providers_replace"];
         post?: never;
         /**
-         * Deletes a provider
-         * @description Calls under way end in their time.
+         * Removes a provider
+         * @description Calls under way end; their records and costs stay.
          */
         delete: operations["gateway_providers_delete"];
         options?: never;
         head?: never;
-        /**
-         * Changes a provider
-         * @description Without api_key the key that it has stays; null takes it away.
-         */
+        /** Changes a provider */
         patch: operations["gateway_providers_change"];
         trace?: never;
     };
@@ -782,28 +793,8 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Asks a provider for its models
-         * @description Shows whether it can be reached and takes the key; it costs no tokens.
-         */
+        /** Tries a provider: asks for the list of its models with its key, which costs no tokens */
         post: operations["gateway_providers_test"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/gateway/kinds": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Kinds of providers that are known */
-        get: operations["gateway_kinds_list"];
-        put?: never;
-        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -818,8 +809,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Aliases by name
-         * @description Those of the configuration file come first.
+         * Aliases of models by name
+         * @description Those of the configuration file come first, with origin file: they are changed there.
          */
         get: operations["gateway_aliases_list"];
         put?: never;
@@ -838,10 +829,10 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** Makes or changes an alias */
+        /** Makes an alias, or leads it elsewhere */
         put: operations["gateway_aliases_put"];
         post?: never;
-        /** Deletes an alias */
+        /** Removes an alias */
         delete: operations["gateway_aliases_delete"];
         options?: never;
         head?: never;
@@ -873,14 +864,14 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Virtual keys, newest first
-         * @description Those of the configuration file come first.
+         * Virtual keys by name
+         * @description Never their texts. Keys of the configuration file come first, with origin file.
          */
         get: operations["gateway_keys_list"];
         put?: never;
         /**
          * Makes a virtual key
-         * @description Its text is in this answer and nowhere else. It works at once.
+         * @description Its text is shown this once.
          */
         post: operations["gateway_keys_create"];
         delete?: never;
@@ -902,14 +893,14 @@ export interface paths {
         post?: never;
         /**
          * Revokes a virtual key
-         * @description It is dead with the answer, and its streams are cut. Its budgets go with it.
+         * @description At once: its calls under way are cut, its budgets go with it. Records and costs stay.
          */
         delete: operations["gateway_keys_delete"];
         options?: never;
         head?: never;
         /**
          * Changes a virtual key
-         * @description Switched off, it opens nothing from the next call on, and its streams end.
+         * @description It holds for the next call; calls under way end as they began.
          */
         patch: operations["gateway_keys_change"];
         trace?: never;
@@ -924,8 +915,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Gives a virtual key another text
-         * @description The old one goes on working for overlap_hours. Id, budgets and limits stay.
+         * Gives a virtual key a new text
+         * @description Id, settings and what was spent stay. The text is shown this once.
          */
         post: operations["gateway_keys_rotate"];
         delete?: never;
@@ -942,14 +933,14 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Budgets, oldest first
-         * @description Those of the configuration file come first.
+         * Budgets, the oldest first
+         * @description With what is spent, reserved and left by now. Budgets of keys of the configuration file come first.
          */
         get: operations["gateway_budgets_list"];
         put?: never;
         /**
          * Makes a budget
-         * @description All budgets that a call falls under must cover it. What was spent in the period before counts.
+         * @description All budgets that a call counts on must have room for it. What was spent before in the period counts.
          */
         post: operations["gateway_budgets_create"];
         delete?: never;
@@ -969,11 +960,17 @@ export interface paths {
         get: operations["gateway_budgets_show"];
         put?: never;
         post?: never;
-        /** Deletes a budget */
+        /**
+         * Removes a budget
+         * @description What was spent stays known.
+         */
         delete: operations["gateway_budgets_delete"];
         options?: never;
         head?: never;
-        /** Changes a budget */
+        /**
+         * Changes a budget
+         * @description It holds for the next call. Whose it is cannot be changed.
+         */
         patch: operations["gateway_budgets_change"];
         trace?: never;
     };
@@ -984,11 +981,17 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The budgets of a project */
+        /**
+         * Budgets of a project
+         * @description With what is spent, reserved and left by now.
+         */
         get: operations["optimizer_budget_show"];
         put?: never;
-        /** Makes a budget of a project */
-        post: operations["optimizer_budget_create"];
+        /**
+         * Sets the budget of a project
+         * @description It has one of each period: 201 when it is new, else 200.
+         */
+        post: operations["optimizer_budget_set"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1942,44 +1945,66 @@ export interface components {
             /** @description Whether the person wants it. */
             is_wanted: boolean;
         };
-        /** @description A model provider that calls go to. */
+        /** @description A kind of provider. */
+        ProviderKind: {
+            /** @description Name of the kind. */
+            name: string;
+            /** @description Its usual address; null: it must be given. */
+            base_url: string | null;
+            /** @description Whether it answers nobody without a key. */
+            needs_key: boolean;
+            /** @description Runs on a machine of one's own: its calls cost 0. */
+            is_local: boolean;
+            /** @description Models that it is known to serve; empty: any. */
+            models: string[];
+            /** @description What it speaks. */
+            dialects: string[];
+        };
+        ProviderKindList: {
+            items: components["schemas"]["ProviderKind"][];
+            next_cursor: string | null;
+        };
+        /** @description A provider of models. */
         Provider: {
             /**
              * Format: uuid
              * @description Id of the provider.
              */
             id: string;
-            /** @description Its name, unique in the workspace; PROVIDER/MODEL asks for it. */
+            /** @description Its name, unique in the workspace; PROVIDER/MODEL asks for a model of this one. */
             name: string;
-            /** @description What it is: openai, anthropic, … or compatible; GET /api/gateway/kinds lists all. */
-            kind: string;
+            /**
+             * @description What it is: GET /api/gateway/kinds.
+             * @enum {string}
+             */
+            kind: "openai" | "anthropic" | "azure" | "gemini" | "openrouter" | "ollama" | "vllm" | "llamacpp" | "xai" | "mistral" | "groq" | "deepseek" | "together" | "fireworks" | "cerebras" | "moonshot" | "deepinfra" | "compatible";
             /**
              * Format: uri
-             * @description Where it is, as its SDKs take it; null: the kind's own address.
+             * @description Where it is; null in a body: its kind's public address.
              */
             base_url: string | null;
-            /** @description Names or globs of the models it serves; empty: what its kind is known to serve. */
+            /** @description Names and patterns (*, ?) of the models that it serves; empty in a body: what its kind is known to serve. */
             models: string[];
-            /** @description What it speaks; empty: what its kind speaks. */
+            /** @description What it speaks; empty in a body: what its kind speaks. */
             dialects: ("chat" | "responses" | "messages" | "embeddings")[];
-            /** @description Prices of its own: MODEL: {input, output, cache_read, cache_write, cache_write_1h} in USD per million tokens, context and max_output in tokens. */
+            /** @description Prices of its own, before the list: {MODEL: {input, output, cache_read, cache_write, cache_write_1h}} in USD per million tokens, context and max_output in tokens. */
             prices: {
                 [key: string]: unknown;
-            } | null;
+            };
             /** @description Whether there is a key. */
             has_key: boolean;
             /** @description The last four characters of the key. */
             key_hint: string | null;
-            /** @description Whether calls go to it. */
+            /** @description Whether calls may go to it. */
             is_enabled: boolean;
             /**
-             * @description Where it is defined; one of the file is changed there.
+             * @description Where it is kept; what is from the configuration file is changed there.
              * @enum {string}
              */
             origin: "database" | "file";
             /**
              * Format: date-time
-             * @description When it was made.
+             * @description When it was made; null for one of the file.
              */
             created_at: string | null;
             /**
@@ -1997,66 +2022,75 @@ export interface components {
             items: components["schemas"]["Provider"][];
             next_cursor: string | null;
         };
-        /** @description A model provider that calls go to. */
+        /** @description A provider of models. */
         ProviderInput: {
-            /** @description Its name, unique in the workspace; PROVIDER/MODEL asks for it. */
+            /** @description Its name, unique in the workspace; PROVIDER/MODEL asks for a model of this one. */
             name: string;
-            /** @description What it is: openai, anthropic, … or compatible; GET /api/gateway/kinds lists all. */
-            kind: string;
+            /**
+             * @description What it is: GET /api/gateway/kinds.
+             * @enum {string}
+             */
+            kind: "openai" | "anthropic" | "azure" | "gemini" | "openrouter" | "ollama" | "vllm" | "llamacpp" | "xai" | "mistral" | "groq" | "deepseek" | "together" | "fireworks" | "cerebras" | "moonshot" | "deepinfra" | "compatible";
             /**
              * Format: uri
-             * @description Where it is, as its SDKs take it; null: the kind's own address.
+             * @description Where it is; null in a body: its kind's public address.
              */
             base_url?: string | null;
-            /** @description The key that it gave; kept sealed and never shown. Absent: it stays; null: none. */
+            /** @description The key that calls are sent with; sealed, never shown. Absent: as it was; null: none. */
             api_key?: string | null;
             /**
-             * @description Names or globs of the models it serves; empty: what its kind is known to serve.
+             * @description Names and patterns (*, ?) of the models that it serves; empty in a body: what its kind is known to serve.
              * @default []
              */
             models?: string[];
             /**
-             * @description What it speaks; empty: what its kind speaks.
+             * @description What it speaks; empty in a body: what its kind speaks.
              * @default []
              */
             dialects?: ("chat" | "responses" | "messages" | "embeddings")[];
-            /** @description Prices of its own: MODEL: {input, output, cache_read, cache_write, cache_write_1h} in USD per million tokens, context and max_output in tokens. */
+            /**
+             * @description Prices of its own, before the list: {MODEL: {input, output, cache_read, cache_write, cache_write_1h}} in USD per million tokens, context and max_output in tokens.
+             * @default {}
+             */
             prices?: {
                 [key: string]: unknown;
-            } | null;
+            };
             /**
-             * @description Whether calls go to it.
+             * @description Whether calls may go to it.
              * @default true
              */
             is_enabled?: boolean;
         };
-        /** @description A model provider that calls go to. */
+        /** @description A provider of models. */
         ProviderPatch: {
-            /** @description Its name, unique in the workspace; PROVIDER/MODEL asks for it. */
+            /** @description Its name, unique in the workspace; PROVIDER/MODEL asks for a model of this one. */
             name?: string;
-            /** @description What it is: openai, anthropic, … or compatible; GET /api/gateway/kinds lists all. */
-            kind?: string;
+            /**
+             * @description What it is: GET /api/gateway/kinds.
+             * @enum {string}
+             */
+            kind?: "openai" | "anthropic" | "azure" | "gemini" | "openrouter" | "ollama" | "vllm" | "llamacpp" | "xai" | "mistral" | "groq" | "deepseek" | "together" | "fireworks" | "cerebras" | "moonshot" | "deepinfra" | "compatible";
             /**
              * Format: uri
-             * @description Where it is, as its SDKs take it; null: the kind's own address.
+             * @description Where it is; null in a body: its kind's public address.
              */
             base_url?: string | null;
-            /** @description The key that it gave; kept sealed and never shown. Absent: it stays; null: none. */
+            /** @description The key that calls are sent with; sealed, never shown. Absent: as it was; null: none. */
             api_key?: string | null;
-            /** @description Names or globs of the models it serves; empty: what its kind is known to serve. */
+            /** @description Names and patterns (*, ?) of the models that it serves; empty in a body: what its kind is known to serve. */
             models?: string[];
-            /** @description What it speaks; empty: what its kind speaks. */
+            /** @description What it speaks; empty in a body: what its kind speaks. */
             dialects?: ("chat" | "responses" | "messages" | "embeddings")[];
-            /** @description Prices of its own: MODEL: {input, output, cache_read, cache_write, cache_write_1h} in USD per million tokens, context and max_output in tokens. */
+            /** @description Prices of its own, before the list: {MODEL: {input, output, cache_read, cache_write, cache_write_1h}} in USD per million tokens, context and max_output in tokens. */
             prices?: {
                 [key: string]: unknown;
-            } | null;
-            /** @description Whether calls go to it. */
+            };
+            /** @description Whether calls may go to it. */
             is_enabled?: boolean;
         };
-        /** @description What came of a live test. */
+        /** @description How a provider answered. */
         ProviderTest: {
-            /** @description Whether it gave the list of its models. */
+            /** @description Whether it answered with a list of models. */
             is_ok: boolean;
             /**
              * Format: int64
@@ -2065,39 +2099,22 @@ export interface components {
             status: number | null;
             /**
              * Format: int64
-             * @description How long it took.
+             * @description Time until the answer was there, connecting included.
              */
             latency_ms: number;
-            /** @description What came of it, for people. */
+            /** @description What went well, or exactly what went wrong. */
             detail: string;
-            /** @description The models that it lists. */
+            /** @description Models that it says it has. */
             models: string[];
-        };
-        /** @description A kind of provider that is known. */
-        ProviderKind: {
-            /** @description Its name. */
-            name: string;
-            /** @description Where it is; null: it must be given. */
-            base_url: string | null;
-            /** @description Whether it takes no calls without a key. */
-            needs_key: boolean;
-            /** @description Whether it runs on one's own machine, where calls cost nothing. */
-            is_local: boolean;
-            /** @description What it speaks. */
-            dialects: string[];
-        };
-        ProviderKindList: {
-            items: components["schemas"]["ProviderKind"][];
-            next_cursor: string | null;
         };
         /** @description Another name for a model. */
         Alias: {
-            /** @description What clients ask for. */
+            /** @description What calls ask for. */
             name: string;
             /** @description What they get: MODEL, or PROVIDER/MODEL. */
             model: string;
             /**
-             * @description Where it is defined; one of the file is changed there.
+             * @description Where it is kept; what is from the configuration file is changed there.
              * @enum {string}
              */
             origin: "database" | "file";
@@ -2169,45 +2186,50 @@ export interface components {
             items: components["schemas"]["Model"][];
             next_cursor: string | null;
         };
-        /** @description A virtual key: it opens the gateway, and nothing else. */
+        /** @description A virtual key: it opens the gateway and nothing else. */
         GatewayKey: {
             /**
              * Format: uuid
              * @description Id of the key.
              */
             id: string;
-            /** @description Its name, unique in the workspace. */
+            /** @description How its text begins, to tell keys apart. */
+            prefix: string;
+            /** @description What it is for, unique in the workspace. */
             name: string;
             /**
              * Format: uuid
-             * @description The project that its calls belong to, whatever their headers say.
+             * @description The project that its calls are booked on.
              */
             project_id: string | null;
             /**
              * Format: uuid
-             * @description The member that its calls belong to, whatever their headers say.
+             * @description The member whose budgets its calls count on; it opens nothing once they are none.
              */
             user_id: string | null;
-            /** @description Globs of the models that it may use; empty: all. */
+            /** @description Names and patterns (*, ?) of the only models that it may call; none: all. */
             allowed_models: string[];
-            /** @description Names of the providers that it may use; empty: all. */
+            /** @description Names of the only providers that it may use; none: all. */
             allowed_providers: string[];
-            /** @description Whether it opens anything. */
+            /** @description Whether calls are taken with it. */
             is_enabled: boolean;
             /**
              * Format: date-time
-             * @description When it ends; null: never.
+             * @description When it stops being valid; null: never.
              */
             expires_at: string | null;
-            /** @description Its rate limits. */
+            /** @description How fast calls may come. */
             limits: components["schemas"]["Limits"];
-            /** @description How its text begins. */
-            prefix: string;
-            /** @description Its own budget (the oldest one), which /api/gateway/budgets changes. */
+            /** @description Its own budget, the first of them; null: none. */
             budget: components["schemas"]["Budget"] | null;
             /**
+             * Format: uuid
+             * @description Who made it.
+             */
+            created_by: string | null;
+            /**
              * Format: date-time
-             * @description When it was made.
+             * @description When it was made; null for one of the file.
              */
             created_at: string | null;
             /**
@@ -2217,11 +2239,16 @@ export interface components {
             updated_at: string | null;
             /**
              * Format: date-time
-             * @description When a call was made with it last.
+             * @description Its last call.
              */
             last_used_at: string | null;
             /**
-             * @description Where it is defined; one of the file is changed there.
+             * Format: date-time
+             * @description Until when the text before the last rotation is valid too.
+             */
+            rotated_until: string | null;
+            /**
+             * @description Where it is kept; what is from the configuration file is changed there.
              * @enum {string}
              */
             origin: "database" | "file";
@@ -2253,7 +2280,7 @@ export interface components {
              */
             parallel_calls: number | null;
         };
-        /** @description A limit on spending. */
+        /** @description A spending limit, and what is left of it. */
         Budget: {
             /**
              * Format: uuid
@@ -2261,55 +2288,55 @@ export interface components {
              */
             id: string;
             /**
-             * @description What it is on; users and projects by the keys that are bound to them. Set when it is made.
+             * @description Whose calls count.
              * @enum {string}
              */
             scope: "workspace" | "project" | "user" | "key";
             /**
              * Format: uuid
-             * @description Which project, user or key; of the workspace it may be left out.
+             * @description Id of that project, user or virtual key; of the workspace, which need not be said.
              */
             scope_id: string | null;
-            /** @description What that is called. */
+            /** @description Its name; null: it is gone. */
             scope_name: string | null;
             /**
-             * @description A day, a week from Monday, a calendar month (all UTC), or everything that was ever spent.
+             * @description What the limit is for: a day, a week from Monday, a calendar month (all UTC), or for ever.
              * @enum {string}
              */
             period: "daily" | "weekly" | "monthly" | "total";
-            /** @description The most that may be spent in a period. */
+            /** @description What may be spent in a period. */
             limit_usd: string;
             /**
              * Format: int64
              * @description The same in billionths of a US dollar.
              */
             limit_nanousd: number;
-            /** @description Whether calls that could cost more are refused; else it only alerts. */
+            /** @description Whether calls beyond it are refused; a soft one only tells. */
             is_hard: boolean;
-            /** @description Percents of the limit at which an event tells, once a period. */
+            /** @description Percents of the limit, up to eight from 1 to 200, at which an alert is told once a period. */
             alerts_at: unknown;
-            /** @description USD per million tokens that models of unknown price count with; null: a hard budget refuses them. */
+            /** @description Price of a million tokens that calls of a model without a known price are reserved and charged at; null: under a hard budget they are refused. */
             unknown_price_cap_usd: string | null;
             /**
              * Format: int64
              * @description The same in billionths of a US dollar.
              */
             unknown_price_cap_nanousd: number | null;
-            /** @description What was spent in this period. */
+            /** @description What calls that began in this period cost so far. */
             spent_usd: string;
             /**
              * Format: int64
              * @description The same in billionths of a US dollar.
              */
             spent_nanousd: number;
-            /** @description What calls under way could still cost. */
+            /** @description The most that calls under way can cost beside that. */
             reserved_usd: string;
             /**
              * Format: int64
              * @description The same in billionths of a US dollar.
              */
             reserved_nanousd: number;
-            /** @description The limit without both. */
+            /** @description What is left for others. */
             left_usd: string;
             /**
              * Format: int64
@@ -2318,7 +2345,7 @@ export interface components {
             left_nanousd: number;
             /**
              * Format: date-time
-             * @description When this period began; null: there is only one.
+             * @description When this period began; null: it has no beginning.
              */
             period_start: string | null;
             /**
@@ -2327,13 +2354,13 @@ export interface components {
              */
             resets_at: string | null;
             /**
-             * @description Where it is defined.
+             * @description Where it is kept; what is from the configuration file is changed there.
              * @enum {string}
              */
             origin: "database" | "file";
             /**
              * Format: date-time
-             * @description When it was made.
+             * @description When it was made; null for one of the file.
              */
             created_at: string | null;
             /**
@@ -2352,44 +2379,49 @@ export interface components {
             next_cursor: string | null;
         };
         /** @description A virtual key with its text. */
-        GatewayKeySecret: {
+        NewGatewayKey: {
             /**
              * Format: uuid
              * @description Id of the key.
              */
             id: string;
-            /** @description Its name, unique in the workspace. */
+            /** @description How its text begins, to tell keys apart. */
+            prefix: string;
+            /** @description What it is for, unique in the workspace. */
             name: string;
             /**
              * Format: uuid
-             * @description The project that its calls belong to, whatever their headers say.
+             * @description The project that its calls are booked on.
              */
             project_id: string | null;
             /**
              * Format: uuid
-             * @description The member that its calls belong to, whatever their headers say.
+             * @description The member whose budgets its calls count on; it opens nothing once they are none.
              */
             user_id: string | null;
-            /** @description Globs of the models that it may use; empty: all. */
+            /** @description Names and patterns (*, ?) of the only models that it may call; none: all. */
             allowed_models: string[];
-            /** @description Names of the providers that it may use; empty: all. */
+            /** @description Names of the only providers that it may use; none: all. */
             allowed_providers: string[];
-            /** @description Whether it opens anything. */
+            /** @description Whether calls are taken with it. */
             is_enabled: boolean;
             /**
              * Format: date-time
-             * @description When it ends; null: never.
+             * @description When it stops being valid; null: never.
              */
             expires_at: string | null;
-            /** @description Its rate limits. */
+            /** @description How fast calls may come. */
             limits: components["schemas"]["Limits"];
-            /** @description How its text begins. */
-            prefix: string;
-            /** @description Its own budget. */
+            /** @description Its own budget, the first of them; null: none. */
             budget: components["schemas"]["Budget"] | null;
             /**
+             * Format: uuid
+             * @description Who made it.
+             */
+            created_by: string | null;
+            /**
              * Format: date-time
-             * @description When it was made.
+             * @description When it was made; null for one of the file.
              */
             created_at: string | null;
             /**
@@ -2399,11 +2431,16 @@ export interface components {
             updated_at: string | null;
             /**
              * Format: date-time
-             * @description When a call was made with it last.
+             * @description Its last call.
              */
             last_used_at: string | null;
             /**
-             * @description Where it is defined.
+             * Format: date-time
+             * @description Until when the text before the last rotation is valid too.
+             */
+            rotated_until: string | null;
+            /**
+             * @description Where it is kept; what is from the configuration file is changed there.
              * @enum {string}
              */
             origin: "database" | "file";
@@ -2412,49 +2449,49 @@ export interface components {
              * @description Counts its changes.
              */
             version: number;
-            /** @description Its text: shown this once. */
+            /** @description The key itself: shown this once. */
             key?: string;
         };
-        /** @description A virtual key that is to be made. */
-        GatewayKeyNewInput: {
-            /** @description Its name, unique in the workspace. */
+        /** @description A virtual key to be made. */
+        GatewayKeyWantedInput: {
+            /** @description What it is for, unique in the workspace. */
             name: string;
             /**
              * Format: uuid
-             * @description The project that its calls belong to, whatever their headers say.
+             * @description The project that its calls are booked on.
              */
             project_id?: string | null;
             /**
              * Format: uuid
-             * @description The member that its calls belong to, whatever their headers say.
+             * @description The member whose budgets its calls count on; it opens nothing once they are none.
              */
             user_id?: string | null;
             /**
-             * @description Globs of the models that it may use; empty: all.
+             * @description Names and patterns (*, ?) of the only models that it may call; none: all.
              * @default []
              */
             allowed_models?: string[];
             /**
-             * @description Names of the providers that it may use; empty: all.
+             * @description Names of the only providers that it may use; none: all.
              * @default []
              */
             allowed_providers?: string[];
             /**
-             * @description Whether it opens anything.
+             * @description Whether calls are taken with it.
              * @default true
              */
             is_enabled?: boolean;
             /**
              * Format: date-time
-             * @description When it ends; null: never.
+             * @description When it stops being valid; null: never.
              */
             expires_at?: string | null;
             /**
-             * @description Its rate limits.
+             * @description How fast calls may come.
              * @default {}
              */
             limits?: components["schemas"]["LimitsInput"];
-            /** @description Makes a hard budget of the key, too. */
+            /** @description Makes a hard budget of this amount for it. */
             budget_usd?: string | null;
             /**
              * Format: int64
@@ -2462,7 +2499,7 @@ export interface components {
              */
             budget_nanousd?: number | null;
             /**
-             * @description Of that budget.
+             * @description Period of that budget.
              * @default total
              * @enum {string}
              */
@@ -2486,32 +2523,32 @@ export interface components {
              */
             parallel_calls?: number | null;
         };
-        /** @description A virtual key: it opens the gateway, and nothing else. */
-        GatewayKeyPatch: {
-            /** @description Its name, unique in the workspace. */
+        /** @description What can be changed of a virtual key. */
+        GatewayKeySettingsPatch: {
+            /** @description What it is for, unique in the workspace. */
             name?: string;
             /**
              * Format: uuid
-             * @description The project that its calls belong to, whatever their headers say.
+             * @description The project that its calls are booked on.
              */
             project_id?: string | null;
             /**
              * Format: uuid
-             * @description The member that its calls belong to, whatever their headers say.
+             * @description The member whose budgets its calls count on; it opens nothing once they are none.
              */
             user_id?: string | null;
-            /** @description Globs of the models that it may use; empty: all. */
+            /** @description Names and patterns (*, ?) of the only models that it may call; none: all. */
             allowed_models?: string[];
-            /** @description Names of the providers that it may use; empty: all. */
+            /** @description Names of the only providers that it may use; none: all. */
             allowed_providers?: string[];
-            /** @description Whether it opens anything. */
+            /** @description Whether calls are taken with it. */
             is_enabled?: boolean;
             /**
              * Format: date-time
-             * @description When it ends; null: never.
+             * @description When it stops being valid; null: never.
              */
             expires_at?: string | null;
-            /** @description Its rate limits. */
+            /** @description How fast calls may come. */
             limits?: components["schemas"]["LimitsPatch"];
         };
         /** @description Rate limits. */
@@ -2532,106 +2569,34 @@ export interface components {
              */
             parallel_calls?: number | null;
         };
-        /** @description How a key is rotated. */
+        /** @description How a virtual key is rotated. */
         GatewayKeyRotationInput: {
             /**
              * Format: int64
-             * @description How long the old text goes on working.
+             * @description Hours that the text until now stays valid beside the new one.
              * @default 0
              */
             overlap_hours?: number;
         };
-        /** @description A limit on spending. */
+        /** @description A spending limit, and what is left of it. */
         BudgetInput: {
             /**
-             * @description What it is on; users and projects by the keys that are bound to them. Set when it is made.
+             * @description Whose calls count.
              * @enum {string}
              */
             scope: "workspace" | "project" | "user" | "key";
             /**
              * Format: uuid
-             * @description Which project, user or key; of the workspace it may be left out.
+             * @description Id of that project, user or virtual key; of the workspace, which need not be said.
              */
             scope_id?: string | null;
             /**
-             * @description A day, a week from Monday, a calendar month (all UTC), or everything that was ever spent.
-             * @enum {string}
-             */
-            period: "daily" | "weekly" | "monthly" | "total";
-            /** @description The most that may be spent in a period. */
-            limit_usd?: string;
-            /**
-             * Format: int64
-             * @description The same in billionths of a US dollar.
-             */
-            limit_nanousd?: number;
-            /**
-             * @description Whether calls that could cost more are refused; else it only alerts.
-             * @default true
-             */
-            is_hard?: boolean;
-            /**
-             * @description Percents of the limit at which an event tells, once a period.
-             * @default [
-             *       50,
-             *       80,
-             *       100
-             *     ]
-             */
-            alerts_at?: unknown;
-            /** @description USD per million tokens that models of unknown price count with; null: a hard budget refuses them. */
-            unknown_price_cap_usd?: string | null;
-            /**
-             * Format: int64
-             * @description The same in billionths of a US dollar.
-             */
-            unknown_price_cap_nanousd?: number | null;
-        };
-        /** @description A limit on spending. */
-        BudgetPatch: {
-            /**
-             * @description What it is on; users and projects by the keys that are bound to them. Set when it is made.
-             * @enum {string}
-             */
-            scope?: "workspace" | "project" | "user" | "key";
-            /**
-             * Format: uuid
-             * @description Which project, user or key; of the workspace it may be left out.
-             */
-            scope_id?: string | null;
-            /**
-             * @description A day, a week from Monday, a calendar month (all UTC), or everything that was ever spent.
-             * @enum {string}
-             */
-            period?: "daily" | "weekly" | "monthly" | "total";
-            /** @description The most that may be spent in a period. */
-            limit_usd?: string;
-            /**
-             * Format: int64
-             * @description The same in billionths of a US dollar.
-             */
-            limit_nanousd?: number;
-            /** @description Whether calls that could cost more are refused; else it only alerts. */
-            is_hard?: boolean;
-            /** @description Percents of the limit at which an event tells, once a period. */
-            alerts_at?: unknown;
-            /** @description USD per million tokens that models of unknown price count with; null: a hard budget refuses them. */
-            unknown_price_cap_usd?: string | null;
-            /**
-             * Format: int64
-             * @description The same in billionths of a US dollar.
-             */
-            unknown_price_cap_nanousd?: number | null;
-        };
-        /** @description A limit on what a project may spend. */
-        ProjectBudgetInput: {
-            /**
-             * @description A day, a week from Monday, a calendar month (all UTC), or everything that was ever spent.
+             * @description What the limit is for: a day, a week from Monday, a calendar month (all UTC), or for ever.
              * @default monthly
              * @enum {string}
              */
             period?: "daily" | "weekly" | "monthly" | "total";
-            /** @description The most that may be spent in a period. */
+            /** @description What may be spent in a period. */
             limit_usd?: string;
             /**
              * Format: int64
@@ -2639,12 +2604,12 @@ export interface components {
              */
             limit_nanousd?: number;
             /**
-             * @description Whether calls that could cost more are refused; else it only alerts.
+             * @description Whether calls beyond it are refused; a soft one only tells.
              * @default true
              */
             is_hard?: boolean;
             /**
-             * @description Percents of the limit at which an event tells, once a period.
+             * @description Percents of the limit, up to eight from 1 to 200, at which an alert is told once a period.
              * @default [
              *       50,
              *       80,
@@ -2652,6 +2617,76 @@ export interface components {
              *     ]
              */
             alerts_at?: unknown;
+            /** @description Price of a million tokens that calls of a model without a known price are reserved and charged at; null: under a hard budget they are refused. */
+            unknown_price_cap_usd?: string | null;
+            /**
+             * Format: int64
+             * @description The same in billionths of a US dollar.
+             */
+            unknown_price_cap_nanousd?: number | null;
+        };
+        /** @description What can be changed of a budget. */
+        BudgetSettingsPatch: {
+            /**
+             * @description What the limit is for: a day, a week from Monday, a calendar month (all UTC), or for ever.
+             * @enum {string}
+             */
+            period?: "daily" | "weekly" | "monthly" | "total";
+            /** @description What may be spent in a period. */
+            limit_usd?: string;
+            /**
+             * Format: int64
+             * @description The same in billionths of a US dollar.
+             */
+            limit_nanousd?: number;
+            /** @description Whether calls beyond it are refused; a soft one only tells. */
+            is_hard?: boolean;
+            /** @description Percents of the limit, up to eight from 1 to 200, at which an alert is told once a period. */
+            alerts_at?: unknown;
+            /** @description Price of a million tokens that calls of a model without a known price are reserved and charged at; null: under a hard budget they are refused. */
+            unknown_price_cap_usd?: string | null;
+            /**
+             * Format: int64
+             * @description The same in billionths of a US dollar.
+             */
+            unknown_price_cap_nanousd?: number | null;
+        };
+        /** @description What can be changed of a budget. */
+        BudgetSettingsInput: {
+            /**
+             * @description What the limit is for: a day, a week from Monday, a calendar month (all UTC), or for ever.
+             * @default monthly
+             * @enum {string}
+             */
+            period?: "daily" | "weekly" | "monthly" | "total";
+            /** @description What may be spent in a period. */
+            limit_usd?: string;
+            /**
+             * Format: int64
+             * @description The same in billionths of a US dollar.
+             */
+            limit_nanousd?: number;
+            /**
+             * @description Whether calls beyond it are refused; a soft one only tells.
+             * @default true
+             */
+            is_hard?: boolean;
+            /**
+             * @description Percents of the limit, up to eight from 1 to 200, at which an alert is told once a period.
+             * @default [
+             *       50,
+             *       80,
+             *       100
+             *     ]
+             */
+            alerts_at?: unknown;
+            /** @description Price of a million tokens that calls of a model without a known price are reserved and charged at; null: under a hard budget they are refused. */
+            unknown_price_cap_usd?: string | null;
+            /**
+             * Format: int64
+             * @description The same in billionths of a US dollar.
+             */
+            unknown_price_cap_nanousd?: number | null;
         };
         /** @description A call that was made through the gateway. */
         Request: {
@@ -4335,6 +4370,36 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    gateway_kinds_list: {
+        parameters: {
+            query?: {
+                /** @description Items at most. */
+                limit?: components["parameters"]["Limit"];
+                /** @description next_cursor of the answer before. */
+                cursor?: components["parameters"]["Cursor"];
+            };
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderKindList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     gateway_providers_list: {
         parameters: {
             query?: {
@@ -4521,6 +4586,8 @@ export interface operations {
             header?: {
                 /** @description The workspace; without it the API key's own, or the only one that the user is in. */
                 "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+                /** @description Sent again with the same key within 24 hours, the request is answered as the first time and done once. */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
                 id: string;
@@ -4537,36 +4604,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ProviderTest"];
-                };
-            };
-            default: components["responses"]["Problem"];
-        };
-    };
-    gateway_kinds_list: {
-        parameters: {
-            query?: {
-                /** @description Items at most. */
-                limit?: components["parameters"]["Limit"];
-                /** @description next_cursor of the answer before. */
-                cursor?: components["parameters"]["Cursor"];
-            };
-            header?: {
-                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
-                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
-            };
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description OK */
-            200: {
-                headers: {
-                    "X-Request-Id": components["headers"]["RequestId"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ProviderKindList"];
                 };
             };
             default: components["responses"]["Problem"];
@@ -4737,7 +4774,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["GatewayKeyNewInput"];
+                "application/json": components["schemas"]["GatewayKeyWantedInput"];
             };
         };
         responses: {
@@ -4749,7 +4786,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["GatewayKeySecret"];
+                    "application/json": components["schemas"]["NewGatewayKey"];
                 };
             };
             default: components["responses"]["Problem"];
@@ -4823,7 +4860,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/merge-patch+json": components["schemas"]["GatewayKeyPatch"];
+                "application/merge-patch+json": components["schemas"]["GatewayKeySettingsPatch"];
             };
         };
         responses: {
@@ -4868,7 +4905,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["GatewayKeySecret"];
+                    "application/json": components["schemas"]["NewGatewayKey"];
                 };
             };
             default: components["responses"]["Problem"];
@@ -4877,6 +4914,10 @@ export interface operations {
     gateway_budgets_list: {
         parameters: {
             query?: {
+                /** @description Only budgets of this scope. */
+                scope?: "workspace" | "project" | "user" | "key";
+                /** @description Only budgets on this. */
+                scope_id?: string;
                 /** @description Items at most. */
                 limit?: components["parameters"]["Limit"];
                 /** @description next_cursor of the answer before. */
@@ -4899,6 +4940,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["BudgetList"];
+                    "text/csv": string;
                 };
             };
             default: components["responses"]["Problem"];
@@ -5004,7 +5046,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/merge-patch+json": components["schemas"]["BudgetPatch"];
+                "application/merge-patch+json": components["schemas"]["BudgetSettingsPatch"];
             };
         };
         responses: {
@@ -5053,7 +5095,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    optimizer_budget_create: {
+    optimizer_budget_set: {
         parameters: {
             query?: never;
             header?: {
@@ -5069,15 +5111,14 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["ProjectBudgetInput"];
+                "application/json": components["schemas"]["BudgetSettingsInput"];
             };
         };
         responses: {
-            /** @description Created */
-            201: {
+            /** @description OK */
+            200: {
                 headers: {
                     "X-Request-Id": components["headers"]["RequestId"];
-                    Location: components["headers"]["Location"];
                     [name: string]: unknown;
                 };
                 content: {
