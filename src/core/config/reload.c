@@ -184,12 +184,13 @@ static void note_change(void *ctx, str key, enum option_change change)
     buf_add(to, key);
 }
 
-static void log_changes(struct reload *r, const struct generation *next, str why)
+static void log_changes(const struct reload *r, const struct generation *old, const struct generation *next,
+                        str why)
 {
     struct changes c;
     buf_init(&c.now, 4096);
     buf_init(&c.at_start, 4096);
-    config_diff(r->current->config, next->config, note_change, &c);
+    config_diff(old->config, next->config, note_change, &c);
     log_event(LOG_INFO, "config_reloaded", LOG_S("why", why), LOG_S("changed", buf_str(&c.now)));
     /* against what runs, which for these keys is the first generation */
     buf_clear(&c.at_start);
@@ -224,11 +225,12 @@ enum errc reload_now(struct reload *r, str why, err *e)
     if (!rc) {
         for (unsigned i = 0; i < r->n_followers; i++)
             r->followers[i].commit(r->followers[i].ctx, prepared[i]);
-        log_changes(r, next, why);
         pthread_mutex_lock(&r->lock);
         struct generation *old = r->current;
         r->current = next;
         pthread_mutex_unlock(&r->lock);
+        /* Told last: who reads the line finds the new generation wherever they look. */
+        log_changes(r, old, next, why);
         generation_let_go(old);
         if (r->taken) stats_add(r->taken, 0, 1);
     } else {
