@@ -252,12 +252,14 @@ static bool has_last(const struct wire *w, unsigned n)
 static void who_does_not_read_loses_live_frames_but_nothing_of_the_log(void **state)
 {
     struct state *s = *state;
-    const unsigned batches = 50, each = 500; /* more bytes than the kernel holds for a connection */
-    int small = 128 << 10, fd;
+    const unsigned batches = 8,
+                   each = 500; /* more than the ring of a loop, and more bytes than are in flight */
+    int small = 64 << 10, fd;
     struct wire *w = listen_from(s, "1.1", "");
     WAIT(s->b, wire_has(w, "event: ready"));
     assert_int_equal(uv_fileno((uv_handle_t *)&w->tcp, &fd), 0);
     assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small), 0);
+    assert_int_equal(setsockopt(s->server.first->sock.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small), 0);
     wire_unread(w);
     for (unsigned i = 0; i < batches; i++) {
         add_events(s, &w1, each);
@@ -320,7 +322,7 @@ static void an_old_client_gets_the_stream_without_chunks(void **state)
     add_events(s, &w1, 2);
     WAIT(s->b, has_last(w, 2));
     assert_false(wire_has(w, "chunked"));
-    assert_true(wire_has(w, "}\n\nid: 1\nevent"));
+    assert_true(wire_has(w, "\n\nid: 1\nevent"));
     live_stop(s->live);
     WAIT(s->b, wire_ended(w));
 }
