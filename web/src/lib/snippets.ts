@@ -6,11 +6,22 @@ export interface Snippet {
   client: Client;
   name: string;
   /** What is copied, with the real key. */
-  code: (key: string, os: 'unix' | 'windows') => string;
+  code: (key: string, os: Os, kind: string) => string;
   hasOs: boolean;
 }
 
-const set = (os: 'unix' | 'windows', name: string, value: string) =>
+type Os = 'unix' | 'windows';
+
+/** A model that one may expect a provider of this kind to have. */
+const MODELS: Record<string, string> = {
+  anthropic: 'claude-haiku-4-5',
+  gemini: 'gemini-2.5-flash',
+  openrouter: 'openai/gpt-5-mini',
+  ollama: 'llama3.2',
+};
+const modelOf = (kind: string) => MODELS[kind] ?? 'gpt-5-mini';
+
+const set = (os: Os, name: string, value: string) =>
   os === 'windows' ? `$env:${name} = "${value}"` : `export ${name}="${value}"`;
 
 /** What each client has to be told, as its current version wants it. */
@@ -73,18 +84,27 @@ export const SNIPPETS: Snippet[] = [
     client: 'curl',
     name: 'curl',
     hasOs: true,
-    code: (key, os) =>
-      os === 'windows'
+    code: (key, os, kind) => {
+      const isMessages = kind === 'anthropic';
+      const body = JSON.stringify({
+        model: modelOf(kind),
+        ...(isMessages ? { max_tokens: 256 } : {}),
+        messages: [{ role: 'user', content: 'Hello' }],
+      });
+      const fields = [
+        isMessages ? `x-api-key: ${key}` : `Authorization: Bearer ${key}`,
+        ...(isMessages ? ['anthropic-version: 2023-06-01'] : []),
+        'Content-Type: application/json',
+      ];
+      const url = `${SERVER_URL}/v1/${isMessages ? 'messages' : 'chat/completions'}`;
+      return os === 'windows'
         ? [
-            `curl.exe ${SERVER_URL}/v1/chat/completions \``,
-            `  -H "Authorization: Bearer ${key}" -H "Content-Type: application/json" \``,
-            `  -d '{\\"model\\":\\"gpt-5-mini\\",\\"messages\\":[{\\"role\\":\\"user\\",\\"content\\":\\"Hello\\"}]}'`,
+            `curl.exe ${url} \``,
+            ...fields.map((field) => `  -H "${field}" \``),
+            `  -d '${body.replaceAll('"', '\\"')}'`,
           ].join('\n')
-        : [
-            `curl ${SERVER_URL}/v1/chat/completions \\`,
-            `  -H 'Authorization: Bearer ${key}' -H 'Content-Type: application/json' \\`,
-            `  -d '{"model":"gpt-5-mini","messages":[{"role":"user","content":"Hello"}]}'`,
-          ].join('\n'),
+        : [`curl ${url} \\`, ...fields.map((field) => `  -H '${field}' \\`), `  -d '${body}'`].join('\n');
+    },
   },
 ];
 

@@ -1,4 +1,6 @@
+import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
+import { providersQuery } from '@/api/queries';
 import { t } from '@/lib/i18n';
 import { setPref, usePrefs } from '@/lib/prefs';
 import { type Client, mask, SNIPPETS } from '@/lib/snippets';
@@ -12,6 +14,8 @@ const isLocal = /^(localhost|127\.|\[::1\])/.test(location.host);
 export function Snippets({ secret }: { secret: string | null }) {
   const [client, setClient] = useState<Client>('claude');
   const { os } = usePrefs();
+  const { data: providers } = useQuery({ ...providersQuery, retry: false });
+  const kind = (providers?.items.find((one) => one.is_enabled) ?? providers?.items[0])?.kind ?? 'openai';
   const key = secret ?? 'cvk_…';
   const current = SNIPPETS.find((one) => one.client === client);
   return (
@@ -26,8 +30,8 @@ export function Snippets({ secret }: { secret: string | null }) {
           panel: (
             <div className="flex flex-col gap-3">
               <CodeBlock
-                code={snippet.code(key, os)}
-                shown={snippet.code(secret ? mask(secret) : key, os)}
+                code={snippet.code(key, os, kind)}
+                shown={snippet.code(secret ? mask(secret) : key, os, kind)}
                 label={t('snippet.of', { client: snippet.name })}
               />
               {snippet.client === 'cursor' && (

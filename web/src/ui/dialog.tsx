@@ -51,6 +51,16 @@ function Guard({ guard }: { guard: ReturnType<typeof useGuard> }) {
   );
 }
 
+/** A form is filled from its first field on; the button that closes comes first only where there is no form. */
+function focusFirstField(event: Event) {
+  const field = (event.currentTarget as HTMLElement).querySelector<HTMLElement>(
+    '[data-body] :is(input:not([type=hidden]), select, textarea):not(:disabled)',
+  );
+  if (!field) return;
+  event.preventDefault();
+  field.focus();
+}
+
 export function Dialog(props: DialogProps) {
   const guard = useGuard(props);
   return (
@@ -59,6 +69,7 @@ export function Dialog(props: DialogProps) {
         <Radix.Overlay className="scrim-in fixed inset-0 z-40 bg-[var(--scrim)]" />
         <Radix.Content
           {...(props.description ? {} : { 'aria-describedby': undefined })}
+          onOpenAutoFocus={focusFirstField}
           onInteractOutside={(event) => {
             if (props.isModalOnly) event.preventDefault();
           }}
@@ -90,7 +101,9 @@ export function Dialog(props: DialogProps) {
               />
             )}
           </header>
-          <div className="min-h-0 overflow-y-auto px-5 pt-1 pb-5">{props.children}</div>
+          <div data-body className="min-h-0 overflow-y-auto px-5 pt-1 pb-5">
+            {props.children}
+          </div>
           <Guard guard={guard} />
           {props.footer && !guard.isAsking && (
             <footer className="flex flex-wrap items-center justify-end gap-2 border-t border-line bg-sunken px-5 py-3">
