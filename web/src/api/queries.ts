@@ -1,7 +1,7 @@
 import { infiniteQueryOptions, queryOptions } from '@tanstack/react-query';
 import { prefs, setPref } from '@/lib/prefs';
 import { ApiError, credentials, http, ok } from './client';
-import type { BudgetPeriod, BudgetScope, CallOutcome, JobState, Me, Role, UsageBy } from './types';
+import type { BudgetPeriod, BudgetScope, CallOutcome, JobState, KindName, Me, Role, UsageBy } from './types';
 
 /** Every endpoint that the page uses, once. Keys of queries begin with the noun that events name, so that an event can
  * make what it touches stale (app/session.ts). */
@@ -149,7 +149,7 @@ export const providersQuery = queryOptions({
 });
 export interface ProviderForm {
   name: string;
-  kind: string;
+  kind: KindName;
   base_url?: string;
   api_key?: string;
   /** None: what is usual for its kind. */

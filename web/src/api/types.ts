@@ -24,6 +24,7 @@ export type JobState = Job['state'];
 export type Notification = Schemas['Notification'];
 
 export type Provider = Schemas['Provider'];
+export type KindName = Provider['kind'];
 export type ProviderKind = Schemas['ProviderKind'];
 export type ProviderTest = Schemas['ProviderTest'];
 export type GatewayKey = Schemas['GatewayKey'];

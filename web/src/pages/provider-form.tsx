@@ -8,7 +8,7 @@ import {
   type ProviderForm as ProviderBody,
   testProvider,
 } from '@/api/queries';
-import type { Provider, ProviderKind, ProviderTest } from '@/api/types';
+import type { KindName, Provider, ProviderKind, ProviderTest } from '@/api/types';
 import { duration } from '@/lib/format';
 import { t } from '@/lib/i18n';
 import { Input, SecretInput, Select } from '@/ui/field';
@@ -65,7 +65,7 @@ export function useProviderForm(options: {
       const models = splitList(values.models);
       const body: ProviderBody = {
         name: values.name.trim() || values.kind,
-        kind: values.kind,
+        kind: values.kind as KindName,
         base_url: values.base_url.trim() || undefined,
         api_key: values.api_key || undefined,
         models: models.length > 0 || made ? models : undefined,
