@@ -91,7 +91,7 @@ extern const struct command cmd_init, cmd_setup, cmd_serve, cmd_config_check, cm
     cmd_health, cmd_version;
 /* of cli/client: they ask a server */
 extern const struct command cmd_provider_add, cmd_provider_list, cmd_provider_remove, cmd_provider_test;
-extern const struct command cmd_key_create, cmd_key_list, cmd_key_revoke, cmd_key_rotate, cmd_apikey_list, cmd_apikey_revoke;
+extern const struct command cmd_key_create, cmd_key_list, cmd_key_revoke, cmd_key_rotate;
 extern const struct command cmd_budget_list, cmd_budget_set, cmd_budget_remove;
 extern const struct command cmd_project_create, cmd_project_list, cmd_project_show, cmd_project_remove, cmd_user_list,
     cmd_user_invite;

@@ -1,11 +1,10 @@
-/* keys.c - `catalyst key …` (virtual keys, for the gateway) and `catalyst apikey …` (management keys, for this program). */
+/* keys.c - `catalyst key …`: virtual keys, for the gateway. */
 #include <stdio.h>
 
 #include "base/clock.h"
 #include "cli/client/client.h"
 
 #define KEYS "/api/gateway/keys"
-#define API_KEYS "/api/keys"
 
 static const struct column columns[] = {
     {"NAME", "name", COLUMN_TEXT},
@@ -17,15 +16,6 @@ static const struct column columns[] = {
     {"LAST USED", "last_used_at", COLUMN_TIME},
     {"EXPIRES", "expires_at", COLUMN_TIME},
     {"FROM", "origin", COLUMN_TEXT},
-    {"ID", "id", COLUMN_TEXT},
-};
-static const struct column api_columns[] = {
-    {"NAME", "name", COLUMN_TEXT},
-    {"PREFIX", "prefix", COLUMN_TEXT},
-    {"USER", "user_name", COLUMN_TEXT},
-    {"LAST USED", "last_used_at", COLUMN_TIME},
-    {"EXPIRES", "expires_at", COLUMN_TIME},
-    {"SCOPES", "scopes", COLUMN_TEXTS},
     {"ID", "id", COLUMN_TEXT},
 };
 static const struct column shown_once[] = {
@@ -93,22 +83,15 @@ static int create(struct client *c)
 }
 
 static int list(struct client *c) { return client_list(c, KEYS, S(""), columns, LENGTH_OF(columns)); }
-static int api_list(struct client *c)
-{
-    return client_list(c, API_KEYS, S(""), api_columns, LENGTH_OF(api_columns));
-}
 
-static int revoke_in(struct client *c, const char *path)
+static int revoke(struct client *c)
 {
     str id;
     int code = client_needs(c, 1);
-    if (!code) code = client_find(c, path, "key", cli_positional(c->args, 0), &id);
-    if (!code) code = client_call(c, "DELETE", arena_printf(c->arena, "%s/%.*s", path, STR(id)), NULL);
+    if (!code) code = client_find(c, KEYS, "key", cli_positional(c->args, 0), &id);
+    if (!code) code = client_call(c, "DELETE", arena_printf(c->arena, KEYS "/%.*s", STR(id)), NULL);
     return code ? code : client_done(c, NULL, "revoked the key '%s'", cli_positional(c->args, 0));
 }
-
-static int revoke(struct client *c) { return revoke_in(c, KEYS); }
-static int api_revoke(struct client *c) { return revoke_in(c, API_KEYS); }
 
 static int rotate(struct client *c)
 {
@@ -166,15 +149,3 @@ const struct command cmd_key_rotate = {.name = "key rotate",
                                        .flags = rotate_flags,
                                        .n_flags = LENGTH_OF(rotate_flags),
                                        .ask = rotate};
-const struct command cmd_apikey_list = {.name = "apikey list",
-                                        .arguments = "",
-                                        .meaning = "lists your management keys",
-                                        .flags = plain_flags,
-                                        .n_flags = LENGTH_OF(plain_flags),
-                                        .ask = api_list};
-const struct command cmd_apikey_revoke = {.name = "apikey revoke",
-                                          .arguments = "NAME",
-                                          .meaning = "ends a management key at once, by name or id",
-                                          .flags = plain_flags,
-                                          .n_flags = LENGTH_OF(plain_flags),
-                                          .ask = api_revoke};
