@@ -10,7 +10,7 @@ BUILD_NEEDS='gcc@gcc libc6-dev?has_libc cmake@cmake ninja-build@ninja pkgconf@pk
     libcurl4-openssl-dev=libcurl'
 PAGE_NEEDS='nodejs@node npm@npm'
 TEST_NEEDS='libcmocka-dev=cmocka libjansson-dev=jansson nodejs@node npm@npm curl@curl
-    openssl@openssl postgresql?has_postgres'
+    openssl@openssl sqlite3@sqlite3 postgresql?has_postgres'
 FULL_NEEDS='chromium@chromium clang@clang libclang-rt-dev?has_libfuzzer llvm@llvm-symbolizer gcovr@gcovr'
 
 LOGS=build/logs

@@ -79,7 +79,7 @@ struct budget_gate {
     struct budget_counter *counter;
     const struct budget *hard;
 };
-#define BUDGET_GATES_MAX (BUDGET_SCOPES * BUDGET_PERIODS)
+#define BUDGET_GATES_MAX ((unsigned)BUDGET_SCOPES * (unsigned)BUDGET_PERIODS)
 
 /* --- reserving and settling --- */
 

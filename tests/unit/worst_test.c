@@ -273,6 +273,11 @@ static void prices_are_the_dearest_that_can_come(void **state)
     assert_int_equal(in, 4);
     assert_true(worst_prices(scan(t, DIALECT_MESSAGES, S("{\"system\":[{\"cache_control\":{\"ttl\":\"1h\"}}]}")), &p, &in, &out));
     assert_int_equal(in, 6);
+    /* A name that is spelled by escapes is the same name; escapes that encoders write mean nothing. */
+    assert_true(worst_prices(scan(t, DIALECT_MESSAGES, S("{\"system\":[{\"cache\\u005fcontrol\":{\"ttl\":\"\\u0031h\"}}]}")), &p, &in, &out));
+    assert_int_equal(in, 6);
+    assert_true(worst_prices(scan(t, DIALECT_MESSAGES, S("{\"system\":\"\\u001b\\u003c\\u0026\\u00e9\\u2028\"}")), &p, &in, &out));
+    assert_int_equal(in, 3);
     p.pico[PRICE_OUTPUT] = -1;
     assert_false(worst_prices(scan(t, DIALECT_CHAT, S("{}")), &p, &in, &out));
     assert_true(worst_prices(scan(t, DIALECT_EMBEDDINGS, S("{}")), &p, &in, &out));

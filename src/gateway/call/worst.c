@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "base/crypto.h"
 #include "base/map.h"
 
 /* What providers put around a request: their own words for tools and for the start of each turn. */
@@ -362,6 +363,19 @@ uint64_t conversation_seed(const uint8_t key_id[16], str provider, str model)
     return mix(mix(hash_bytes(str_of((const char *)key_id, 16)), hash_bytes(provider)), hash_bytes(model));
 }
 
+/* Whether an escape spells a letter, a digit or '_'. No encoder writes these so; whoever does may hide a member's name from a search
+ * of the bytes. */
+static bool spells_by_escapes(str body)
+{
+    for (ptrdiff_t at; (at = str_find(body, S("\\u00"))) >= 0;) {
+        uint8_t c;
+        body = str_skip(body, (size_t)at + 4);
+        if (hex_decode(str_take(body, 2), &c, 1) && (c == '_' || (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z')))
+            return true;
+    }
+    return false;
+}
+
 enum errc worst_case_scan(struct arena *a, enum dialect d, str body, struct worst_case *out, err *e)
 {
     pthread_once(&queries_once, queries_init);
@@ -378,8 +392,9 @@ enum errc worst_case_scan(struct arena *a, enum dialect d, str body, struct wors
         out->output_asked = 0;
         return ERR_NONE;
     }
-    out->writes_cache = d == DIALECT_MESSAGES && str_find(body, S("cache_control")) >= 0;
-    out->writes_cache_1h = out->writes_cache && str_find(body, S("\"1h\"")) >= 0;
+    bool is_hidden = d == DIALECT_MESSAGES && spells_by_escapes(body);
+    out->writes_cache = is_hidden || (d == DIALECT_MESSAGES && str_find(body, S("cache_control")) >= 0);
+    out->writes_cache_1h = is_hidden || (out->writes_cache && str_find(body, S("\"1h\"")) >= 0);
     for (unsigned i = 0; i < WORST_LIMITS; i++) {
         int64_t asked = -1;
         if ((code = whole_number(out, &out->limits[i], limit_names[d][i] ? limit_names[d][i] : "", &asked, e)))
