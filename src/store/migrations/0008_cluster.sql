@@ -1,0 +1,69 @@
+-- Several nodes on one PostgreSQL. It only adds: the release before goes on working on it.
+-- database: main
+CREATE TABLE nodes (
+    id {uuid} NOT NULL PRIMARY KEY,    -- of the data folder
+    boot_id {uuid} NOT NULL,           -- of this start
+    name {text} NOT NULL,
+    address {text} NOT NULL,           -- where it listens
+    version {text} NOT NULL,
+    schema_number {int} NOT NULL,      -- the last migration that its release knows
+    state {text} NOT NULL,             -- serving, draining, stopped
+    started_us {int} NOT NULL,
+    seen_us {int} NOT NULL,            -- its last heartbeat, by its own clock
+    log_number {int} NOT NULL,         -- how far it has followed the log
+    snapshot_version {int} NOT NULL,
+    snapshot_number {int} NOT NULL,    -- of the log, up to which changes are in its snapshot
+    journal_bytes {int} NOT NULL,      -- not drained yet
+    journal_calls {int} NOT NULL,
+    leased_nanousd {int} NOT NULL
+);
+
+-- Frames of the live stream on their way to other nodes; each node deletes its own after some seconds.
+CREATE TABLE live_frames (
+    node_id {uuid} NOT NULL,
+    n {int} NOT NULL,                  -- grows, also over starts
+    at_us {int} NOT NULL,
+    workspace_id {uuid},
+    user_id {uuid},
+    needs {text} NOT NULL,             -- name of a permission; empty: none
+    frame {text} NOT NULL,
+    PRIMARY KEY (node_id, n)
+);
+
+-- One node at a time feeds a listener.
+ALTER TABLE event_cursors ADD COLUMN holder_id {uuid};
+ALTER TABLE event_cursors ADD COLUMN held_us {int};
+
+-- database: usage
+-- Slices of hard budgets that nodes hold: they count as spent until the calls under them are drained or the rest is given back.
+CREATE TABLE budget_leases (
+    scope {int} NOT NULL,              -- as in spend_days
+    scope_id {uuid} NOT NULL,
+    period {int} NOT NULL,             -- 0 daily, 1 weekly, 2 monthly, 3 total
+    start_us {int} NOT NULL,           -- of the period
+    node {int} NOT NULL,               -- in usage_nodes
+    held_nanousd {int} NOT NULL,
+    wanted_nanousd {int} NOT NULL,     -- more than there was to have; others give back what they do not use
+    wanted_us {int} NOT NULL,
+    PRIMARY KEY (scope, scope_id, period, start_us, node)
+);
+CREATE INDEX budget_leases_of_node ON budget_leases (node);
+
+-- Limits a minute over all nodes: the time at which the bucket is full again.
+CREATE TABLE rate_buckets (
+    what {text} NOT NULL,              -- key, project
+    id {uuid} NOT NULL,
+    kind {text} NOT NULL,              -- requests, tokens
+    full_us {int} NOT NULL,
+    PRIMARY KEY (what, id, kind)
+);
+
+-- Parallel calls that nodes may have under way.
+CREATE TABLE parallel_leases (
+    what {text} NOT NULL,
+    id {uuid} NOT NULL,
+    node {int} NOT NULL,
+    held {int} NOT NULL,
+    wanted {int} NOT NULL,
+    PRIMARY KEY (what, id, node)
+);
