@@ -49,6 +49,13 @@ static void measure(struct db_stats *stats, struct stat_series *units, usec took
     pthread_mutex_unlock(&stats->lock);
 }
 
+/* What an attempt before the one that succeeded failed of is no error. */
+static enum errc settled(enum errc rc, err *e)
+{
+    if (rc == ERR_NONE && e) *e = (err){0};
+    return rc;
+}
+
 enum errc db_write(struct db *db, tx_fn fn, void *ctx, err *e)
 {
     assert(!is_on_loop && !is_in_unit);
@@ -56,7 +63,7 @@ enum errc db_write(struct db *db, tx_fn fn, void *ctx, err *e)
     usec start_us = stats ? store_mono_us() : 0;
     enum errc rc = db->store->engine->write(db, fn, ctx, e);
     if (stats) measure(stats, stats->writes, store_mono_us() - start_us, rc);
-    return rc;
+    return settled(rc, e);
 }
 
 enum errc db_read(struct db *db, tx_fn fn, void *ctx, err *e)
@@ -66,7 +73,7 @@ enum errc db_read(struct db *db, tx_fn fn, void *ctx, err *e)
     usec start_us = stats ? store_mono_us() : 0;
     enum errc rc = db->store->engine->read(db, fn, ctx, e);
     if (stats) measure(stats, stats->reads, store_mono_us() - start_us, rc);
-    return rc;
+    return settled(rc, e);
 }
 
 enum errc db_sync(struct db *db, err *e)

@@ -30,7 +30,10 @@ export class Answer {
 }
 
 export class Caller {
-  /** key: an API key; workspace: sent with every request; without both it is a stranger, until it signs in. */
+  /**
+   * key: an API key; workspace: sent with every request; without both it is a stranger, until it signs in. deadline_ms, set later
+   * or by with(): an answer that takes longer is an error.
+   */
   constructor(origin, { key, workspace, name = 'stranger' } = {}) {
     Object.assign(this, { origin, key, workspace, name, cookies: {}, csrf: null });
   }
@@ -55,6 +58,7 @@ export class Caller {
   async call(method, path, body, more = {}) {
     const headers = this.headers(method, more);
     const init = { method, headers, redirect: 'manual' };
+    if (this.deadline_ms) init.signal = AbortSignal.timeout(this.deadline_ms);
     if (body !== undefined) {
       headers['content-type'] ??= 'application/json';
       init.body = typeof body === 'string' ? body : JSON.stringify(body);

@@ -66,7 +66,9 @@ export function temporaryFolder(t, name = 'catalyst-test-') {
 }
 
 export class Catalyst {
-  constructor({ dataDir, config, env, args }) {
+  /** binary: another one than the one under test; before: a program and its arguments that run it. */
+  constructor({ dataDir, config, env, args, binary, before }) {
+    this.command = [...(before ?? []), binary ?? BINARY];
     this.dataDir = dataDir;
     this.configFile = path.join(dataDir, 'catalyst.yaml');
     if (config !== undefined)
@@ -83,12 +85,13 @@ export class Catalyst {
     this.exit = null;
     this.log = [];
     this.stderr = '';
-    const args = ['serve', '--data', this.dataDir, '--listen', '127.0.0.1:0', ...this.args];
+    const [program, ...before] = this.command;
+    const args = [...before, 'serve', '--data', this.dataDir, '--listen', '127.0.0.1:0', ...this.args];
     // No leak of a proxy or a key of the machine into the tests.
     const env = Object.fromEntries(
       Object.entries(process.env).filter(([n]) => !/proxy$|^CATALYST_|^OPENAI|^ANTHROPIC/i.test(n)),
     );
-    this.child = spawn(BINARY, args, { env: { ...env, ...this.env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.child = spawn(program, args, { env: { ...env, ...this.env }, stdio: ['ignore', 'pipe', 'pipe'] });
     const child = this.child;
     children.add(child);
     let pending = '';
@@ -214,6 +217,12 @@ export class Catalyst {
 /** Starts a server that the test's end stops and checks: a crash or a sanitizer's report fails the test. */
 export async function startCatalyst(t, { config = {}, env, args, dataDir } = {}) {
   const c = new Catalyst({ dataDir: dataDir ?? temporaryFolder(t), config, env, args });
+  stopAtEnd(t, c);
+  await c.start().ready();
+  return c;
+}
+
+export function stopAtEnd(t, c) {
   defer(t, async () => {
     const ended = c.exit !== null;
     const exit = ended
@@ -227,8 +236,6 @@ export async function startCatalyst(t, { config = {}, env, args, dataDir } = {})
     if (!ended && (exit.code !== 0 || exit.signal))
       throw new Error(`catalyst ended with ${JSON.stringify(exit)}:\n${c.stderr.slice(-6000)}`);
   });
-  await c.start().ready();
-  return c;
 }
 
 export async function startProvider(t, options) {

@@ -48,7 +48,10 @@ export function sql(url, statements) {
   });
 }
 
-/** Starts a server; database() makes a fresh database of it and gives its URL. */
+/**
+ * Starts a server; database() makes a fresh database of it and gives its URL. stop(mode) (fast, smart, immediate) and start()
+ * resolve when it is so; after a crash-like end (immediate) start() waits for the recovery.
+ */
 export async function startPostgres(t) {
   // The server lives until its standard input ends, so it ends with this process, too.
   const child = spawn(SCRIPT, [], { stdio: ['pipe', 'pipe', 'inherit'] });
@@ -60,9 +63,17 @@ export async function startPostgres(t) {
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const { value: url } = await within('PostgreSQL to start', lines.next(), 30_000);
   if (!url) throw new Error(`${SCRIPT} ended with ${await ended}`);
+  const tell = async (line) => {
+    child.stdin.write(`${line}\n`);
+    const { value } = await within(`PostgreSQL to ${line}`, lines.next(), 60_000);
+    if (value !== line.split(' ')[0]) throw new Error(`${SCRIPT} said ${value} to ${line}`);
+  };
   let n = 0;
   return {
     url,
+    folder: new URL(url.replace('catalyst@/', 'catalyst@x/')).searchParams.get('host'),
+    stop: (mode = 'fast') => tell(`stop ${mode}`),
+    start: () => tell('start'),
     async database() {
       const name = `test${++n}`;
       await sql(url, `CREATE DATABASE ${name} TEMPLATE template0`);

@@ -2,6 +2,7 @@
 # A private PostgreSQL for one test: makes a cluster in a temporary folder, serves it on a Unix socket there, prints
 # its URL as one line, and ends it when standard input ends, which also happens when the test is killed. The cluster
 # has no password; only this user can reach its folder.
+# Lines on standard input: "stop fast" (or smart, immediate) and "start"; each is answered by a line when it is done.
 #
 #   postgres.sh      the programs are found on PATH or in /usr/lib/postgresql/*/bin; exit 77 without them
 set -eu
@@ -57,16 +58,35 @@ fsync = ${POSTGRES_FSYNC:-off}
 autovacuum = off
 jit = off
 EOF
-$as "$bin/postgres" -D "$dir/data" >"$dir/log" 2>&1 </dev/null &
-server=$!
-tries=0
-until [ -S "$dir/.s.PGSQL.5432" ] && grep -q 'ready to accept' "$dir/log"; do
-    tries=$((tries + 1))
-    if ! kill -0 "$server" 2>/dev/null || [ "$tries" -gt 600 ]; then
-        cat "$dir/log" >&2
-        exit 1
-    fi
-    sleep 0.05
-done
+start() {
+    $as "$bin/postgres" -D "$dir/data" >"$dir/log" 2>&1 </dev/null &
+    server=$!
+    tries=0
+    until [ -S "$dir/.s.PGSQL.5432" ] && grep -q 'ready to accept' "$dir/log"; do
+        tries=$((tries + 1))
+        if ! kill -0 "$server" 2>/dev/null || [ "$tries" -gt 600 ]; then
+            cat "$dir/log" >&2
+            exit 1
+        fi
+        sleep 0.05
+    done
+}
+stop() {
+    case $1 in
+    smart) signal=TERM ;;
+    immediate) signal=QUIT ;;
+    *) signal=INT ;;
+    esac
+    kill -"$signal" "$server"
+    wait "$server" || :
+    server=
+}
+start
 echo "postgresql://catalyst@/postgres?host=$dir"
-cat >/dev/null
+while read -r command mode; do
+    case $command in
+    stop) stop "$mode" ;;
+    start) start ;;
+    esac
+    echo "$command"
+done
