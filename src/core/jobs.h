@@ -69,9 +69,9 @@ WARN_UNUSED enum errc job_progress(struct job_run *j, int64_t done, int64_t tota
 void job_result(struct job_run *j, str json); /* shown with the job */
 
 struct live;
-/* node: of the data folder. live may be NULL. */
+/* node: of the data folder; boot: of this start of it. live may be NULL. */
 WARN_UNUSED enum errc jobs_new(struct jobs **out, struct store *s, struct live *live,
-                               const struct config *config, const uuid *node, err *e);
+                               const struct config *config, const uuid *node, const uuid *boot, err *e);
 void jobs_add_kind(struct jobs *j, const struct job_kind *kind); /* before jobs_start */
 /* A unit of DB_MAIN that is run now and then, about every hour, on every node: forgetting what is old.
  * Before jobs_start. */

@@ -108,7 +108,8 @@ static void configure(struct state *s)
 static struct jobs *start(struct state *s, const uuid *on)
 {
     struct jobs *j;
-    assert_int_equal(jobs_new(&j, s->store, NULL, s->config, on, &s->e), ERR_NONE);
+    uuid boot = uuid7_make(clock_now_us());
+    assert_int_equal(jobs_new(&j, s->store, NULL, s->config, on, &boot, &s->e), ERR_NONE);
     for (unsigned i = 0; s->kinds[i].name; i++)
         jobs_add_kind(j, &s->kinds[i]);
     assert_int_equal(jobs_start(j, &s->e), ERR_NONE);

@@ -59,6 +59,7 @@ static void on_signal(uv_signal_t *h, int number)
     }
     p->is_stopping = true;
     p->is_ready = false;
+    nodes_set_state(p->services.nodes, "draining");
     live_stop(p->services.live);
     reload_close(p->reload); /* what it posted to the loops comes before their end */
     log_event(LOG_INFO, "stopping", LOG_S("signal", number == SIGTERM ? S("SIGTERM") : S("SIGINT")));
@@ -167,6 +168,7 @@ static void run_until_stopped(struct process *p, uv_loop_t *main_loop, unsigned 
             abort();
         }
     }
+    nodes_set_state(p->services.nodes, "serving");
     log_event(LOG_INFO, "ready", LOG_S("address", server_address(&p->shared, address)), LOG_I("loops", p->n_nodes),
               LOG_I("providers", gateway_n_providers(p->gateway)), LOG_I("keys", gateway_n_keys(p->gateway)),
               LOG_B("tls", p->shared.tls != NULL), LOG_S("version", S(CATALYST_VERSION)), LOG_I("pid", getpid()));

@@ -15,6 +15,7 @@
 #include "core/identity/identity.h"
 #include "core/jobs.h"
 #include "core/live.h"
+#include "core/nodes.h"
 #include "core/notify.h"
 #include "core/ops.h"
 #include "core/page.h"
@@ -38,6 +39,7 @@ struct node {
 /* The control plane, common to all loops. */
 struct services {
     struct backend backend;
+    struct nodes *nodes;     /* this server among all on the database */
     struct live *live;
     struct jobs *jobs;
     struct notify *notify;

@@ -30,15 +30,16 @@ static str public_url(struct process *p, const struct config *c, struct arena *a
 static void on_sealed(void *ctx, int64_t number)
 {
     struct services *s = ctx;
+    nodes_followed(s->nodes, number);
     live_sealed(s->live, number);
     jobs_wake(s->jobs);
 }
 
-static enum errc open_background(struct services *s, const struct config *c, const char *data_dir, const uuid *node, err *e)
+static enum errc open_background(struct services *s, const struct config *c, const char *data_dir, err *e)
 {
     static const struct export_table *const tables[] = {&core_export, &projects_export, &gateway_export};
     struct export_setup export = {.store = s->backend.store, .config = c, .data_dir = data_dir, .tables = tables, .n_tables = LENGTH_OF(tables)};
-    enum errc rc = jobs_new(&s->jobs, s->backend.store, s->live, c, node, e);
+    enum errc rc = jobs_new(&s->jobs, s->backend.store, s->live, c, nodes_id(s->nodes), nodes_boot(s->nodes), e);
     if (rc != ERR_NONE)
         return rc;
     export.jobs = s->jobs;
@@ -102,10 +103,14 @@ enum errc services_open(struct process *p, const struct config *c, const char *d
     live.store = s->backend.store;
     struct gateway_backend gateway = {.store = s->backend.store, .secrets = s->backend.secrets};
     uuid node = gateway_node(p->gateway);
+    char address[64];
+    if ((rc = nodes_new(&s->nodes, s->backend.store, c, &node, server_address(&p->shared, address), e)) != ERR_NONE ||
+        (rc = nodes_start(s->nodes, e)) != ERR_NONE) /* before anything is done in its name */
+        return rc;
     if ((rc = settings_new(&s->settings, s->backend.store, s->backend.secrets, p->reload, p->app->tables, p->app->n_tables, e)) != ERR_NONE ||
         (rc = flags_new(&s->flags, s->backend.store, e)) != ERR_NONE)
         return rc;
-    if ((rc = live_new(&s->live, &live, e)) != ERR_NONE || (rc = open_background(s, c, data_dir, &node, e)) != ERR_NONE)
+    if ((rc = live_new(&s->live, &live, e)) != ERR_NONE || (rc = open_background(s, c, data_dir, e)) != ERR_NONE)
         return rc;
     gateway.live = s->live;
     s->gateway = p->gateway;
@@ -171,6 +176,7 @@ void services_close(struct services *s)
     identity_free(s->identity);
     flags_free(s->flags);
     settings_free(s->settings);
+    nodes_free(s->nodes);
     backend_close(&s->backend);
     *s = (struct services){0};
 }

@@ -371,7 +371,7 @@ static void declare_stats(struct jobs *j)
 }
 
 enum errc jobs_new(struct jobs **out, struct store *s, struct live *live, const struct config *config,
-                   const uuid *node, err *e)
+                   const uuid *node, const uuid *boot, err *e)
 {
     struct jobs *j = calloc(1, sizeof *j);
     *out = NULL;
@@ -379,7 +379,7 @@ enum errc jobs_new(struct jobs **out, struct store *s, struct live *live, const 
     j->store = s;
     j->live = live;
     j->node = *node;
-    j->boot = uuid7_make(clock_now_us());
+    j->boot = *boot;
     j->n_threads = (unsigned)config_int(config, "jobs.threads");
     j->lease_us = config_int(config, "jobs.lease_ms") * USEC_PER_MS;
     j->retry_us = config_int(config, "jobs.retry_ms") * USEC_PER_MS;

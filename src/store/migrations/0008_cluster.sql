@@ -3,19 +3,24 @@
 CREATE TABLE nodes (
     id {uuid} NOT NULL PRIMARY KEY,    -- of the data folder
     boot_id {uuid} NOT NULL,           -- of this start
+    process {text} NOT NULL,           -- machine, process and its start, for the next start of the same id
+    beats {int} NOT NULL,              -- grows with every heartbeat: who sees it grow knows that the node is alive
     name {text} NOT NULL,
     address {text} NOT NULL,           -- where it listens
     version {text} NOT NULL,
     schema_number {int} NOT NULL,      -- the last migration that its release knows
-    state {text} NOT NULL,             -- serving, draining, stopped
+    state {text} NOT NULL,             -- starting, serving, draining, stopped; away: written by whoever noticed
     started_us {int} NOT NULL,
     seen_us {int} NOT NULL,            -- its last heartbeat, by its own clock
+    log_head {int} NOT NULL,           -- the log's end, as it last saw it
     log_number {int} NOT NULL,         -- how far it has followed the log
     snapshot_version {int} NOT NULL,
     snapshot_number {int} NOT NULL,    -- of the log, up to which changes are in its snapshot
     journal_bytes {int} NOT NULL,      -- not drained yet
     journal_calls {int} NOT NULL,
-    leased_nanousd {int} NOT NULL
+    journal_oldest_us {int},           -- when the oldest of them ended
+    leased_nanousd {int} NOT NULL,
+    streams {int} NOT NULL             -- open event streams
 );
 
 -- Frames of the live stream on their way to other nodes; each node deletes its own after some seconds.

@@ -1,0 +1,211 @@
+/* rows.c - the SQL of nodes.
+ *
+ * Heartbeats run READ COMMITTED and do not wait for the disk: each decides on its own row only, and one that is lost is
+ * followed by the next. Taking a row runs SERIALIZABLE: of two that take one id at once, one does.
+ */
+#include "core/nodes/internal.h"
+
+#include "json/write.h"
+
+SQL_PER_ENGINE(beat_isolation, DB_MAIN, SQL_INSTANCE, "", "SELECT 1",
+               "SET TRANSACTION ISOLATION LEVEL READ COMMITTED");
+SQL_PER_ENGINE(beat_without_sync, DB_MAIN, SQL_INSTANCE, "", "SELECT 1",
+               "SELECT set_config('synchronous_commit', 'off', true)");
+
+#define COLUMNS                                                                                              \
+    "id, boot_id, process, name, address, version, schema_number, started_us, beats, state, seen_us, "       \
+    "log_head, log_number, snapshot_version, snapshot_number, journal_bytes, journal_calls, "                \
+    "journal_oldest_us, leased_nanousd, streams"
+SQL(add_node, DB_MAIN, SQL_INSTANCE, "uuttttiiitiiiiiiiiii",
+    "INSERT INTO nodes (" COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, "
+    "$15, $16, $17, $18, $19, $20)");
+SQL(drop_node, DB_MAIN, SQL_INSTANCE, "u", "DELETE FROM nodes WHERE id = $1");
+SQL(find_node_row, DB_MAIN, SQL_INSTANCE, "u", "SELECT boot_id, beats, state FROM nodes WHERE id = $1");
+SQL(beat_node, DB_MAIN, SQL_INSTANCE, "tiiiiiiiiiiuu",
+    "UPDATE nodes SET beats = beats + 1, state = $1, seen_us = $2, log_head = $3, log_number = $4, "
+    "snapshot_version = $5, snapshot_number = $6, journal_bytes = $7, journal_calls = $8, "
+    "journal_oldest_us = $9, leased_nanousd = $10, streams = $11 "
+    "WHERE id = $12 AND boot_id = $13 AND state <> 'away'");
+SQL(node_is_back, DB_MAIN, SQL_INSTANCE, "tuu",
+    "UPDATE nodes SET state = $1 WHERE id = $2 AND boot_id = $3 AND state = 'away'");
+SQL(look_at_nodes, DB_MAIN, SQL_INSTANCE, "",
+    "SELECT id, boot_id, beats, state, streams, process, address FROM nodes ORDER BY id");
+SQL(node_is_away, DB_MAIN, SQL_INSTANCE, "uui",
+    "UPDATE nodes SET state = 'away' WHERE id = $1 AND boot_id = $2 AND beats = $3 AND state <> 'away' "
+    "AND state <> 'stopped'");
+SQL(node_name_of, DB_MAIN, SQL_INSTANCE, "u", "SELECT name, version FROM nodes WHERE id = $1");
+
+/* --- events --- */
+
+static enum errc add_event(struct tx *tx, const char *type, const uuid *event_id, usec at_us,
+                           const uuid *node, const uuid *boot, str name, str version, err *e)
+{
+    char text[UUID_TEXT_LEN + 1];
+    struct buf metadata;
+    struct json_writer w;
+    buf_init(&metadata, EVENT_BYTES_MAX);
+    json_writer_init(&w, &metadata);
+    json_object(&w);
+    json_put_str(&w, "boot", uuid_format(boot, text));
+    json_put_str(&w, "name", name);
+    json_put_str(&w, "release", version);
+    json_end(&w);
+    struct event ev = {
+        .id = *event_id,
+        .at_us = at_us,
+        .type = str_c(type),
+        .resource_type = S("node"),
+        .resource_id = *node,
+        .status = S("success"),
+        .metadata = buf_str(&metadata),
+    };
+    enum errc rc = metadata.failed ? err_code(e, metadata.failed) : tx_event(tx, &ev, e);
+    buf_fini(&metadata);
+    return rc;
+}
+
+static enum errc add_own_event(struct tx *tx, const char *type, const uuid *event_id,
+                               const struct node_row *r, err *e)
+{
+    return add_event(tx, type, event_id, r->seen_us, &r->id, &r->boot, r->name, r->version, e);
+}
+
+/* --- the own row --- */
+
+static enum errc add_row(struct tx *tx, const struct node_row *r, int64_t beats, err *e)
+{
+    const struct node_figures *f = &r->figures;
+    return tx_exec_unaudited(
+        tx, &add_node,
+        PARAMS(v_uuid(&r->id), v_uuid(&r->boot), v_text(str_c(r->process)), v_text(r->name),
+               v_text(r->address), v_text(r->version), v_int(r->schema), v_int(r->started_us), v_int(beats),
+               v_text(str_c(r->state)), v_int(r->seen_us), v_int(r->log_head), v_int(r->log_number),
+               v_int(f->snapshot_version), v_int(f->snapshot_number), v_int(f->journal_bytes),
+               v_int(f->journal_calls), v_int_or_null(f->journal_oldest_us), v_int(f->leased_nanousd),
+               v_int(f->streams)),
+        NULL, e);
+}
+
+static enum errc find_row(struct tx *tx, const uuid *id, bool *is_there, uuid *boot, int64_t *beats,
+                          bool *has_ended, err *e)
+{
+    struct arena a;
+    struct rows rows;
+    arena_init(&a, 4096, 512);
+    enum errc rc = tx_query(tx, &a, &find_node_row, PARAMS(v_uuid(id)), &rows, e);
+    *is_there = rc == ERR_NONE && rows.n > 0;
+    if (*is_there) {
+        const struct val *v = row_at(&rows, 0);
+        *boot = val_uuid(&v[0]);
+        *beats = val_int(&v[1]);
+        *has_ended = str_eq(val_str(&v[2]), S("stopped"));
+    }
+    arena_fini(&a);
+    return rc;
+}
+
+enum errc node_claim_unit(struct tx *tx, void *ctx, err *e)
+{
+    struct node_claim *c = ctx;
+    bool is_there = false, has_ended = false;
+    uuid boot = {0};
+    int64_t beats = 0;
+    enum errc rc = find_row(tx, &c->row->id, &is_there, &boot, &beats, &has_ended, e);
+    if (rc != ERR_NONE) return rc;
+    c->is_taken = is_there != c->has_old ||
+                  (is_there && (beats != c->old_beats || memcmp(&boot, &c->old_boot, sizeof boot) != 0));
+    if (c->is_taken) return ERR_NONE;
+    rc = tx_exec_unaudited(tx, &drop_node, PARAMS(v_uuid(&c->row->id)), NULL, e);
+    if (rc == ERR_NONE) rc = add_row(tx, c->row, beats + 1, e);
+    return rc != ERR_NONE ? rc : add_own_event(tx, "node.started", &c->event_id, c->row, e);
+}
+
+static enum errc beat(struct tx *tx, const struct node_row *r, int64_t *changed, err *e)
+{
+    const struct node_figures *f = &r->figures;
+    return tx_exec_unaudited(
+        tx, &beat_node,
+        PARAMS(v_text(str_c(r->state)), v_int(r->seen_us), v_int(r->log_head), v_int(r->log_number),
+               v_int(f->snapshot_version), v_int(f->snapshot_number), v_int(f->journal_bytes),
+               v_int(f->journal_calls), v_int_or_null(f->journal_oldest_us), v_int(f->leased_nanousd),
+               v_int(f->streams), v_uuid(&r->id), v_uuid(&r->boot)),
+        changed, e);
+}
+
+/* The row was not as it should be: somebody gave this node up, the row is gone, or another's. */
+static enum errc mend(struct tx *tx, struct node_beat *b, err *e)
+{
+    bool is_there = false, has_ended = false;
+    uuid boot = {0};
+    int64_t beats = 0, changed = 0;
+    const struct node_row *r = b->row;
+    enum errc rc = find_row(tx, &r->id, &is_there, &boot, &beats, &has_ended, e);
+    if (rc != ERR_NONE) return rc;
+    if (is_there && memcmp(&boot, &r->boot, sizeof boot) != 0) {
+        b->is_doubled = !has_ended;
+        if (b->is_doubled || b->is_stop) return ERR_NONE;
+        rc = tx_exec_unaudited(tx, &drop_node, PARAMS(v_uuid(&r->id)), NULL, e);
+        is_there = false;
+    }
+    if (rc == ERR_NONE && !is_there) return add_row(tx, r, beats + 1, e);
+    if (rc == ERR_NONE)
+        rc =
+            tx_exec_unaudited(tx, &node_is_back,
+                              PARAMS(v_text(str_c(r->state)), v_uuid(&r->id), v_uuid(&r->boot)), &changed, e);
+    if (rc == ERR_NONE && changed) {
+        b->is_returned = true;
+        rc = b->is_stop ? ERR_NONE : add_own_event(tx, "node.returned", &b->event_id, r, e);
+    }
+    return rc != ERR_NONE ? rc : beat(tx, r, NULL, e);
+}
+
+enum errc node_beat_unit(struct tx *tx, void *ctx, err *e)
+{
+    struct node_beat *b = ctx;
+    struct arena a;
+    struct rows rows;
+    int64_t changed = 0;
+    b->is_returned = b->is_doubled = false;
+    arena_init(&a, 4096, 512);
+    enum errc rc = tx_query(tx, &a, &beat_isolation, NULL, 0, &rows, e);
+    if (rc == ERR_NONE && !b->is_stop) rc = tx_query(tx, &a, &beat_without_sync, NULL, 0, &rows, e);
+    arena_fini(&a);
+    if (rc == ERR_NONE) rc = beat(tx, b->row, &changed, e);
+    if (rc == ERR_NONE && changed == 0) rc = mend(tx, b, e);
+    if (rc == ERR_NONE && b->is_stop && !b->is_doubled)
+        rc = add_own_event(tx, "node.stopped", &b->event_id, b->row, e);
+    return rc;
+}
+
+/* --- the others --- */
+
+enum errc node_look_unit(struct tx *tx, void *ctx, err *e)
+{
+    struct node_look *l = ctx;
+    enum errc rc = events_head(tx, &l->head, e);
+    return rc != ERR_NONE ? rc : tx_query(tx, l->arena, &look_at_nodes, NULL, 0, &l->rows, e);
+}
+
+enum errc node_away_unit(struct tx *tx, void *ctx, err *e)
+{
+    struct node_away *w = ctx;
+    struct arena a;
+    struct rows rows;
+    const struct val *row;
+    int64_t changed = 0;
+    w->is_first = false;
+    arena_init(&a, 8192, 512);
+    enum errc rc = tx_query(tx, &a, &beat_isolation, NULL, 0, &rows, e);
+    if (rc == ERR_NONE)
+        rc = tx_exec_unaudited(tx, &node_is_away, PARAMS(v_uuid(&w->id), v_uuid(&w->boot), v_int(w->beats)),
+                               &changed, e);
+    if (rc == ERR_NONE && changed) {
+        w->is_first = true;
+        rc = tx_query_row(tx, &a, &node_name_of, PARAMS(v_uuid(&w->id)), &row, e);
+        if (rc == ERR_NONE)
+            rc = add_event(tx, "node.away", &w->event_id, w->now_us, &w->id, &w->boot, val_str(&row[0]),
+                           val_str(&row[1]), e);
+    }
+    arena_fini(&a);
+    return rc;
+}
