@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "core/nodes.h"
 #include "gateway/admin/rows.h"
 #include "gateway/internal.h"
 
@@ -78,7 +79,11 @@ static enum errc build(struct gateway *g, struct snapshot_base *base, err *e)
     if (rc == ERR_NONE)
         rc = snapshot_build(&s, &source, e);
     if (rc == ERR_NONE) {
+        s->log_number = source.rows ? rows.log_number : 0;
+        g->log_number = s->log_number;
         publish(g, s);
+        if (g->follow)
+            follow_built(g->follow, g->log_number);
         g->knows_spent = g->backend.store != NULL;
     }
     if (g->is_drain_locked)
@@ -107,7 +112,7 @@ void gateway_changed(struct gateway *g)
     err e;
     if (rebuild(g, &e) == ERR_NONE)
         return;
-    g->is_stale = true;
+    follow_again(g->follow);
     log_error(LOG_ERROR, "gateway_keeps_its_snapshot", &e);
 }
 
@@ -144,17 +149,7 @@ static void on_drained(void *ctx, const struct usage_record *calls, unsigned n, 
 static void on_idle(void *ctx, usec now_us)
 {
     struct gateway *g = ctx;
-    int64_t head;
-    bool is_changed;
     err e;
-    if (gateway_rows_changed(g->backend.store, g->log_head, &head, &is_changed, &e) == ERR_NONE && head != g->log_head) {
-        if (!is_changed && !g->is_stale) {
-            g->log_head = head;
-        } else if (rebuild(g, &e) == ERR_NONE) {
-            g->log_head = head;
-            g->is_stale = false;
-        }
-    }
     struct snapshot *s = gateway_snapshot(g);
     const uuid *first = &s->workspaces[0].id;
     if (!g->has_adopted && !uuid_is_nil(first) && drain_is_well(g->drain, &(const char *){NULL})) {
@@ -166,6 +161,26 @@ static void on_idle(void *ctx, usec now_us)
     }
     snapshot_put(s);
     alerts_look(g->alerts, g, now_us);
+}
+
+/* On the follower's thread. */
+static enum errc follow_rebuild(void *ctx, int64_t *number, err *e)
+{
+    struct gateway *g = ctx;
+    enum errc rc = rebuild(g, e);
+    *number = g->log_number;
+    return rc;
+}
+
+static void report(void *ctx, struct node_figures *f)
+{
+    struct gateway *g = ctx;
+    struct drain_backlog b = drain_backlog(g->drain);
+    f->snapshot_version = (int64_t)g->version;
+    f->snapshot_number = g->log_number;
+    f->journal_bytes = b.bytes;
+    f->journal_calls = b.calls;
+    f->journal_oldest_us = b.oldest_us;
 }
 
 enum errc gateway_attach(struct gateway *g, const struct gateway_backend *backend, err *e)
@@ -180,24 +195,34 @@ enum errc gateway_attach(struct gateway *g, const struct gateway_backend *backen
         .idle = on_idle,
         .ctx = g,
     };
-    bool is_changed;
     if (!(g->alerts = alerts_new()))
         return err_code(e, ERR_NO_MEMORY);
     enum errc rc = drain_open(&g->drain, &setup, e);
-    if (rc == ERR_NONE)
-        rc = gateway_rows_changed(backend->store, 0, &g->log_head, &is_changed, e);
     if (rc != ERR_NONE)
         return rc;
     g->backend = *backend;
-    return rebuild(g, e);
+    if ((rc = rebuild(g, e)) != ERR_NONE)
+        return rc;
+    struct follow_setup follow = {.store = backend->store, .stale_max_ms = g->stale_max_ms, .rebuild = follow_rebuild, .ctx = g};
+    if ((rc = follow_new(&g->follow, &follow, g->log_number, e)) == ERR_NONE && backend->nodes)
+        nodes_report(backend->nodes, report, g);
+    return rc;
 }
 
-enum errc gateway_start(struct gateway *g, err *e) { return drain_start(g->drain, e); }
+enum errc gateway_start(struct gateway *g, err *e)
+{
+    enum errc rc = follow_start(g->follow, e);
+    return rc == ERR_NONE ? drain_start(g->drain, e) : rc;
+}
 
 void gateway_stop(struct gateway *g)
 {
+    if (g && g->follow)
+        follow_stop(g->follow);
     if (g && g->drain)
         drain_stop(g->drain);
+    if (g && g->backend.nodes)
+        nodes_report_end(g->backend.nodes, g);
 }
 
 enum errc gateway_reload(struct gateway *g, const struct config *config, struct buf *problems, err *e)
@@ -273,6 +298,7 @@ enum errc gateway_new(struct gateway **out, const struct gateway_setup *setup, s
     g->data_dir = strdup(setup->data_dir);
     g->drain_ms = (unsigned)config_int(config, "usage.drain_ms");
     g->keep_days = (unsigned)config_int(config, "usage.keep_days");
+    g->stale_max_ms = (unsigned)config_int(config, "gateway.stale_max_ms");
     g->is_strict = config_bool(config, "journal.strict");
     g->event_max = (size_t)config_int(config, "limits.stream_event_bytes");
     g->answer_max = (size_t)config_int(config, "limits.answer_bytes");
@@ -308,6 +334,8 @@ void gateway_free(struct gateway *g)
 {
     if (!g)
         return;
+    gateway_stop(g);
+    follow_free(g->follow);
     drain_free(g->drain);
     alerts_free(g->alerts);
     if (g->journal)
@@ -383,6 +411,8 @@ void gateway_loop_free(struct gateway_loop *gl)
     free(gl);
 }
 
+bool gateway_is_fresh(const struct gateway *g) { return !g->follow || follow_is_fresh(g->follow); }
+
 bool gateway_can_serve(void *gateway_loop, const char **reason)
 {
     struct gateway_loop *gl = gateway_loop;
@@ -390,9 +420,14 @@ bool gateway_can_serve(void *gateway_loop, const char **reason)
         *reason = "disk_full";
         return false;
     }
+    const struct gateway *g = gl->gateway;
+    if (!gateway_is_fresh(g)) {
+        *reason = "snapshot_too_old";
+        return false;
+    }
     /* Calls go on without the database: they wait for it in the journal. */
-    if (gl->gateway->drain)
-        (void)drain_is_well(gl->gateway->drain, reason);
+    if (g->follow && follow_is_well(g->follow, reason) && g->drain)
+        (void)drain_is_well(g->drain, reason);
     return true;
 }
 

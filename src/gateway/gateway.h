@@ -43,10 +43,12 @@ WARN_UNUSED enum errc gateway_reload(struct gateway *g, const struct config *con
 struct store;
 struct secrets;
 struct live;
+struct nodes;
 struct gateway_backend {
     struct store *store;
     const struct secrets *secrets;
     struct live *live;           /* gets a frame for each call; may be NULL */
+    struct nodes *nodes;         /* hears of the snapshot and of the journal's backlog; may be NULL */
 };
 /* Once, before the loops begin to work: drains what earlier runs have left, and takes what the database says. */
 WARN_UNUSED enum errc gateway_attach(struct gateway *g, const struct gateway_backend *backend, err *e);

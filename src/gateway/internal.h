@@ -9,6 +9,7 @@
 #include "gateway/call/observe.h"
 #include "gateway/call/request.h"
 #include "gateway/call/worst.h"
+#include "gateway/follow.h"
 #include "gateway/ledger/drain.h"
 #include "gateway/pools.h"
 #include "gateway/snapshot/snapshot_build.h"
@@ -32,13 +33,13 @@ struct gateway {
     uint64_t max_birth;         /* of all counters; guarded by drain_lock */
     _Atomic uint64_t wanted;    /* rebuilds asked for */
     uint64_t built;             /* and done; guarded by build_lock */
-    _Atomic bool is_stale;      /* a rebuild failed: it is tried again */
+    _Atomic int64_t log_number; /* of latest */
+    struct follow *follow;      /* NULL: not attached */
     /* the drain thread's own */
-    int64_t log_head;           /* of the log, up to which changes are in the snapshot */
     bool has_adopted;
     struct alerts *alerts;
     char *data_dir;
-    unsigned drain_ms, keep_days;
+    unsigned drain_ms, keep_days, stale_max_ms;
     bool is_strict;
     size_t event_max;       /* limits.stream_event_bytes */
     size_t answer_max;      /* limits.answer_bytes */
@@ -90,6 +91,8 @@ struct snapshot *gateway_snapshot(struct gateway *g);
 /* Something in the database has changed: builds the next snapshot and returns when it holds for every call that begins. Callers at the same time share
  * one. Without an err, for `after`: a failure is logged, and it is tried again. */
 void gateway_changed(struct gateway *g);
+/* False when the database has been away for longer than gateway.stale_max_ms: nobody knows which keys still hold. */
+bool gateway_is_fresh(const struct gateway *g);
 /* The loop's snapshot, brought up to date. */
 const struct snapshot *gateway_current(struct gateway_loop *gl);
 

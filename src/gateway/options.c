@@ -63,6 +63,8 @@ static const struct option options[] = {
      .meaning = "What the key's budget is for: a day, a week from Monday, a month (UTC), or everything."},
     {.key = "prices_file", .type = OPTION_TEXT, .change = OPTION_ON_RELOAD,
      .meaning = "File of prices that override the built-in list: provider, model, valid_from, unit, pico-USD per token."},
+    {.key = "gateway.stale_max_ms", .type = OPTION_MS, .fallback = "0", .min = 0, .max = 7 * 86400000,
+     .meaning = "How long calls are taken while the database is away, and nobody knows whether keys were revoked meanwhile; 0: as long as it takes."},
     {.key = "usage.drain_ms", .type = OPTION_MS, .fallback = "250", .min = 10, .max = 60000,
      .meaning = "How often the journal is drained into the database."},
     {.key = "usage.keep_days", .type = OPTION_INT, .fallback = "90", .min = 0, .max = 36500,

@@ -77,7 +77,10 @@ static const struct key_secret *secret_of(const struct snapshot *s, const struct
 
 static enum errc admit(void *service, struct http_conn *c, const struct http_head *h, err *e)
 {
-    const struct snapshot *s = gateway_current(service);
+    struct gateway_loop *gl = service;
+    const struct snapshot *s = gateway_current(gl);
+    if (!gateway_is_fresh(gl->gateway))
+        return err_set(e, ERR_UNAVAILABLE, "the database has been away for longer than gateway.stale_max_ms: this node does not know which keys still hold");
     c->principal = secret_of(s, h, e);
     c->principal_version = s->version;
     return c->principal ? ERR_NONE : e->code;

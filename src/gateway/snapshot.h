@@ -92,6 +92,7 @@ struct snapshot_base;
 struct snapshot {
     atomic_uint refs;
     uint64_t version;
+    int64_t log_number;          /* it holds what the log tells up to here; 0: without a database */
     struct arena arena;
     struct snapshot_base *base;
     struct workspace_view *workspaces; /* the first one has the file's entries; at least one */

@@ -113,6 +113,7 @@ enum errc services_open(struct process *p, const struct config *c, const char *d
     if ((rc = live_new(&s->live, &live, e)) != ERR_NONE || (rc = open_background(s, c, data_dir, e)) != ERR_NONE)
         return rc;
     gateway.live = s->live;
+    gateway.nodes = s->nodes;
     s->gateway = p->gateway;
     if ((rc = gateway_attach(p->gateway, &gateway, e)) != ERR_NONE)
         return rc;

@@ -208,7 +208,9 @@ static enum errc load_unit(struct tx *tx, void *ctx, err *e)
 {
     struct load *l = ctx;
     struct rows rows;
-    enum errc rc = tx_query(tx, l->a, &all_workspaces, NULL, 0, &rows, e);
+    enum errc rc = events_head(tx, &l->out->log_number, e);
+    if (rc == ERR_NONE)
+        rc = tx_query(tx, l->a, &all_workspaces, NULL, 0, &rows, e);
     uuid *ids = rc == ERR_NONE ? arena_news(l->a, uuid, rows.n + 1u) : NULL;
     if (rc != ERR_NONE || !ids)
         return rc != ERR_NONE ? rc : err_code(e, ERR_NO_MEMORY);

@@ -75,6 +75,7 @@ struct journal_writer {
     atomic_uint want;         /* how many records the spares should hold */
     _Atomic uint64_t flushed; /* tickets */
     _Atomic uint64_t synced;
+    _Atomic uint64_t n_bytes, n_calls; /* written; the loop stores */
     _Atomic uint64_t lost_from, lost_to; /* tickets whose sync failed: (lost_from, lost_to] */
     /* the thread's own */
     unsigned oldest;
@@ -458,6 +459,16 @@ struct journal_writer *journal_writer(struct journal *j, unsigned loop)
 
 uint64_t journal_boot(const struct journal *j) { return j->boot; }
 
+struct journal_written journal_written(const struct journal *j)
+{
+    struct journal_written sum = {0};
+    for (unsigned i = 0; i < j->n_writers; i++) {
+        sum.bytes += atomic_load_explicit(&j->writers[i].n_bytes, memory_order_relaxed);
+        sum.calls += atomic_load_explicit(&j->writers[i].n_calls, memory_order_relaxed);
+    }
+    return sum;
+}
+
 /* --- the loop's side --- */
 
 static struct segment *writer_segment(const struct journal_writer *w, unsigned index)
@@ -599,9 +610,14 @@ enum errc journal_flush(struct journal_writer *w, uint64_t *ticket, err *e)
         return rc;
     }
     for (unsigned i = 0; i < w->n_parts; i++) {
-        struct segment *s = w->parts[i].segment;
-        s->n_records += w->parts[i].n_records;
-        atomic_store(&s->written, s->at);
+        const struct part *part = &w->parts[i];
+        part->segment->n_records += part->n_records;
+        atomic_store(&part->segment->written, part->segment->at);
+        atomic_store_explicit(&w->n_bytes, atomic_load_explicit(&w->n_bytes, memory_order_relaxed) + part->len,
+                              memory_order_relaxed);
+        atomic_store_explicit(&w->n_calls,
+                              atomic_load_explicit(&w->n_calls, memory_order_relaxed) + part->n_records,
+                              memory_order_relaxed);
     }
     *ticket = last + 1;
     atomic_store(&w->flushed, last + 1);

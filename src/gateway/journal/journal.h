@@ -82,6 +82,12 @@ bool journal_is_synced(const struct journal_writer *w, uint64_t ticket);
  * answers that wait for it must be aborted. */
 bool journal_is_lost(const struct journal_writer *w, uint64_t ticket);
 
+/* What all loops have written since it was opened: bytes of frames, and records of calls. Any thread. */
+struct journal_written {
+    uint64_t bytes, calls;
+};
+struct journal_written journal_written(const struct journal *j);
+
 /* --- reading, also beside a running server --- */
 typedef bool (*journal_record_fn)(void *ctx, const uint8_t node[16],
                                   const struct usage_record *r); /* false stops */

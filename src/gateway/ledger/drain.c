@@ -64,6 +64,8 @@ struct drain {
     struct map used;            /* key id -> struct ledger_use, for drain_key_used */
 
     _Atomic bool is_down;
+    _Atomic uint64_t drained_bytes, drained_calls; /* of this boot */
+    _Atomic usec caught_up_us;  /* what had ended then is in the database */
     pthread_t thread;
     bool has_thread;
     pthread_mutex_t sleep;      /* guards must_stop */
@@ -278,6 +280,11 @@ static void remember_places(struct drain *d, const struct journal_place *places,
         if (k == d->n_stored)
             d->n_stored++;
     }
+    uint64_t bytes = 0;
+    for (size_t k = 0; k < d->n_stored; k++)
+        if (d->stored[k].boot == d->boot && d->stored[k].position > SEGMENT_HEADER_LEN)
+            bytes += d->stored[k].position - SEGMENT_HEADER_LEN;
+    d->drained_bytes = bytes;
 }
 
 static enum errc as_list(struct drain *d, struct map *m, size_t size, void **out, unsigned *n)
@@ -385,6 +392,8 @@ static enum errc batch_write(struct drain *d, err *e)
     d->is_down = false;
     d->retry_ms = 0;
     opens_are_stored(d);
+    for (unsigned i = 0; i < d->n_calls; i++)
+        d->drained_calls += d->calls[i].boot == d->boot;
     remember_places(d, b.places, b.n_places);
     remember_uses(d, uses, b.n_uses);
     return ERR_NONE;
@@ -518,9 +527,13 @@ enum errc drain_once(struct drain *d, err *e)
 {
     bool is_more = true;
     enum errc rc = ERR_NONE;
-    while (rc == ERR_NONE && is_more)
+    usec start = clock_now_us();
+    while (rc == ERR_NONE && is_more) {
+        start = clock_now_us();
         rc = batch(d, &is_more, e);
+    }
     if (rc == ERR_NONE) {
+        d->caught_up_us = start;
         note_finished(d);
         remove_finished(d);
         forget(d);
@@ -594,6 +607,7 @@ enum errc drain_open(struct drain **out, const struct drain_setup *setup, err *e
     }
     d->setup = *setup;
     d->boot = journal_boot(setup->journal);
+    d->caught_up_us = clock_now_us();
     pthread_mutex_init(&d->lock, NULL);
     pthread_mutex_init(&d->used_lock, NULL);
     pthread_mutex_init(&d->sleep, NULL);
@@ -715,6 +729,21 @@ bool drain_is_well(const struct drain *d, const char **reason)
         return true;
     *reason = "usage_database_unavailable";
     return false;
+}
+
+struct drain_backlog drain_backlog(const struct drain *d)
+{
+    /* What is drained first: it never seems to be more than what was written. */
+    int64_t bytes = (int64_t)d->drained_bytes, calls = (int64_t)d->drained_calls;
+    struct journal_written w = journal_written(d->setup.journal);
+    struct drain_backlog b = {(int64_t)w.bytes - bytes, (int64_t)w.calls - calls, NO_VALUE};
+    if (b.bytes < 0)
+        b.bytes = 0;
+    if (b.calls < 0)
+        b.calls = 0;
+    if (b.calls)
+        b.oldest_us = d->caught_up_us;
+    return b;
 }
 
 usec drain_key_used(struct drain *d, const uuid *key_id)

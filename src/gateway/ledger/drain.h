@@ -42,6 +42,12 @@ void drain_unlock(struct drain *d);
 
 /* False while the database does not take what the journal has; *reason is a word for /readyz. */
 bool drain_is_well(const struct drain *d, const char **reason);
+/* What this boot has written and the database does not have yet. No lock. */
+struct drain_backlog {
+    int64_t bytes, calls;
+    usec oldest_us;         /* when the oldest of them may have ended; NO_VALUE: there is none */
+};
+struct drain_backlog drain_backlog(const struct drain *d);
 /* When a key was last used; 0: never. */
 usec drain_key_used(struct drain *d, const uuid *key_id);
 

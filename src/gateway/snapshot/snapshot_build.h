@@ -63,6 +63,7 @@ struct snapshot_rows {
     const struct budget *budgets;
     const struct project_spec *projects;
     unsigned n_workspaces, n_providers, n_aliases, n_keys, n_budgets, n_projects;
+    int64_t log_number; /* of the log when they were read */
 };
 
 /* --- the file's part --- */
