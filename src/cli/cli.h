@@ -87,7 +87,7 @@ int cli_fail(const err *e);
 int cli_print(const struct buf *text);
 
 extern const struct command cmd_init, cmd_setup, cmd_serve, cmd_config_check, cmd_config_show, cmd_config_reference, cmd_key_new,
-    cmd_usage, cmd_requests, cmd_migrate_status, cmd_migrate_up, cmd_migrate_rollback, cmd_backup, cmd_restore, cmd_openapi,
+    cmd_usage, cmd_requests, cmd_migrate_status, cmd_migrate_up, cmd_migrate_rollback, cmd_migrate_to_postgres, cmd_backup, cmd_restore, cmd_openapi,
     cmd_health, cmd_version;
 /* of cli/client: they ask a server */
 extern const struct command cmd_provider_add, cmd_provider_list, cmd_provider_remove, cmd_provider_test;

@@ -5,6 +5,7 @@
 
 #include "base/crypto.h"
 #include "base/log.h"
+#include "store/move.h"
 
 #define TEXT_MAX (4u << 20) /* of one expanded file */
 
@@ -12,6 +13,8 @@ SQL_PER_ENGINE(find_history, DB_MAIN, SQL_INSTANCE | SQL_ANYWHERE, "",
                "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'schema_migrations'",
                "SELECT COUNT(*) FROM pg_catalog.pg_tables WHERE schemaname = current_schema() "
                "AND tablename = 'schema_migrations'");
+SQL_PER_ENGINE(find_move, DB_MAIN, SQL_INSTANCE, "", "SELECT 0",
+               "SELECT CASE WHEN to_regclass('catalyst_move.state') IS NULL THEN 0 ELSE 1 END");
 SQL(list_history, DB_MAIN, SQL_INSTANCE | SQL_ANYWHERE, "",
     "SELECT number, name, checksum, applied_us FROM schema_migrations ORDER BY number");
 SQL(add_history, DB_MAIN, SQL_INSTANCE | SQL_ANYWHERE, "itbi",
@@ -154,12 +157,23 @@ static bool is_changed(const struct migration *m, bool is_postgres, const struct
     return !str_eq(val_str(&row[2]), str_of((const char *)hash, sizeof hash));
 }
 
+static enum errc refuse_half_moved(err *e)
+{
+    return err_set(e, ERR_CONFIG,
+                   "the PostgreSQL database is being filled by a move from SQLite that has not ended: run `catalyst "
+                   "migrate to-postgres` again until it says that it has");
+}
+
 static enum errc check_history(const struct history *h, bool is_postgres, enum db_id id,
-                               const struct migration *list, unsigned n, err *e)
+                               const struct migration *list, unsigned n, bool is_moved_into, err *e)
 {
     for (unsigned i = 0; i < h->rows.n; i++) {
         const struct val *row = row_at(&h->rows, i);
         const struct migration *m = NULL;
+        if (val_int(row) == MIGRATION_OF_MOVE) {
+            if (!is_moved_into) return refuse_half_moved(e);
+            continue;
+        }
         for (unsigned k = 0; k < n && !m; k++)
             if ((int64_t)migration_number(&list[k]) == val_int(row)) m = &list[k];
         if (!m)
@@ -175,6 +189,26 @@ static enum errc check_history(const struct history *h, bool is_postgres, enum d
                 m->name, db_names[id]);
     }
     return ERR_NONE;
+}
+
+enum errc migrate_is_current(struct tx *tx, const struct migration *list, unsigned n, err *e)
+{
+    struct arena a;
+    struct history h = {.a = &a};
+    bool is_postgres = store_is_postgres(tx->db->store);
+    arena_init(&a, ARENA_MAX, 0);
+    enum errc rc = history_unit(tx, &h, e);
+    if (!rc) rc = check_history(&h, is_postgres, tx->db->id, list, n, false, e);
+    for (unsigned i = 0; i < n && !rc; i++) {
+        str text;
+        if (history_find(&h, migration_number(&list[i]))) continue;
+        rc = migration_expand(&list[i], is_postgres, tx->db->id, &a, &text, e);
+        if (!rc && text.len)
+            rc = err_set(e, ERR_CONFIG, "the schema of the database %s lacks migration %s: run `catalyst migrate up`",
+                         db_names[tx->db->id], list[i].name);
+    }
+    arena_fini(&a);
+    return rc;
 }
 
 /* --- applying --- */
@@ -253,6 +287,16 @@ static enum errc back_up_before(struct store *s, struct arena *a, const struct m
     return rc;
 }
 
+/* An empty PostgreSQL is not the one that the folder's databases were moved to. */
+static enum errc refuse_other_target(struct store *s, err *e)
+{
+    struct moved m;
+    enum errc rc = s->source.is_moved_into ? ERR_NONE : moved_read(s->source.data_dir, &m, e);
+    if (rc || s->source.is_moved_into || !m.is_there) return rc;
+    return err_set(e, ERR_CONFIG, "database.url names an empty PostgreSQL database, but %s/MOVED says that the data is moved to %s",
+                   s->source.data_dir, m.target);
+}
+
 static enum errc migrate_in(struct store *s, struct arena *a, const struct migration *list, unsigned n,
                             err *e)
 {
@@ -264,25 +308,40 @@ static enum errc migrate_in(struct store *s, struct arena *a, const struct migra
         all[id].a = a;
         rc = db_read(&s->dbs[id], history_unit, &all[id], e);
         has_data = has_data || all[id].rows.n;
-        if (!rc) rc = check_history(&all[id], is_postgres, (enum db_id)id, list, n, e);
+        if (!rc) rc = check_history(&all[id], is_postgres, (enum db_id)id, list, n, s->source.is_moved_into, e);
         if (!rc) rc = bring_up(s, a, (enum db_id)id, &all[id], list, n, &pending, false, e);
     }
     if (rc || !pending) return rc;
     if (!s->source.migrates)
         return err_set(e, ERR_CONFIG, "the schema lacks migration %s: run `catalyst migrate up`",
                        pending->name);
-    if (has_data && !s->source.skips_backup) rc = back_up_before(s, a, pending, e);
+    if (is_postgres && !has_data) rc = refuse_other_target(s, e);
+    if (!rc && has_data && !s->source.skips_backup) rc = back_up_before(s, a, pending, e);
     for (int id = 0; id < DB_IDS && !rc; id++)
         rc = bring_up(s, a, (enum db_id)id, &all[id], list, n, &pending, true, e);
     return rc;
 }
 
+static enum errc claim_unit(struct tx *tx, void *ctx, err *e)
+{
+    const struct val *row;
+    enum errc rc = tx_query_row(tx, ctx, &find_move, NULL, 0, &row, e);
+    return rc || !val_int(row) ? rc : refuse_half_moved(e);
+}
+
+/* A PostgreSQL that a move has claimed (store/move.h) is for nobody else. */
+static enum errc check_moves(struct store *s, struct arena *a, err *e)
+{
+    bool is_free = !store_is_postgres(s) || s->source.is_moved_into;
+    return is_free ? ERR_NONE : db_read(&s->dbs[DB_MAIN], claim_unit, a, e);
+}
+
 enum errc migrate(struct store *s, const struct migration *list, unsigned n, err *e)
 {
     struct arena a;
-    if (s->source.takes_any_schema) return ERR_NONE;
     arena_init(&a, ARENA_MAX, 0);
-    enum errc rc = migrate_in(s, &a, list, n, e);
+    enum errc rc = s->source.takes_any_schema ? ERR_NONE : migrate_in(s, &a, list, n, e);
+    if (!rc) rc = check_moves(s, &a, e); /* last, for one may have begun meanwhile */
     arena_fini(&a);
     return rc;
 }

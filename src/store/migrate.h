@@ -27,6 +27,13 @@ WARN_UNUSED enum errc migration_expand(const struct migration *m, bool is_postgr
                                        struct arena *a, str *out, err *e);
 unsigned migration_number(const struct migration *m);
 
+/* A row of main.schema_migrations in a PostgreSQL that is being moved into (store/move.h): no release knows it, so none uses the database. */
+#define MIGRATION_OF_MOVE 2147483647
+#define MIGRATION_OF_MOVE_NAME "a move from SQLite that has not ended"
+
+/* ERR_CONFIG unless the list, and nothing else, was applied to the unit's database. */
+WARN_UNUSED enum errc migrate_is_current(struct tx *tx, const struct migration *list, unsigned n, err *e);
+
 /* Compares what was applied with the list, and applies what is missing when the source migrates. */
 WARN_UNUSED enum errc migrate(struct store *s, const struct migration *list, unsigned n, err *e);
 

@@ -17,8 +17,6 @@
 #define PARAMS_MAX 128u
 #define BULK_WINDOW 512u /* rows that are sent before their answers are read */
 #define MADE_MAX 512u    /* statements of lists that a connection prepares before it begins anew */
-/* Any number of our own: one process at a time changes the schema. */
-#define SCHEMA_LOCK "SELECT pg_advisory_xact_lock(7308889914225845)"
 
 /* --- statements --- */
 
@@ -403,7 +401,7 @@ static enum errc read_unit(struct db *db, tx_fn fn, void *ctx, err *e)
 static enum errc write_schema(struct db *db, tx_fn fn, void *ctx, err *e)
 {
     char then[128];
-    snprintf(then, sizeof then, SCHEMA_LOCK "; CREATE SCHEMA IF NOT EXISTS %s", db_names[db->id]);
+    snprintf(then, sizeof then, PG_SCHEMA_LOCK "; CREATE SCHEMA IF NOT EXISTS %s", db_names[db->id]);
     struct how how = {
         .begin = "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0",
         .then = then,

@@ -12,6 +12,9 @@
 #include "base/map.h"
 #include "store/engine.h"
 
+/* Any number of our own: one process at a time changes the schema. */
+#define PG_SCHEMA_LOCK "SELECT pg_advisory_xact_lock(7308889914225845)"
+
 struct pg_conn {
     PGconn *pg;
     enum db_id db;    /* whose schema it looks into */
@@ -51,6 +54,13 @@ WARN_UNUSED enum errc pg_next(struct pg_conn *c, const char *what, PGresult **ou
 WARN_UNUSED enum errc pg_finish(struct pg_conn *c, const char *what, PGresult **out, err *e);
 /* Sends what is waiting. */
 WARN_UNUSED enum errc pg_flush(struct pg_conn *c, const char *what, err *e);
+/* COPY: in begins with a statement FROM STDIN, put sends a piece as fast as the server takes it, end waits for the whole; out begins with a
+ * statement TO STDOUT, next gives its pieces (PQfreemem by the caller), NULL at the end. After an error the connection is broken. */
+WARN_UNUSED enum errc pg_copy_in(struct pg_conn *c, const char *text, const char *what, err *e);
+WARN_UNUSED enum errc pg_copy_put(struct pg_conn *c, const char *what, str bytes, err *e);
+WARN_UNUSED enum errc pg_copy_end(struct pg_conn *c, const char *what, err *e);
+WARN_UNUSED enum errc pg_copy_out(struct pg_conn *c, const char *text, const char *what, err *e);
+WARN_UNUSED enum errc pg_copy_next(struct pg_conn *c, const char *what, char **out, int *len, err *e);
 /* The error of a result; sets is_broken and runs_again. */
 enum errc pg_error(struct pg_conn *c, const PGresult *r, const char *what, err *e);
 

@@ -112,6 +112,66 @@ enum errc pg_run(struct pg_conn *c, const char *text, const char *what, err *e)
     return pg_finish(c, what, NULL, e);
 }
 
+/* --- copying --- */
+
+static enum errc copy_begin(struct pg_conn *c, const char *text, ExecStatusType wanted, const char *what, err *e)
+{
+    PGresult *r = NULL;
+    c->runs_again = false;
+    if (!PQsendQuery(c->pg, text)) return lost(c, what, e);
+    enum errc rc = pg_next(c, what, &r, e);
+    if (!rc && PQresultStatus(r) != wanted) {
+        rc = pg_error(c, r, what, e);
+        c->is_broken = true;
+    }
+    PQclear(r);
+    return rc;
+}
+
+enum errc pg_copy_in(struct pg_conn *c, const char *text, const char *what, err *e)
+{
+    return copy_begin(c, text, PGRES_COPY_IN, what, e);
+}
+
+enum errc pg_copy_out(struct pg_conn *c, const char *text, const char *what, err *e)
+{
+    return copy_begin(c, text, PGRES_COPY_OUT, what, e);
+}
+
+enum errc pg_copy_put(struct pg_conn *c, const char *what, str bytes, err *e)
+{
+    int done = 0;
+    while (done == 0) {
+        done = PQputCopyData(c->pg, bytes.p, (int)bytes.len);
+        if (done < 0) return lost(c, what, e);
+        enum errc rc = pg_flush(c, what, e);
+        if (rc) return rc;
+    }
+    return ERR_NONE;
+}
+
+enum errc pg_copy_end(struct pg_conn *c, const char *what, err *e)
+{
+    int done = 0;
+    while ((done = PQputCopyEnd(c->pg, NULL)) == 0) {
+        enum errc rc = pg_flush(c, what, e);
+        if (rc) return rc;
+    }
+    return done < 0 ? lost(c, what, e) : pg_finish(c, what, NULL, e);
+}
+
+enum errc pg_copy_next(struct pg_conn *c, const char *what, char **out, int *len, err *e)
+{
+    *out = NULL;
+    while ((*len = PQgetCopyData(c->pg, out, 1)) == 0) {
+        enum errc rc = wait_socket(c, POLLIN, what, e);
+        if (rc) return rc;
+        if (!PQconsumeInput(c->pg)) return lost(c, what, e);
+    }
+    if (*len > 0) return ERR_NONE;
+    return *len == -1 ? pg_finish(c, what, NULL, e) : lost(c, what, e);
+}
+
 /* --- errors --- */
 
 static bool is_class(const char *state, const char *class) { return strncmp(state, class, 2) == 0; }

@@ -5,6 +5,7 @@
 
 #include "store/engine.h"
 #include "store/migrate.h"
+#include "store/move.h"
 
 #define CONNECTIONS 16
 #define DEADLINE_MS 10000
@@ -118,6 +119,7 @@ enum errc store_open_with(struct store **out, const struct store_source *source,
     for (unsigned i = 0; i < DB_IDS; i++)
         s->dbs[i] = (struct db){.store = s, .id = (enum db_id)i};
     enum errc rc = copy_source(s, source, e);
+    if (!rc && !source->url.len) rc = moved_refuse(source->data_dir, e);
     for (unsigned i = 0; i < DB_IDS && !rc; i++)
         rc = s->engine->open(&s->dbs[i], e);
     if (!rc) rc = migrate(s, list, n, e);

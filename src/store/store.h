@@ -18,13 +18,15 @@ struct store_source {
         migrates; /* bring the schema up (a backup first when there is data); else an older one is ERR_CONFIG */
     bool skips_backup;     /* migrate without it */
     bool takes_any_schema; /* for tools: whatever is there, older or newer */
+    bool is_moved_into;    /* for store/move.h alone: also a PostgreSQL that nobody else may use yet */
     /* 0 means the default of the option of the same name. */
     unsigned connections; /* PostgreSQL: most at once; SQLite: most readers of each database */
     unsigned read_deadline_ms, write_deadline_ms;
     unsigned queue; /* SQLite: units that may wait for a database's writer */
 };
 
-/* ERR_CONFIG: the schema is of a newer release, or a migration that was applied has another checksum now. */
+/* ERR_CONFIG: the schema is of a newer release, or a migration that was applied has another checksum now; SQLite's databases were moved to PostgreSQL, or
+ * are being moved (store/move.h). */
 WARN_UNUSED enum errc store_open(struct store **out, const struct store_source *source, err *e);
 void store_close(struct store *s); /* all units must have ended; NULL is fine */
 struct db *store_db(struct store *s, enum db_id id);

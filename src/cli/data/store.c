@@ -3,13 +3,20 @@
 #include "core/settings.h"
 #include "base/log.h"
 #include "store/files.h"
+#include "store/move.h"
 
 #define CONFIG_ARENA_LIMIT (64u << 20)
 
 enum errc cli_store_exists(const struct store_source *source, err *e)
 {
-    char path[FILE_PATH_MAX];
     if (source->url.len) return ERR_NONE;
+    enum errc rc = moved_refuse(source->data_dir, e);
+    return rc ? rc : cli_sqlite_exists(source, e);
+}
+
+enum errc cli_sqlite_exists(const struct store_source *source, err *e)
+{
+    char path[FILE_PATH_MAX];
     enum errc rc = file_path(path, e, "%s/db/main.db", source->data_dir);
     if (rc || file_exists(path)) return rc;
     return err_set(e, ERR_NOT_FOUND,

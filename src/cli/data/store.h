@@ -5,8 +5,10 @@
 #include "cli/cli.h"
 #include "core/backend.h"
 
-/* ERR_NOT_FOUND when there are no SQLite databases in the folder yet; PostgreSQL tells itself. */
+/* ERR_NOT_FOUND when there are no SQLite databases in the folder yet, ERR_CONFIG when they were moved; PostgreSQL tells itself. */
 WARN_UNUSED enum errc cli_store_exists(const struct store_source *source, err *e);
+/* ERR_NOT_FOUND when there are no SQLite databases in the folder, moved or not. */
+WARN_UNUSED enum errc cli_sqlite_exists(const struct store_source *source, err *e);
 /* For cli_app: what administrators have set in the database, secrets masked. */
 WARN_UNUSED enum errc cli_settings(const struct config *c, const char *data_dir, struct arena *a, struct config_setting **out, unsigned *n,
                                    err *e);
