@@ -326,7 +326,8 @@ static void a_batch_whose_commit_was_not_heard_of_counts_once(void **state)
     struct usage_record call = record(NOON, 10);
     struct ledger_spend spend = {.scope = BUDGET_KEY, .scope_id = key, .day = budget_day(NOON), .nanousd = 10, .calls = 1};
     struct journal_place place = {.boot = 1, .number = 1, .position = 500};
-    struct ledger_batch b = {.calls = &call, .n_calls = 1, .spends = &spend, .n_spends = 1, .places = &place, .n_places = 1};
+    uint64_t before = 0;
+    struct ledger_batch b = {.calls = &call, .n_calls = 1, .spends = &spend, .n_spends = 1, .places = &place, .places_before = &before, .n_places = 1};
     OK(ledger_node(f->store, node, &b.node_no, &f->e));
     call.boot = call.n = 1;
     for (unsigned i = 0; i < 2; i++)
@@ -337,9 +338,50 @@ static void a_batch_whose_commit_was_not_heard_of_counts_once(void **state)
     call.boot = 1;
     call.n = 2;
     place.position = 700;
+    before = 500;
     OK(ledger_write(f->store, &b, &f->e));
     assert_calls(f, 2, 20);
     assert_spent(f, BUDGET_KEY, 1, 20, 2);
+    /* Another process has come this far already, and stopped elsewhere. */
+    call.n = 3;
+    place.position = 900;
+    assert_int_equal(ledger_write(f->store, &b, &f->e), ERR_CONFLICT);
+    assert_calls(f, 2, 20);
+    assert_spent(f, BUDGET_KEY, 1, 20, 2);
+}
+
+static void another_folder_is_imported_once_with_its_open_calls(void **state)
+{
+    struct store_fixture *f = *state;
+    struct scene s = {.f = f};
+    open_journal(&s, 2);
+    write_calls(&s, 0, 30, NOON, 7);
+    write_calls(&s, 1, 12, NOON, 7);
+    struct usage_record open = record(NOON, 1000);
+    journal_append_start(journal_writer(s.j, 0), &open);
+    flush(&s, 0);
+    journal_close(s.j);
+    for (unsigned times = 0; times < 3; times++) {
+        struct drain_import found = {.store = f->store, .data_dir = f->dir, .leaves_open = times == 0};
+        OK(drain_import(&found, &f->a, &f->e));
+        assert_int_equal(found.n_calls, times == 0 ? 42 : 0);
+        assert_int_equal(found.charged_nanousd, times == 0 ? 42 * 7 : 0);
+        assert_int_equal(found.n_open, times < 2);
+        assert_int_equal(found.open_nanousd, times < 2 ? 1000 : 0);
+        assert_int_equal(found.n_damaged, 0);
+        assert_calls(f, times == 0 ? 42 : 43, times == 0 ? 42 * 7 : 42 * 7 + 1000);
+    }
+    assert_spent(f, BUDGET_KEY, 1, 42 * 7 + 1000, 43);
+    /* Its own server starts again. */
+    open_journal(&s, 2);
+    open_drain(&s);
+    assert_calls(f, 43, 42 * 7 + 1000);
+    assert_spent(f, BUDGET_KEY, 1, 42 * 7 + 1000, 43);
+    write_calls(&s, 1, 3, NOON, 7);
+    once(&s);
+    assert_calls(f, 46, 45 * 7 + 1000);
+    drain_free(s.d);
+    journal_close(s.j);
 }
 
 static void a_database_that_takes_nothing_is_caught_up_with(void **state)
@@ -477,6 +519,7 @@ int main(void)
         ON_STORE(a_start_without_an_end_is_charged_when_its_process_is_gone),
         ON_STORE(a_start_that_is_seen_after_its_end_is_not_charged_again),
         ON_STORE(a_batch_whose_commit_was_not_heard_of_counts_once),
+        ON_STORE(another_folder_is_imported_once_with_its_open_calls),
         ON_STORE(a_database_that_takes_nothing_is_caught_up_with),
         ON_STORE(segments_go_when_they_are_drained_and_their_readers_had_time),
         ON_STORE(calls_before_the_first_workspace_become_its_own),

@@ -15,6 +15,7 @@
 #define BATCH_ARENA (64u << 20)
 #define RETRY_FIRST_MS 250
 #define RETRY_LAST_MS 5000
+#define IMPORT_TRIES 100
 #define REMOVE_AFTER_US (5 * USEC_PER_S) /* who reads beside us has so long to finish a segment */
 #define FORGET_EVERY_US (3600LL * USEC_PER_S)
 #define WARN_EVERY_US (60 * USEC_PER_S)
@@ -36,8 +37,10 @@ struct finished {
 struct drain {
     struct drain_setup setup;
     struct journal_reader *reader;
+    uint8_t node[16];
     int64_t node_no;
-    uint64_t boot;              /* of the journal that is being written */
+    uint64_t boot;              /* of the journal that is being written; UINT64_MAX: none is */
+    struct drain_import *import; /* NULL: the own folder */
     pthread_mutex_t lock;       /* drain_lock: no batch is committed and told while it is held */
 
     /* the drain's own, on one thread at a time */
@@ -239,15 +242,16 @@ static void batch_clear(struct drain *d)
 
 /* --- writing it --- */
 
-/* Positions that have moved since the database heard of them. */
-static struct journal_place *moved_places(struct drain *d, unsigned *n)
+/* Positions that have moved since the database heard of them, and what they were. */
+static struct journal_place *moved_places(struct drain *d, uint64_t **before, unsigned *n)
 {
     struct journal_place at, *out = NULL;
     size_t count = 0;
     while (journal_reader_place(d->reader, count, &at))
         count++;
     *n = 0;
-    if (!(out = arena_news(&d->a, struct journal_place, count + 1))) {
+    *before = arena_news(&d->a, uint64_t, count + 1);
+    if (!(out = arena_news(&d->a, struct journal_place, count + 1)) || !*before) {
         d->is_short = true;
         return NULL;
     }
@@ -256,8 +260,10 @@ static struct journal_place *moved_places(struct drain *d, unsigned *n)
         for (size_t k = d->n_stored; k-- > 0 && !stored;) /* new ones stand last */
             if (same_place(&d->stored[k], &at))
                 stored = &d->stored[k];
-        if (at.position && (!stored || stored->position != at.position))
+        if (at.position && (!stored || stored->position != at.position)) {
+            (*before)[*n] = stored ? stored->position : 0;
             out[(*n)++] = at;
+        }
     }
     return out;
 }
@@ -369,7 +375,9 @@ static enum errc batch_write(struct drain *d, err *e)
     enum errc rc = as_list(d, &d->spends, sizeof(struct ledger_spend), &spends, &b.n_spends);
     if (rc == ERR_NONE)
         rc = as_list(d, &d->uses, sizeof(struct ledger_use), &uses, &b.n_uses);
-    b.places = moved_places(d, &b.n_places);
+    uint64_t *before;
+    b.places = moved_places(d, &before, &b.n_places);
+    b.places_before = before;
     if (rc != ERR_NONE || !b.places)
         return err_code(e, ERR_NO_MEMORY);
     if (!b.n_places)
@@ -394,6 +402,10 @@ static enum errc batch_write(struct drain *d, err *e)
     opens_are_stored(d);
     for (unsigned i = 0; i < d->n_calls; i++)
         d->drained_calls += d->calls[i].boot == d->boot;
+    for (unsigned i = 0; d->import && i < d->n_calls; i++)
+        d->import->charged_nanousd += d->calls[i].charged_nanousd;
+    if (d->import)
+        d->import->n_calls += d->n_calls;
     remember_places(d, b.places, b.n_places);
     remember_uses(d, uses, b.n_uses);
     return ERR_NONE;
@@ -408,7 +420,7 @@ static enum errc resync(struct drain *d, err *e)
     size_t n;
     unsigned n_opens;
     arena_init(&a, BATCH_ARENA, 0);
-    enum errc rc = ledger_places(d->setup.store, d->node_no, journal_node(d->setup.journal), &a, &places, &n, e);
+    enum errc rc = ledger_places(d->setup.store, d->node_no, d->node, &a, &places, &n, e);
     if (rc == ERR_NONE)
         rc = journal_reader_rewind(d->reader, places, n, e);
     if (rc == ERR_NONE)
@@ -446,7 +458,7 @@ static enum errc batch(struct drain *d, bool *is_more, err *e)
     if (rc == ERR_NONE)
         rc = d->is_short ? err_code(e, ERR_NO_MEMORY) : batch_write(d, e);
     /* What was read and could not be kept is read again, from where the database is. */
-    d->needs_resync |= d->is_short;
+    d->needs_resync |= d->is_short || rc == ERR_CONFLICT;
     if (rc != ERR_NONE) {
         tell_trouble(d, e);
         return rc;
@@ -527,7 +539,7 @@ enum errc drain_once(struct drain *d, err *e)
 {
     bool is_more = true;
     enum errc rc = ERR_NONE;
-    usec start = clock_now_us();
+    usec start = 0;
     while (rc == ERR_NONE && is_more) {
         start = clock_now_us();
         rc = batch(d, &is_more, e);
@@ -573,7 +585,8 @@ static enum errc charge_open(struct drain *d, err *e)
                 add_call(d, &r);
             d->opened[i].frame = S("");
         }
-        struct ledger_batch b = {.node_no = d->node_no, .calls = d->calls, .n_calls = d->n_calls, .opens = d->opened, .n_opens = d->n_opened};
+        struct ledger_batch b = {.node_no = d->node_no, .calls = d->calls, .n_calls = d->n_calls, .opens = d->opened, .n_opens = d->n_opened,
+                                 .claims_opens = true};
         void *spends, *uses;
         if (rc == ERR_NONE && (d->is_short || as_list(d, &d->spends, sizeof(struct ledger_spend), &spends, &b.n_spends) != ERR_NONE ||
                                as_list(d, &d->uses, sizeof(struct ledger_use), &uses, &b.n_uses) != ERR_NONE))
@@ -587,27 +600,30 @@ static enum errc charge_open(struct drain *d, err *e)
             free(map_del(&d->opens, str_of((const char *)ended, sizeof ended)));
         }
         n_charged += d->n_calls;
+        for (unsigned i = 0; d->import && rc == ERR_NONE && i < d->n_calls; i++)
+            d->import->open_nanousd += d->calls[i].charged_nanousd;
         batch_clear(d);
     }
-    if (rc == ERR_NONE && n_charged)
+    if (d->import)
+        d->import->n_open = n_charged;
+    if (rc == ERR_NONE && n_charged && !d->import)
         log_event(LOG_WARN, "calls_charged_after_crash", LOG_I("calls", n_charged),
                   LOG_S("reason", S("their process ended before they did: they are charged what was reserved for them")));
     return rc;
 }
 
-enum errc drain_open(struct drain **out, const struct drain_setup *setup, err *e)
+static enum errc make(struct drain **out, const struct drain_setup *setup, const uint8_t node[16], uint64_t boot, err *e)
 {
     struct drain *d = calloc(1, sizeof *d);
-    struct arena a;
-    struct ledger_use *uses;
-    unsigned n_uses;
     if (!d || !(d->calls = calloc(BATCH_CALLS, sizeof *d->calls))) {
         free(d);
         return err_code(e, ERR_NO_MEMORY);
     }
     d->setup = *setup;
-    d->boot = journal_boot(setup->journal);
+    memcpy(d->node, node, sizeof d->node);
+    d->boot = boot;
     d->caught_up_us = clock_now_us();
+    d->needs_resync = true;
     pthread_mutex_init(&d->lock, NULL);
     pthread_mutex_init(&d->used_lock, NULL);
     pthread_mutex_init(&d->sleep, NULL);
@@ -616,18 +632,38 @@ enum errc drain_open(struct drain **out, const struct drain_setup *setup, err *e
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&d->woken, &attr);
     pthread_condattr_destroy(&attr);
-    arena_init(&a, 256 << 20, 0);
     enum errc rc = journal_reader_open(&d->reader, setup->data_dir, e);
     if (rc == ERR_NONE)
-        rc = ledger_node(setup->store, journal_node(setup->journal), &d->node_no, e);
-    d->needs_resync = true;
-    if (rc == ERR_NONE)
-        rc = ledger_uses(setup->store, &a, &uses, &n_uses, e);
-    if (rc == ERR_NONE) {
+        rc = ledger_node(setup->store, node, &d->node_no, e);
+    if (rc != ERR_NONE)
+        drain_free(d);
+    else
+        *out = d;
+    return rc;
+}
+
+static enum errc all_batches(struct drain *d, err *e)
+{
+    bool is_more = true;
+    enum errc rc = ERR_NONE;
+    while (rc == ERR_NONE && is_more)
+        rc = batch(d, &is_more, e);
+    return rc;
+}
+
+enum errc drain_open(struct drain **out, const struct drain_setup *setup, err *e)
+{
+    struct drain *d;
+    struct arena a;
+    struct ledger_use *uses;
+    unsigned n_uses;
+    enum errc rc = make(&d, setup, journal_node(setup->journal), journal_boot(setup->journal), e);
+    if (rc != ERR_NONE)
+        return rc;
+    arena_init(&a, 256 << 20, 0);
+    if ((rc = ledger_uses(setup->store, &a, &uses, &n_uses, e)) == ERR_NONE) {
         remember_uses(d, uses, n_uses);
-        bool is_more = true;
-        while (rc == ERR_NONE && is_more)
-            rc = batch(d, &is_more, e);
+        rc = all_batches(d, e);
     }
     if (rc == ERR_NONE)
         rc = charge_open(d, e);
@@ -638,6 +674,75 @@ enum errc drain_open(struct drain **out, const struct drain_setup *setup, err *e
         *out = d;
     return rc;
 }
+
+/* --- another folder --- */
+
+static void count_open(struct drain *d)
+{
+    str key;
+    void *value;
+    for (size_t it = 0; map_next(&d->opens, &it, &key, &value);) {
+        const struct open_call *o = value;
+        struct frame f;
+        struct usage_record r;
+        if (frame_parse(str_of(o->frame, o->len), &f) != FRAME_WHOLE || usage_record_decode(f.payload, &r, NULL) != ERR_NONE)
+            continue;
+        d->import->n_open++;
+        d->import->open_nanousd += r.charged_nanousd;
+    }
+}
+
+static enum errc note_damaged(struct drain *d, struct arena *a, err *e)
+{
+    struct drain_import *i = d->import;
+    struct journal_place at;
+    size_t n = 0;
+    while (journal_reader_place(d->reader, i->n_segments, &at)) {
+        i->n_segments++;
+        n += at.is_damaged;
+    }
+    if (!(i->damaged = arena_news(a, struct journal_place, n + 1)))
+        return err_code(e, ERR_NO_MEMORY);
+    for (size_t k = 0; journal_reader_place(d->reader, k, &at); k++)
+        if (at.is_damaged)
+            i->damaged[i->n_damaged++] = at;
+    return ERR_NONE;
+}
+
+enum errc drain_import(struct drain_import *i, struct arena *a, err *e)
+{
+    struct drain_setup setup = {.store = i->store, .data_dir = i->data_dir};
+    struct journal_reader *reader;
+    struct drain *d;
+    enum errc rc = journal_reader_open(&reader, i->data_dir, e);
+    if (rc != ERR_NONE)
+        return rc;
+    if (!journal_reader_node(reader, i->node))
+        rc = err_set(e, ERR_NOT_FOUND, "%s/journal/node does not say whose journal this is", i->data_dir);
+    journal_reader_free(reader);
+    if (rc != ERR_NONE || (rc = make(&d, &setup, i->node, UINT64_MAX, e)) != ERR_NONE)
+        return rc;
+    d->import = i;
+    i->node_no = d->node_no;
+    /* Somebody else may be at it, at another copy: whoever finds himself overtaken begins where the other has come to. */
+    for (unsigned tries = 0; tries < IMPORT_TRIES; tries++)
+        if ((rc = all_batches(d, e)) != ERR_CONFLICT)
+            break;
+    if (rc == ERR_NONE && i->leaves_open)
+        count_open(d);
+    for (unsigned tries = 0; rc == ERR_NONE && !i->leaves_open && tries < IMPORT_TRIES; tries++) {
+        if ((rc = charge_open(d, e)) != ERR_CONFLICT)
+            break;
+        d->needs_resync = true;
+        rc = all_batches(d, e);
+    }
+    if (rc == ERR_NONE)
+        rc = note_damaged(d, a, e);
+    drain_free(d);
+    return rc;
+}
+
+/* --- its thread --- */
 
 /* Until the time has come or it must stop; true then. Real time: a test that freezes the clock does not stop the drain. */
 static bool nap(struct drain *d, unsigned ms)

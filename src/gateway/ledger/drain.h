@@ -37,6 +37,23 @@ void drain_free(struct drain *d); /* NULL is fine */
 /* One look, on the caller's thread: for tests, and for who wants to see the calls of this moment. The thread must not run. */
 WARN_UNUSED enum errc drain_once(struct drain *d, err *e);
 
+/* Another data folder, whose server does not run: writes everything that its journal has and the database has not, each call once, however often this is begun and
+ * broken off, and charges the calls that never ended. Nothing is changed in the folder. */
+struct drain_import {
+    struct store *store;
+    const char *data_dir;
+    bool leaves_open;       /* the node is alive, this is a copy: its open calls are its own */
+    /* what was found */
+    uint8_t node[16];
+    int64_t node_no;
+    size_t n_segments;
+    int64_t n_calls, charged_nanousd; /* that the database had not */
+    int64_t n_open, open_nanousd;     /* of them that never ended: charged what was reserved, or left open */
+    struct journal_place *damaged;    /* segments that could not be read beyond a position; in the arena */
+    size_t n_damaged;
+};
+WARN_UNUSED enum errc drain_import(struct drain_import *i, struct arena *a, err *e);
+
 void drain_lock(struct drain *d);
 void drain_unlock(struct drain *d);
 

@@ -9,9 +9,9 @@
 SQL(node_add, DB_USAGE, SQL_INSTANCE, "u", "INSERT INTO usage_nodes (node) VALUES ($1) ON CONFLICT (node) DO NOTHING");
 SQL(node_find, DB_USAGE, SQL_INSTANCE, "u", "SELECT no FROM usage_nodes WHERE node = $1");
 SQL(places_of, DB_USAGE, SQL_INSTANCE, "i", "SELECT boot, number, loop, position FROM usage_places WHERE node = $1 ORDER BY boot, number, loop");
-SQL(place_put, DB_USAGE, SQL_INSTANCE, "iiiii",
+SQL(place_move, DB_USAGE, SQL_INSTANCE, "iiiiii",
     "INSERT INTO usage_places (node, boot, number, loop, position) VALUES ($1, $2, $3, $4, $5) "
-    "ON CONFLICT (node, boot, number, loop) DO UPDATE SET position = excluded.position");
+    "ON CONFLICT (node, boot, number, loop) DO UPDATE SET position = excluded.position WHERE usage_places.position = $6");
 SQL(place_of, DB_USAGE, SQL_INSTANCE, "iiii", "SELECT position FROM usage_places WHERE node = $1 AND boot = $2 AND number = $3 AND loop = $4");
 SQL(call_add, DB_USAGE, 0, "iiiuuiiiiiiiiiiiiiiiiiiiiiutututtttttttt",
     "INSERT INTO calls (node, boot, n, workspace_id, request_id, started_us, dialect, outcome, is_streamed, is_estimated, status, sent_us, "
@@ -175,13 +175,35 @@ static enum errc write_calls(struct tx *tx, const struct write_job *j, err *e)
     return ERR_NONE;
 }
 
+static enum errc taken_by_another(err *e) { return err_set(e, ERR_CONFLICT, "this usage journal was drained by another process meanwhile"); }
+
 static enum errc write_opens(struct tx *tx, const struct ledger_batch *b, err *e)
 {
     enum errc rc = ERR_NONE;
     for (unsigned i = 0; i < b->n_opens && rc == ERR_NONE; i++) {
         const struct ledger_open *o = &b->opens[i];
         struct val v[4] = {v_int(b->node_no), v_int((int64_t)o->boot), v_int((int64_t)o->n), v_blob(o->frame)};
-        rc = o->frame.len ? tx_exec(tx, &open_put, v, 4, NULL, e) : tx_exec(tx, &open_del, v, 3, NULL, e);
+        int64_t changed;
+        rc = o->frame.len ? tx_exec(tx, &open_put, v, 4, &changed, e) : tx_exec(tx, &open_del, v, 3, &changed, e);
+        if (rc == ERR_NONE && b->claims_opens && changed != 1)
+            rc = taken_by_another(e);
+    }
+    return rc;
+}
+
+/* First in the unit: of two that drain one folder, the second waits here for the first, and finds itself overtaken. */
+static enum errc move_places(struct tx *tx, const struct ledger_batch *b, err *e)
+{
+    enum errc rc = ERR_NONE;
+    for (unsigned i = 0; i < b->n_places && rc == ERR_NONE; i++) {
+        const struct journal_place *p = &b->places[i];
+        int64_t changed;
+        rc = tx_exec(tx, &place_move,
+                     PARAMS(v_int(b->node_no), v_int((int64_t)p->boot), v_int((int64_t)p->number), v_int(p->loop), v_int((int64_t)p->position),
+                            v_int((int64_t)b->places_before[i])),
+                     &changed, e);
+        if (rc == ERR_NONE && changed != 1)
+            rc = taken_by_another(e);
     }
     return rc;
 }
@@ -211,21 +233,16 @@ static enum errc write_unit(struct tx *tx, void *ctx, err *e)
     enum errc rc = is_written(tx, b, &is_done, e);
     if (rc != ERR_NONE || is_done)
         return rc;
-    rc = write_calls(tx, j, e);
+    if ((rc = move_places(tx, b, e)) == ERR_NONE)
+        rc = write_opens(tx, b, e);
+    if (rc == ERR_NONE)
+        rc = write_calls(tx, j, e);
     for (unsigned i = 0; i < b->n_spends && rc == ERR_NONE; i++) {
         const struct ledger_spend *x = &b->spends[i];
         rc = tx_exec(tx, &spend_put, PARAMS(v_int((int64_t)x->scope), v_uuid(&x->scope_id), v_int(x->day), v_int(x->nanousd), v_int(x->calls)), NULL, e);
     }
     for (unsigned i = 0; i < b->n_uses && rc == ERR_NONE; i++)
         rc = tx_exec(tx, &use_put, PARAMS(v_uuid(&b->uses[i].key_id), v_int(b->uses[i].used_us)), NULL, e);
-    if (rc == ERR_NONE)
-        rc = write_opens(tx, b, e);
-    for (unsigned i = 0; i < b->n_places && rc == ERR_NONE; i++) {
-        const struct journal_place *p = &b->places[i];
-        rc = tx_exec(tx, &place_put,
-                     PARAMS(v_int(b->node_no), v_int((int64_t)p->boot), v_int((int64_t)p->number), v_int(p->loop), v_int((int64_t)p->position)),
-                     NULL, e);
-    }
     return rc;
 }
 

@@ -39,9 +39,13 @@ struct ledger_batch {
     const struct ledger_use *uses;
     const struct ledger_open *opens;
     const struct journal_place *places;
+    const uint64_t *places_before; /* positions that the batch begins at; 0: none was stored */
+    bool claims_opens;             /* charges opens of the database: whoever deletes them does */
     unsigned n_calls, n_spends, n_uses, n_opens, n_places;
 };
-/* A batch with places may be written again when it is not known whether it was: it counts once. */
+/* A batch with places may be written again when it is not known whether it was: it counts once. ERR_CONFLICT: somebody else has drained the folder (a copy of
+ * it, or its own node that is back) beyond where the batch begins, or has charged its open calls: nothing is written, and the caller looks again at what is
+ * stored. */
 WARN_UNUSED enum errc ledger_write(struct store *s, const struct ledger_batch *b, err *e);
 /* The START frames of the folder's calls that have not ended; in the arena. */
 WARN_UNUSED enum errc ledger_open_calls(struct store *s, int64_t node_no, struct arena *a, struct ledger_open **out, unsigned *n, err *e);
