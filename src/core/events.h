@@ -108,6 +108,16 @@ struct listener {
 #define EVENT_LISTENERS_MAX 32
 /* Before events_start. */
 void events_listen(struct events *log, const struct listener *l);
+/* A watcher: called on the log's thread of every node with each sealed event of its types, in order, whichever node made it.
+ * Nothing is stored: it begins with what is sealed after events_start, and goes on where it stood when the database was away. For
+ * what a node keeps in memory; what takes time is for another thread, which it wakes. */
+struct watcher {
+    const char *types; /* as a listener's */
+    void (*see)(void *ctx, const struct sealed_event *ev);
+    void *ctx;
+};
+#define EVENT_WATCHERS_MAX 16
+void events_watch(struct events *log, const struct watcher *w); /* before events_start */
 /* Called on the log's thread with the number up to which events are sealed, whenever it has grown: the live
  * stream. Before events_start. */
 void events_on_sealed(struct events *log, void (*sealed)(void *ctx, int64_t number), void *ctx);

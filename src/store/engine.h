@@ -35,6 +35,9 @@ struct engine {
     unsigned (*n_waiting)(struct db *db);
     /* NULL: every commit is synced. */
     WARN_UNUSED enum errc (*sync)(struct db *db, err *e);
+    /* The thread that hears what other nodes tell; NULL: there are none. */
+    WARN_UNUSED enum errc (*listen)(struct store *s, err *e);
+    void (*deafen)(struct store *s);
     /* Only parses; for the test of the registry. */
     WARN_UNUSED enum errc (*prepare)(struct tx *tx, const struct sql *s, err *e);
 
@@ -70,6 +73,10 @@ struct db {
     struct db_stats *_Atomic stats; /* NULL: not measured */
 };
 
+#define STORE_EARS_MAX 16
+
+struct listening; /* the engine's thread */
+
 struct store {
     const struct engine *engine;
     struct store_source source; /* data_dir and url are the store's own copies */
@@ -78,7 +85,18 @@ struct store {
     void *seal_ctx;
     void (*wake)(void *ctx);
     void *wake_ctx;
+    struct store_ear { /* of store_on_told */
+        enum store_topic topic;
+        void (*wake)(void *ctx);
+        void *ctx;
+    } ears[STORE_EARS_MAX];
+    unsigned n_ears;
+    struct listening *listening;
 };
+
+extern const char *const store_topics[STORE_TOPICS];
+/* Calls everybody who wants to hear of the topic; of all topics with STORE_TOPICS. */
+void store_told(struct store *s, enum store_topic t);
 
 struct tx {
     struct db *db;

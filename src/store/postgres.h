@@ -45,6 +45,13 @@ WARN_UNUSED enum errc pg_conn_get(struct pg_pool *p, enum db_id db, usec deadlin
 /* Closes it when it is broken, and then all idle ones too: the server has probably been restarted. NULL gives back
  * the place of one that could not be opened. */
 void pg_conn_put(struct pg_pool *p, struct pg_conn *c);
+/* One beside the pool, for who needs it all the time. */
+WARN_UNUSED enum errc pg_conn_open(struct pg_pool *p, enum db_id db, struct pg_conn **out, err *e);
+void pg_conn_close(struct pg_conn *c); /* NULL is fine */
+
+/* What other nodes tell (postgres_listen.c). */
+WARN_UNUSED enum errc pg_listen(struct store *s, err *e);
+void pg_deafen(struct store *s);
 
 /* Statements without parameters, their rows passed over. `what` is for messages. */
 WARN_UNUSED enum errc pg_run(struct pg_conn *c, const char *text, const char *what, err *e);

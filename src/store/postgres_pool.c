@@ -218,7 +218,7 @@ enum errc pg_error(struct pg_conn *c, const PGresult *r, const char *what, err *
 
 /* --- connections --- */
 
-static void conn_free(struct pg_conn *c)
+void pg_conn_close(struct pg_conn *c)
 {
     str key;
     void *value;
@@ -267,7 +267,7 @@ static enum errc look_into(struct pg_conn *c, enum db_id db, err *e)
     return pg_run(c, text, "choosing the schema", e);
 }
 
-static enum errc conn_open(struct pg_pool *p, enum db_id db, struct pg_conn **out, err *e)
+enum errc pg_conn_open(struct pg_pool *p, enum db_id db, struct pg_conn **out, err *e)
 {
     /* What stands before dbname the URL can override. */
     static const char *const names[] = {"fallback_application_name", "keepalives_idle",
@@ -291,7 +291,7 @@ static enum errc conn_open(struct pg_pool *p, enum db_id db, struct pg_conn **ou
     if (!rc) rc = look_into(c, db, e);
     c->deadline_us = 0;
     if (rc) {
-        conn_free(c);
+        pg_conn_close(c);
         return rc;
     }
     *out = c;
@@ -336,7 +336,7 @@ enum errc pg_conn_get(struct pg_pool *p, enum db_id db, usec deadline_us, struct
         if (rc) return rc;
         struct pg_conn *idle = *out;
         if (!idle) {
-            rc = conn_open(p, db, out, e);
+            rc = pg_conn_open(p, db, out, e);
             if (rc) pg_conn_put(p, NULL);
             if (rc) return rc;
         }
@@ -371,7 +371,7 @@ void pg_conn_put(struct pg_pool *p, struct pg_conn *c)
     pthread_mutex_unlock(&p->lock);
     while (closing) {
         struct pg_conn *next = closing->next;
-        conn_free(closing);
+        pg_conn_close(closing);
         closing = next;
     }
 }
@@ -411,7 +411,7 @@ void pg_pool_free(struct pg_pool *p)
     while (p->idle) {
         struct pg_conn *c = p->idle;
         p->idle = c->next;
-        conn_free(c);
+        pg_conn_close(c);
     }
     if (p->url) explicit_bzero(p->url, strlen(p->url));
     free(p->url);

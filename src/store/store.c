@@ -1,6 +1,7 @@
 /* store.c - opening and closing the databases, and their options. */
 #include "store/store.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "store/engine.h"
@@ -62,6 +63,49 @@ void store_on_committed(struct store *s, void (*wake)(void *ctx), void *ctx)
 {
     s->wake = wake;
     s->wake_ctx = ctx;
+}
+
+/* --- other nodes --- */
+
+#define CHANNEL "catalyst"
+
+const char *const store_topics[STORE_TOPICS] = {
+    [TOPIC_SEALED] = "sealed", [TOPIC_LIVE] = "live", [TOPIC_LEASES] = "leases", [TOPIC_JOBS] = "jobs"};
+
+SQL_PER_ENGINE(tell, DB_MAIN, SQL_INSTANCE | SQL_ANYWHERE, "t", "SELECT $1",
+               "SELECT CAST(pg_notify('" CHANNEL "', $1) AS TEXT)");
+
+void store_on_told(struct store *s, enum store_topic t, void (*wake)(void *ctx), void *ctx)
+{
+    assert(s->n_ears < STORE_EARS_MAX && !s->listening);
+    s->ears[s->n_ears++] = (struct store_ear){t, wake, ctx};
+}
+
+void store_told(struct store *s, enum store_topic t)
+{
+    for (unsigned i = 0; i < s->n_ears; i++)
+        if (t == STORE_TOPICS || s->ears[i].topic == t) s->ears[i].wake(s->ears[i].ctx);
+}
+
+enum errc store_listen(struct store *s, err *e)
+{
+    return s->engine->listen ? s->engine->listen(s, e) : ERR_NONE;
+}
+
+void store_deafen(struct store *s)
+{
+    if (s->engine->deafen) s->engine->deafen(s);
+}
+
+enum errc tx_tell(struct tx *tx, enum store_topic t, err *e)
+{
+    struct arena a;
+    struct rows rows;
+    if (!tx->db->store->engine->listen) return ERR_NONE;
+    arena_init(&a, 4096, 512);
+    enum errc rc = tx_query(tx, &a, &tell, PARAMS(v_text(str_c(store_topics[t]))), &rows, e);
+    arena_fini(&a);
+    return rc;
 }
 
 enum errc store_measure(struct store *s, err *e)
@@ -139,6 +183,7 @@ enum errc store_open(struct store **out, const struct store_source *source, err 
 void store_close(struct store *s)
 {
     if (!s) return;
+    store_deafen(s);
     for (unsigned i = 0; i < DB_IDS; i++)
         s->engine->close(&s->dbs[i]);
     for (unsigned i = 0; i < DB_IDS; i++) {

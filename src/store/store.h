@@ -45,6 +45,19 @@ void *db_noted_ctx(const struct db *db);
 /* Called after a commit that noted something, on the thread that committed; must only wake. */
 void store_on_committed(struct store *s, void (*wake)(void *ctx), void *ctx);
 
+/* --- other nodes --- */
+
+/* Hints between the nodes that share a PostgreSQL (NOTIFY; SQLite: nothing). They only wake: whoever listens also looks by itself
+ * now and then. When the connection was lost and is back every topic is told, since something may have been missed. */
+enum store_topic { TOPIC_SEALED, TOPIC_LIVE, TOPIC_LEASES, TOPIC_JOBS, STORE_TOPICS };
+/* Before store_listen; several for a topic. wake runs on the listening thread and must only wake. */
+void store_on_told(struct store *s, enum store_topic t, void (*wake)(void *ctx), void *ctx);
+/* Starts the listening thread, which keeps a connection of its own. */
+WARN_UNUSED enum errc store_listen(struct store *s, err *e);
+void store_deafen(struct store *s); /* ends it; also without store_listen, and twice */
+/* Tells all nodes, this one included, when the unit commits. */
+WARN_UNUSED enum errc tx_tell(struct tx *tx, enum store_topic t, err *e);
+
 /* --- migrations --- */
 
 struct migration_state {

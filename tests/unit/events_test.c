@@ -601,6 +601,63 @@ static void weather_parks_nobody(void **state)
     assert_int_equal(sealed(s, 2).head, 2);
 }
 
+/* --- watchers --- */
+
+struct seen {
+    pthread_mutex_t lock;
+    int64_t numbers[64];
+    unsigned n;
+};
+
+static void see(void *ctx, const struct sealed_event *ev)
+{
+    struct seen *seen = ctx;
+    pthread_mutex_lock(&seen->lock);
+    if (seen->n < LENGTH_OF(seen->numbers)) seen->numbers[seen->n++] = ev->number;
+    pthread_mutex_unlock(&seen->lock);
+}
+
+static unsigned wait_for_seen(struct seen *seen, unsigned n)
+{
+    unsigned has = 0;
+    for (unsigned i = 0; i < 5000 && has < n; i++) {
+        pthread_mutex_lock(&seen->lock);
+        has = seen->n;
+        pthread_mutex_unlock(&seen->lock);
+        if (has < n) pause_a_little();
+    }
+    return has;
+}
+
+/* The second node is the first one itself with SQLite, where there is no other. */
+static void a_watcher_sees_what_any_node_seals_from_its_start_on(void **state)
+{
+    struct state *s = *state;
+    struct seen seen = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    struct store *store = s->store;
+    struct events *log = s->log;
+    add_typed(s, 1, "thing.created");
+    sealed(s, 1);
+    if (s->f->is_postgres) {
+        assert_int_equal(store_open(&store, &s->f->source, &s->e), ERR_NONE);
+        assert_int_equal(events_new(&log, store, master, &s->e), ERR_NONE);
+    }
+    events_watch(log, &(struct watcher){.types = "thing.*|budget.alert", .see = see, .ctx = &seen});
+    assert_int_equal(events_start(log, &s->e), ERR_NONE);
+    assert_int_equal(store_listen(store, &s->e), ERR_NONE);
+    add_typed(s, 2, "thing.created");
+    add_typed(s, 3, "other.made");
+    add_typed(s, 4, "budget.alert");
+    assert_int_equal(wait_for_seen(&seen, 2), 2);
+    assert_int_equal(seen.numbers[0], 2);
+    assert_int_equal(seen.numbers[1], 4);
+    store_deafen(store);
+    if (s->f->is_postgres) {
+        events_free(log);
+        store_close(store);
+    }
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -620,6 +677,7 @@ int main(void)
         T(a_listener_hears_each_event_of_its_types_once_and_goes_on_after_a_restart),
         T(an_event_that_keeps_failing_parks_its_listener_alone_and_tells),
         T(weather_parks_nobody),
+        T(a_watcher_sees_what_any_node_seals_from_its_start_on),
     };
     return RUN_ON_BOTH(tests);
 }

@@ -143,6 +143,8 @@ enum errc services_start(struct process *p, const char *data_dir, struct arena *
         rc = jobs_start(s->jobs, e);
     if (rc == ERR_NONE)
         rc = gateway_start(p->gateway, e);
+    if (rc == ERR_NONE)
+        rc = store_listen(s->backend.store, e);
     s->commands[0] = (struct control_command){"setup", identity_setup_command, s->identity};
     if (rc == ERR_NONE)
         rc = control_start(&s->control, data_dir, s->commands, LENGTH_OF(s->commands), e);
@@ -159,6 +161,8 @@ void services_stop(struct services *s)
 {
     control_stop(s->control);
     api_free(s->api);
+    if (s->backend.store)
+        store_deafen(s->backend.store);
     if (s->jobs)
         jobs_stop(s->jobs);
     if (s->backend.events)

@@ -1,4 +1,6 @@
 /* events.c - one event: its bytes, its row. And the log's life. */
+#include <assert.h>
+
 #include "core/events.h"
 
 #include <stdlib.h>
@@ -290,10 +292,20 @@ void events_on_sealed(struct events *log, void (*sealed)(void *ctx, int64_t numb
     log->sealed_ctx = ctx;
 }
 
+void events_watch(struct events *log, const struct watcher *w)
+{
+    assert(!log->has_follower && log->n_watchers < EVENT_WATCHERS_MAX);
+    log->watchers[log->n_watchers++] = *w;
+}
+
+static void on_told(void *ctx) { waker_wake(&((struct events *)ctx)->follow); }
+
 enum errc events_start(struct events *log, err *e)
 {
     enum errc rc = followers_load(log, e);
+    if (rc == ERR_NONE) rc = watchers_load(log, e);
     if (rc != ERR_NONE) return rc;
+    store_on_told(log->store, TOPIC_SEALED, on_told, log);
     int number = pthread_create(&log->feeder, NULL, events_feeder_main, log);
     if (number != 0) return err_errno(e, ERR_INTERNAL, number, "starting the log's thread");
     log->has_follower = true;

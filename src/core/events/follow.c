@@ -10,7 +10,7 @@
 #define HEAR_ARENA (16u << 20)
 #define SCAN_STORE                                                                                           \
     4096 /* so far behind the scan may the stored cursor be of a listener that nothing concerned */
-#define POLL_US (200LL * USEC_PER_MS) /* PostgreSQL: what other nodes sealed */
+#define POLL_US (1 * USEC_PER_S) /* PostgreSQL: what other nodes sealed, should nobody have told */
 #define RETRY_FIRST_US (50LL * USEC_PER_MS)
 #define RETRY_MOST_US (30LL * USEC_PER_S)
 
@@ -90,10 +90,10 @@ enum errc followers_load(struct events *log, err *e)
 
 /* --- hearing --- */
 
-static bool concerns(const struct listener *l, str type)
+static bool concerns(const char *types, str type)
 {
-    if (!l->types) return true;
-    for (str rest = str_c(l->types); rest.len;)
+    if (!types) return true;
+    for (str rest = str_c(types); rest.len;)
         if (str_glob(str_cut(&rest, '|'), type)) return true;
     return false;
 }
@@ -250,7 +250,7 @@ static bool step(struct events *log, struct follower *f)
     struct reading r = {.a = &a, .after = f->scanned};
     enum errc rc = db_read(store_db(log->store, DB_MAIN), read_unit, &r, &e);
     for (; rc == ERR_NONE && i < r.n && n_wanted < HEAR_BATCH; i++)
-        if (concerns(&f->listener, r.events[i].type)) wanted[n_wanted++] = &r.events[i];
+        if (concerns(f->listener.types, r.events[i].type)) wanted[n_wanted++] = &r.events[i];
     if (rc != ERR_NONE) {
         failed(log, f, NULL, &e);
         goes_on = false;
@@ -279,9 +279,34 @@ static bool step(struct events *log, struct follower *f)
     return goes_on;
 }
 
-/* --- the thread --- */
+/* --- watchers --- */
 
 static enum errc head_unit(struct tx *tx, void *ctx, err *e) { return events_head(tx, ctx, e); }
+
+enum errc watchers_load(struct events *log, err *e)
+{
+    return db_read(store_db(log->store, DB_MAIN), head_unit, &log->watched, e);
+}
+
+/* Shows the watchers one batch; false when there is nothing more to see for now. */
+static bool watch(struct events *log)
+{
+    struct arena a;
+    err e = {0};
+    if (log->watched >= log->head) return false;
+    arena_init(&a, HEAR_ARENA, 64u << 10);
+    struct reading r = {.a = &a, .after = log->watched};
+    enum errc rc = log->n_watchers ? db_read(store_db(log->store, DB_MAIN), read_unit, &r, &e) : ERR_NONE;
+    if (rc != ERR_NONE) log_error(LOG_WARN, "log_not_readable", &e);
+    for (unsigned i = 0; rc == ERR_NONE && i < r.n; i++)
+        for (unsigned k = 0; k < log->n_watchers; k++)
+            if (concerns(log->watchers[k].types, r.events[i].type)) log->watchers[k].see(log->watchers[k].ctx, &r.events[i]);
+    if (rc == ERR_NONE) log->watched = r.n ? r.events[r.n - 1].number : log->head;
+    arena_fini(&a);
+    return rc == ERR_NONE && r.n > 0;
+}
+
+/* --- the thread --- */
 
 static void look_at_head(struct events *log)
 {
@@ -316,6 +341,8 @@ void *events_feeder_main(void *arg)
     do {
         bool is_busy = true;
         look_at_head(log);
+        while (watch(log) && !waker_is_stopping(&log->follow))
+            ;
         while (is_busy && !waker_is_stopping(&log->follow)) {
             is_busy = false;
             for (unsigned i = 0; i < log->n_followers; i++)

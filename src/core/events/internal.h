@@ -39,9 +39,12 @@ struct events {
     pthread_t sealer, feeder;
     struct follower followers[EVENT_LISTENERS_MAX];
     unsigned n_followers;
+    struct watcher watchers[EVENT_WATCHERS_MAX];
+    unsigned n_watchers;
     void (*sealed)(void *ctx, int64_t number);
     void *sealed_ctx;
-    int64_t head; /* the feeder's: what `sealed` was told last */
+    int64_t head;    /* the feeder's: what `sealed` was told last */
+    int64_t watched; /* what the watchers have seen */
 };
 
 /* --- people --- */
@@ -87,5 +90,6 @@ void *events_sealer_main(void *arg); /* struct events * */
 
 void *events_feeder_main(void *arg);
 WARN_UNUSED enum errc followers_load(struct events *log, err *e);
+WARN_UNUSED enum errc watchers_load(struct events *log, err *e);
 
 #endif

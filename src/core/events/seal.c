@@ -122,6 +122,7 @@ static enum errc sealer_unit(struct tx *tx, void *ctx, err *e)
     enum errc rc = tx_query(tx, &a, &seal_isolation, NULL, 0, &rows, e);
     if (rc == ERR_NONE) rc = tx_query(tx, &a, &seal_lock, NULL, 0, &rows, e);
     if (rc == ERR_NONE) rc = seal_batch(tx, &a, &run->has_more, &run->n, e);
+    if (rc == ERR_NONE && run->n) rc = tx_tell(tx, TOPIC_SEALED, e);
     arena_fini(&a);
     return rc;
 }
