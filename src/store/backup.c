@@ -8,6 +8,7 @@
 #include "base/version.h"
 #include "store/engine.h"
 #include "store/files.h"
+#include "store/move.h"
 #include "json/tree.h"
 
 #define FORMAT 1
@@ -59,7 +60,8 @@ static enum errc schema_unit(struct tx *tx, void *ctx, err *e)
     return rc;
 }
 
-static enum errc write_manifest(struct store *s, const char *dir, bool of_people, err *e)
+static enum errc write_manifest(struct store *s, const char *dir, const struct backup_more *more,
+                                bool of_people, err *e)
 {
     char path[FILE_PATH_MAX], time[TIME_TEXT_LEN + 1];
     struct buf text;
@@ -75,9 +77,10 @@ static enum errc write_manifest(struct store *s, const char *dir, bool of_people
     json_put_str(&m.w, "made_at", time_format(clock_now_us(), time));
     json_put_str(&m.w, "engine", store_is_postgres(s) ? S("postgresql") : S("sqlite"));
     json_put_int(&m.w, "schema", schema);
+    if (more && more->tell) rc = more->tell(more->ctx, &m.w, e);
     json_name(&m.w, S("files"));
     json_array(&m.w);
-    rc = file_walk(dir, add_file, &m, e);
+    if (!rc) rc = file_walk(dir, add_file, &m, e);
     json_end(&m.w);
     json_end(&m.w);
     buf_add_char(&text, '\n');
@@ -102,30 +105,34 @@ static enum errc make_empty_folder(const char *path, err *e)
     return rc;
 }
 
-static enum errc back_up_one(struct store *s, const char *to, enum db_id id, err *e)
+static enum errc back_up_databases(struct store *s, const char *to, err *e)
 {
-    char path[FILE_PATH_MAX];
-    enum errc rc = file_path(path, e, "%s/%s", to, folder_of(id));
-    if (!rc) rc = file_make_folder(path, e);
-    if (!rc) rc = file_path(path, e, "%s/%s/%s.%s", to, folder_of(id), db_names[id], s->engine->ending);
-    if (!rc) rc = s->engine->backup(&s->dbs[id], path, e);
-    if (!rc) rc = file_path(path, e, "%s/%s", to, folder_of(id));
-    return rc ? rc : file_sync(path, e);
+    char texts[DB_IDS][FILE_PATH_MAX], folder[FILE_PATH_MAX];
+    const char *paths[DB_IDS];
+    enum errc rc = ERR_NONE;
+    for (int id = 0; id < DB_IDS && !rc; id++) {
+        paths[id] = texts[id];
+        rc = file_path(folder, e, "%s/%s", to, folder_of((enum db_id)id));
+        if (!rc) rc = file_make_folder(folder, e);
+        if (!rc) rc = file_path(texts[id], e, "%s/%s.%s", folder, db_names[id], s->engine->ending);
+    }
+    if (!rc) rc = s->engine->backup(s, paths, e);
+    for (int id = 0; id < DB_IDS && !rc; id++) {
+        rc = file_path(folder, e, "%s/%s", to, folder_of((enum db_id)id));
+        if (!rc) rc = file_sync(folder, e);
+    }
+    return rc;
 }
 
-enum errc store_backup(struct store *s, const char *to, enum errc (*more)(void *ctx, const char *to, err *e),
-                       void *ctx, err *e)
+enum errc store_backup(struct store *s, const char *to, const struct backup_more *more, err *e)
 {
-    static const enum db_id order[] = {DB_USAGE, DB_MAIN, DB_PEOPLE};
-    _Static_assert(LENGTH_OF(order) == DB_IDS, "every database is backed up");
     char people[FILE_PATH_MAX];
     enum errc rc = make_empty_folder(to, e);
-    if (!rc && more) rc = more(ctx, to, e);
-    for (unsigned i = 0; i < LENGTH_OF(order) && !rc; i++)
-        rc = back_up_one(s, to, order[i], e);
+    if (!rc && more) rc = more->copy(more->ctx, to, e);
+    if (!rc) rc = back_up_databases(s, to, e);
     if (!rc) rc = file_path(people, e, "%s/" PEOPLE, to);
-    if (!rc) rc = write_manifest(s, people, true, e);
-    return rc ? rc : write_manifest(s, to, false, e);
+    if (!rc) rc = write_manifest(s, people, NULL, true, e);
+    return rc ? rc : write_manifest(s, to, more, false, e);
 }
 
 enum errc store_backup_here(struct store *s, const char *why, struct arena *a, const char **out, err *e)
@@ -144,8 +151,7 @@ enum errc store_backup_here(struct store *s, const char *why, struct arena *a, c
         rc = file_path(path, e, "%s/backups/%sZ-%s%s", s->source.data_dir, compact, why, suffix);
         if (!file_exists(path)) break;
     }
-    if (!rc && (rc = store_backup(s, path, NULL, NULL, e)) != ERR_NONE &&
-        file_remove_tree(path, NULL) != ERR_NONE)
+    if (!rc && (rc = store_backup(s, path, NULL, e)) != ERR_NONE && file_remove_tree(path, NULL) != ERR_NONE)
         log_event(LOG_WARN, "half_backup_left", LOG_S("path", str_c(path)));
     *out = rc ? NULL : str_to_c(a, str_c(path));
     return rc || *out ? rc : err_code(e, ERR_NO_MEMORY);
@@ -258,16 +264,6 @@ static enum db_id database_of(const char *inside, const struct engine *engine)
     return DB_IDS;
 }
 
-static enum errc put_database(const struct backup *b, const struct store_source *source, unsigned i, err *e)
-{
-    char path[FILE_PATH_MAX];
-    const struct engine *engine = engine_of(source);
-    enum db_id id = database_of(b->files[i], engine);
-    if (id == DB_IDS) return ERR_NONE;
-    enum errc rc = file_path(path, e, "%s/%s", b->dir, b->files[i]);
-    return rc ? rc : engine->restore_one(source, id, path, e);
-}
-
 static enum errc put_other(const struct backup *b, const struct store_source *source, unsigned i, err *e)
 {
     char from[FILE_PATH_MAX], to[FILE_PATH_MAX];
@@ -287,22 +283,35 @@ static void take_others_away(const struct backup *b, const struct store_source *
             remove(path);
 }
 
-static enum errc put_all(const struct backup *b, const struct store_source *source, bool replaces, err *e)
+struct putting {
+    const struct backup *b;
+    const struct store_source *source;
+    bool replaces;
+    unsigned n_others; /* files that were looked at */
+};
+
+static enum errc put_others(void *ctx, err *e)
+{
+    struct putting *p = ctx;
+    enum errc rc = ERR_NONE;
+    for (; p->n_others < p->b->n && !rc && !p->replaces; p->n_others++)
+        if ((rc = put_other(p->b, p->source, p->n_others, e)) != ERR_NONE) break;
+    return rc;
+}
+
+static enum errc put_all(struct backup *b, const struct store_source *source, bool replaces, err *e)
 {
     const struct engine *engine = engine_of(source);
-    unsigned n_others = 0;
-    enum errc rc = engine->restore_begin(source, replaces, e);
-    if (rc) return rc;
-    for (unsigned i = 0; i < b->n && !rc; i++)
-        rc = put_database(b, source, i, e);
-    for (; n_others < b->n && !rc && !replaces; n_others++)
-        if ((rc = put_other(b, source, n_others, e)) != ERR_NONE) break;
-    if (!rc) rc = engine->restore_end(source, replaces, true, e);
-    if (!rc) return ERR_NONE;
-    err undo = {0};
-    take_others_away(b, source, n_others);
-    if (engine->restore_end(source, replaces, false, &undo) != ERR_NONE)
-        log_error(LOG_ERROR, "restore_not_undone", &undo);
+    const char *paths[DB_IDS] = {NULL};
+    struct putting p = {.b = b, .source = source, .replaces = replaces};
+    for (unsigned i = 0; i < b->n; i++) {
+        enum db_id id = database_of(b->files[i], engine);
+        if (id == DB_IDS) continue;
+        paths[id] = arena_printf(&b->a, "%s/%s", b->dir, b->files[i]).p;
+        if (!paths[id]) return err_code(e, ERR_NO_MEMORY);
+    }
+    enum errc rc = engine->restore(source, paths, replaces, put_others, &p, e);
+    if (rc) take_others_away(b, source, p.n_others);
     return rc;
 }
 
@@ -312,8 +321,9 @@ static enum errc restore(const char *from, const struct store_source *source, bo
     struct store_source own = *source;
     arena_init(&b.a, ARENA_MAX, 0);
     own.url = str_c(source->url.len ? str_to_c(&b.a, source->url) : NULL); /* libpq wants its NUL */
-    enum errc rc = own.url.len == source->url.len ? read_backup(&b, from, own.url.len > 0, e)
-                                                  : err_code(e, ERR_NO_MEMORY);
+    enum errc rc = own.url.len == source->url.len ? ERR_NONE : err_code(e, ERR_NO_MEMORY);
+    if (!rc && !own.url.len) rc = moved_refuse(source->data_dir, e);
+    if (!rc) rc = read_backup(&b, from, own.url.len > 0, e);
     if (!rc && !b.has_people) log_event(LOG_WARN, "backup_without_people", LOG_S("path", str_c(from)));
     if (!rc) rc = put_all(&b, &own, replaces, e);
     if (own.url.len) explicit_bzero((char *)own.url.p, own.url.len);

@@ -41,16 +41,14 @@ struct engine {
     /* Only parses; for the test of the registry. */
     WARN_UNUSED enum errc (*prepare)(struct tx *tx, const struct sql *s, err *e);
 
-    /* Backups (backup.c). One file of this ending for each database, made beside writers and synced. */
+    /* Backups (backup.c). A file of this ending for each database (paths by enum db_id), made beside writers and synced, the people
+     * last: no row refers to a key that is not there. PostgreSQL: all of one snapshot. */
     const char *ending;
-    WARN_UNUSED enum errc (*backup)(struct db *db, const char *path, err *e);
-    /* Putting files in: begin, one for each file, end. Without an end that is_good what was there is there again.
-     * begin: ERR_CONFLICT when there are databases and replaces is false. */
-    WARN_UNUSED enum errc (*restore_begin)(const struct store_source *source, bool replaces, err *e);
-    WARN_UNUSED enum errc (*restore_one)(const struct store_source *source, enum db_id id, const char *path,
-                                         err *e);
-    WARN_UNUSED enum errc (*restore_end)(const struct store_source *source, bool replaces, bool is_good,
-                                         err *e);
+    WARN_UNUSED enum errc (*backup)(struct store *s, const char *const paths[DB_IDS], err *e);
+    /* Puts files in (NULL: not in the backup), all at once: whoever looks meanwhile sees what was there before. `last` runs when everything
+     * but that is done, and its failure undoes it. ERR_CONFLICT: there are databases and replaces is false, or servers use them. */
+    WARN_UNUSED enum errc (*restore)(const struct store_source *source, const char *const paths[DB_IDS],
+                                     bool replaces, enum errc (*last)(void *ctx, err *e), void *ctx, err *e);
 };
 extern const struct engine sqlite_engine, postgres_engine;
 

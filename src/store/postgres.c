@@ -462,7 +462,5 @@ const struct engine postgres_engine = {
     .prepare = prepare,
     .ending = "dump",
     .backup = pg_backup,
-    .restore_begin = pg_restore_begin,
-    .restore_one = pg_restore_one,
-    .restore_end = pg_restore_end,
+    .restore = pg_restore,
 };

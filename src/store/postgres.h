@@ -71,11 +71,9 @@ WARN_UNUSED enum errc pg_copy_next(struct pg_conn *c, const char *what, char **o
 /* The error of a result; sets is_broken and runs_again. */
 enum errc pg_error(struct pg_conn *c, const PGresult *r, const char *what, err *e);
 
-/* Backups (postgres_backup.c), by the programs pg_dump and pg_restore; ERR_CONFIG without them. */
-WARN_UNUSED enum errc pg_backup(struct db *db, const char *path, err *e);
-WARN_UNUSED enum errc pg_restore_begin(const struct store_source *source, bool replaces, err *e);
-WARN_UNUSED enum errc pg_restore_one(const struct store_source *source, enum db_id id, const char *path,
-                                     err *e);
-WARN_UNUSED enum errc pg_restore_end(const struct store_source *source, bool replaces, bool is_good, err *e);
+/* Backups (postgres_backup.c), by the programs pg_dump, pg_restore and psql; ERR_CONFIG without them, or when they are older than the server. */
+WARN_UNUSED enum errc pg_backup(struct store *s, const char *const paths[DB_IDS], err *e);
+WARN_UNUSED enum errc pg_restore(const struct store_source *source, const char *const paths[DB_IDS],
+                                 bool replaces, enum errc (*last)(void *ctx, err *e), void *ctx, err *e);
 
 #endif

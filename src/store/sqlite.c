@@ -536,7 +536,5 @@ const struct engine sqlite_engine = {
     .prepare = prepare,
     .ending = "db",
     .backup = sqlite_backup,
-    .restore_begin = sqlite_restore_begin,
-    .restore_one = sqlite_restore_one,
-    .restore_end = sqlite_restore_end,
+    .restore = sqlite_restore,
 };

@@ -38,12 +38,9 @@ WARN_UNUSED enum errc sqlite_run(struct sqlite_conn *c, const char *text, err *e
 enum errc sqlite_error(sqlite3 *db, int rc, const char *what, err *e);
 
 /* Backups (sqlite_backup.c). */
-WARN_UNUSED enum errc sqlite_backup(struct db *db, const char *path, err *e);
-WARN_UNUSED enum errc sqlite_restore_begin(const struct store_source *source, bool replaces, err *e);
-WARN_UNUSED enum errc sqlite_restore_one(const struct store_source *source, enum db_id id, const char *path,
-                                         err *e);
-WARN_UNUSED enum errc sqlite_restore_end(const struct store_source *source, bool replaces, bool is_good,
-                                         err *e);
+WARN_UNUSED enum errc sqlite_backup(struct store *s, const char *const paths[DB_IDS], err *e);
+WARN_UNUSED enum errc sqlite_restore(const struct store_source *source, const char *const paths[DB_IDS],
+                                     bool replaces, enum errc (*last)(void *ctx, err *e), void *ctx, err *e);
 
 /* The writer thread of one database. */
 struct sqlite_writer;

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "store/files.h"
 #include "store/sqlite.h"
 
@@ -22,7 +23,7 @@ static enum errc copy_all(sqlite3 *from, sqlite3 *to, const char *path, err *e)
     return sqlite_error(sqlite3_errcode(to) != SQLITE_OK ? to : from, rc, path, e);
 }
 
-enum errc sqlite_backup(struct db *db, const char *path, err *e)
+static enum errc back_up_one(struct db *db, const char *path, err *e)
 {
     struct sqlite_conn from;
     sqlite3 *to = NULL;
@@ -41,6 +42,16 @@ enum errc sqlite_backup(struct db *db, const char *path, err *e)
     return rc ? rc : file_sync(path, e);
 }
 
+enum errc sqlite_backup(struct store *s, const char *const paths[DB_IDS], err *e)
+{
+    static const enum db_id order[] = {DB_USAGE, DB_MAIN, DB_PEOPLE};
+    _Static_assert(LENGTH_OF(order) == DB_IDS, "every database is backed up");
+    enum errc rc = ERR_NONE;
+    for (unsigned i = 0; i < LENGTH_OF(order) && !rc; i++)
+        rc = back_up_one(&s->dbs[order[i]], paths[order[i]], e);
+    return rc;
+}
+
 /* --- restoring --- */
 
 static bool has_databases(const struct store_source *source)
@@ -52,7 +63,7 @@ static bool has_databases(const struct store_source *source)
     return false;
 }
 
-enum errc sqlite_restore_begin(const struct store_source *source, bool replaces, err *e)
+static enum errc restore_begin(const struct store_source *source, bool replaces, err *e)
 {
     char path[FILE_PATH_MAX];
     if (!replaces && has_databases(source))
@@ -62,14 +73,14 @@ enum errc sqlite_restore_begin(const struct store_source *source, bool replaces,
     return rc ? rc : file_make_folder(path, e);
 }
 
-enum errc sqlite_restore_one(const struct store_source *source, enum db_id id, const char *path, err *e)
+static enum errc restore_one(const struct store_source *source, enum db_id id, const char *path, err *e)
 {
     char to[FILE_PATH_MAX];
     enum errc rc = file_path(to, e, "%s/db.new/%s.db", source->data_dir, db_names[id]);
     return rc ? rc : file_copy(path, to, NULL, e);
 }
 
-enum errc sqlite_restore_end(const struct store_source *source, bool replaces, bool is_good, err *e)
+static enum errc restore_end(const struct store_source *source, bool replaces, bool is_good, err *e)
 {
     char new[FILE_PATH_MAX], old[FILE_PATH_MAX];
     enum errc rc = file_path(new, e, "%s/db.new", source->data_dir);
@@ -85,4 +96,19 @@ enum errc sqlite_restore_end(const struct store_source *source, bool replaces, b
     }
     if (rename(new, old) < 0) return err_errno(e, ERR_IO, errno, "renaming %s to %s", new, old);
     return file_sync(source->data_dir, e);
+}
+
+enum errc sqlite_restore(const struct store_source *source, const char *const paths[DB_IDS], bool replaces,
+                         enum errc (*last)(void *ctx, err *e), void *ctx, err *e)
+{
+    err undo = {0};
+    enum errc rc = restore_begin(source, replaces, e);
+    if (rc) return rc;
+    for (int id = 0; id < DB_IDS && !rc; id++)
+        if (paths[id]) rc = restore_one(source, (enum db_id)id, paths[id], e);
+    if (!rc) rc = last(ctx, e);
+    if (!rc) rc = restore_end(source, replaces, true, e);
+    if (rc && restore_end(source, replaces, false, &undo) != ERR_NONE)
+        log_error(LOG_ERROR, "restore_not_undone", &undo);
+    return rc;
 }

@@ -72,19 +72,27 @@ WARN_UNUSED enum errc store_migrations(struct store *s, struct arena *a, struct 
 
 /* --- backup --- */
 
-/* A copy of every database, each in one snapshot, in a new or empty folder, also beside a running server:
+struct json_writer;
+struct backup_more {
+    /* Copies into the folder what other rooms keep in the data folder (the journal); runs first, so that nothing that is drained into a database
+     * meanwhile is missed. */
+    enum errc (*copy)(void *ctx, const char *to, err *e);
+    /* Adds members to the manifest's object; runs last. May be NULL. */
+    enum errc (*tell)(void *ctx, struct json_writer *w, err *e);
+    void *ctx;
+};
+/* A copy of every database in a new or empty folder, also beside running servers:
  *   manifest.json         release, time, engine, schema; path, size and SHA-256 of every file but those of people
  *   db/main.db, usage.db  with PostgreSQL .dump (pg_dump's custom format)
  *   people/people.db      persons' keys, with a manifest of their own: whoever deletes this folder keeps a backup that can be
  *                         restored, in which what stood under those keys stays unreadable
- * `more` (may be NULL) copies into the folder what other rooms keep in the data folder (the journal); it runs first, so that
- * nothing that is drained into a database meanwhile is missed. The people come last: no row refers to a key that is not there.
- * ERR_CONFLICT: the folder is not empty. When it fails the folder is left without a manifest. */
-WARN_UNUSED enum errc store_backup(struct store *s, const char *to,
-                                   enum errc (*more)(void *ctx, const char *to, err *e), void *ctx, err *e);
+ * SQLite: each file is one snapshot, the people's last, so that no row refers to a key that is not there. PostgreSQL: one snapshot of all, of a
+ * moment at which the units of work could have run one after the other.
+ * more may be NULL. ERR_CONFLICT: the folder is not empty. When it fails the folder is left without a manifest. */
+WARN_UNUSED enum errc store_backup(struct store *s, const char *to, const struct backup_more *more, err *e);
 /* Checks every size and hash of the manifests, then puts the databases, and what else was in the backup, into data_dir or
- * PostgreSQL, which must hold none; the caller has locked data_dir. All or nothing. ERR_CORRUPT: a file is not what the manifest
- * says. */
+ * PostgreSQL, which must hold none and be used by no server; the caller has locked data_dir. All or nothing: with PostgreSQL in one transaction.
+ * ERR_CORRUPT: a file is not what the manifest says. */
 WARN_UNUSED enum errc store_restore(const char *from, const struct store_source *source, err *e);
 
 /* The newest backup that a migration made (DIR/backups/TIME-before-NNNN_name); ERR_NOT_FOUND. In the arena. */

@@ -137,7 +137,7 @@ static void what_is_restored_elsewhere_is_the_same(void **state)
     place_init(&p, f->is_postgres);
     backup_path(f, to, sizeof to);
     fill(f);
-    OK(store_backup(f->store, to, copy_journal, NULL, &f->e));
+    OK(store_backup(f->store, to, &(struct backup_more){.copy = copy_journal}, &f->e));
     OK(store_restore(to, &p.source, &f->e));
     OK(store_open_with(&restored, &p.source, fixture_list, fixture_list_n, &f->e));
     assert_same_rows(f, f->store, restored, &all_things);
@@ -155,7 +155,7 @@ static void what_is_restored_elsewhere_is_the_same(void **state)
     assert_string_equal(text, "a segment");
     /* not over what is there, and not into a folder that is not empty */
     assert_int_equal(store_restore(to, &p.source, &f->e), ERR_CONFLICT);
-    assert_int_equal(store_backup(f->store, to, NULL, NULL, &f->e), ERR_CONFLICT);
+    assert_int_equal(store_backup(f->store, to, NULL, &f->e), ERR_CONFLICT);
     fixture_remove(p.dir);
 }
 
@@ -199,7 +199,7 @@ static void a_backup_under_load_is_one_moment(void **state)
     do {
         fixture_remove(to);
         before = l.next;
-        rc = store_backup(f->store, to, NULL, NULL, &f->e);
+        rc = store_backup(f->store, to, NULL, &f->e);
         after = l.next;
     } while (!rc && after == before && ++tries < 100);
     l.is_over = true;
@@ -255,7 +255,7 @@ static void a_backup_that_was_changed_is_refused_whole(void **state)
     snprintf(manifest, sizeof manifest, "%s/manifest.json", to);
     snprintf(aside, sizeof aside, "%s/aside", f->dir);
     fill(f);
-    OK(store_backup(f->store, to, NULL, NULL, &f->e));
+    OK(store_backup(f->store, to, NULL, &f->e));
     flip_byte(main_db, 3000);
     is_refused(f, to, &p, ERR_CORRUPT, "SHA-256 differs");
     flip_byte(main_db, 3000);
@@ -303,7 +303,7 @@ static void a_backup_without_the_people_restores_without_them(void **state)
     place_init(&p, f->is_postgres);
     backup_path(f, to, sizeof to);
     fill(f);
-    OK(store_backup(f->store, to, NULL, NULL, &f->e));
+    OK(store_backup(f->store, to, NULL, &f->e));
     snprintf(people, sizeof people, "%s/people", to);
     fixture_remove(people);
     OK(store_restore(to, &p.source, &f->e));
@@ -363,7 +363,7 @@ static void a_rollback_that_fails_leaves_what_was_there(void **state)
     const char *saved = NULL;
     backup_path(f, to, sizeof to);
     fill(f);
-    OK(store_backup(f->store, to, NULL, NULL, &f->e));
+    OK(store_backup(f->store, to, NULL, &f->e));
     unsigned late = 500;
     OK(db_write(store_db(f->store, DB_USAGE), call_unit, &late, &f->e));
     snprintf(file, sizeof file, "%s/db/usage.%s", to, f->is_postgres ? "dump" : "db");
@@ -405,10 +405,90 @@ static void without_pg_dump_a_backup_says_what_to_install(void **state)
     char to[128], *path = strdup(getenv("PATH"));
     backup_path(f, to, sizeof to);
     setenv("PATH", f->dir, 1);
-    assert_int_equal(store_backup(f->store, to, NULL, NULL, &f->e), ERR_CONFIG);
+    assert_int_equal(store_backup(f->store, to, NULL, &f->e), ERR_CONFIG);
     setenv("PATH", path, 1);
     free(path);
     assert_non_null(strstr(f->e.msg, "pg_dump is not on PATH"));
+}
+
+static void an_older_pg_dump_is_told_with_both_versions(void **state)
+{
+    struct store_fixture *f = *state;
+    char to[128], file[128], path[4096], *before = strdup(getenv("PATH"));
+    backup_path(f, to, sizeof to);
+    snprintf(file, sizeof file, "%s/pg_dump", f->dir);
+    write_text(file, "#!/bin/sh\necho 'pg_dump (PostgreSQL) 9.6.24 (Debian)'\n");
+    chmod(file, 0700);
+    snprintf(path, sizeof path, "%s:%s", f->dir, before);
+    setenv("PATH", path, 1);
+    assert_int_equal(store_backup(f->store, to, NULL, &f->e), ERR_CONFIG);
+    setenv("PATH", before, 1);
+    free(before);
+    assert_non_null(strstr(f->e.msg, "pg_dump on PATH is of PostgreSQL 9, the server of "));
+    assert_non_null(strstr(f->e.msg, "install"));
+}
+
+/* A key of a person, then a call, then a thing: whoever has one has those before it. */
+static void *write_in_all(void *arg)
+{
+    struct load *l = arg;
+    err e = {0};
+    while (!l->is_over) {
+        unsigned n = l->next++;
+        enum errc rc = db_write(store_db(l->f->store, DB_PEOPLE), key_unit, &n, &e);
+        if (!rc) rc = db_write(store_db(l->f->store, DB_USAGE), call_unit, &n, &e);
+        if (!rc) rc = db_write(store_db(l->f->store, DB_MAIN), add_unit, &n, &e);
+        if (rc) abort();
+    }
+    return NULL;
+}
+
+static void a_backup_is_one_moment_of_all_databases(void **state)
+{
+    struct store_fixture *f = *state;
+    struct place p;
+    struct store *restored;
+    struct load l = {.f = f, .next = 1000};
+    pthread_t thread;
+    char to[128];
+    place_init(&p, true);
+    backup_path(f, to, sizeof to);
+    pthread_create(&thread, NULL, write_in_all, &l);
+    while (l.next < 1050)
+        sched_yield();
+    enum errc rc = store_backup(f->store, to, NULL, &f->e);
+    l.is_over = true;
+    pthread_join(thread, NULL);
+    if (rc) fail_msg("%s", f->e.msg);
+    OK(store_restore(to, &p.source, &f->e));
+    OK(store_open_with(&restored, &p.source, fixture_list, fixture_list_n, &f->e));
+    unsigned n_things = rows_of(f, restored, &all_things).n, n_calls = rows_of(f, restored, &all_calls).n,
+             n_keys = rows_of(f, restored, &all_keys).n;
+    assert_true(n_things >= 48);
+    assert_in_range(n_calls, n_things, n_things + 1);
+    assert_in_range(n_keys, n_calls, n_calls + 1);
+    store_close(restored);
+    fixture_remove(p.dir);
+}
+
+static void nothing_is_put_in_beside_a_server(void **state)
+{
+    struct store_fixture *f = *state;
+    struct place p;
+    struct store *other;
+    char to[128];
+    place_init(&p, true);
+    backup_path(f, to, sizeof to);
+    fill(f);
+    OK(store_backup(f->store, to, NULL, &f->e));
+    OK(store_open_with(&other, &p.source, fixture_list, fixture_list_n, &f->e));
+    postgres_do(p.url, "DROP SCHEMA main CASCADE");
+    postgres_do(p.url, "DROP SCHEMA usage CASCADE");
+    postgres_do(p.url, "DROP SCHEMA people CASCADE");
+    is_refused(f, to, &p, ERR_CONFLICT, "stop every server first");
+    store_close(other);
+    OK(store_restore(to, &p.source, &f->e));
+    fixture_remove(p.dir);
 }
 
 int main(void)
@@ -422,6 +502,11 @@ int main(void)
         ON_STORE(a_migration_makes_a_backup_that_undoes_it),
         ON_STORE(a_rollback_that_fails_leaves_what_was_there),
     };
-    const struct CMUnitTest of_postgres[] = {ON_STORE(without_pg_dump_a_backup_says_what_to_install)};
+    const struct CMUnitTest of_postgres[] = {
+        ON_STORE(without_pg_dump_a_backup_says_what_to_install),
+        ON_STORE(an_older_pg_dump_is_told_with_both_versions),
+        ON_STORE(a_backup_is_one_moment_of_all_databases),
+        ON_STORE(nothing_is_put_in_beside_a_server),
+    };
     return RUN_ON_BOTH(tests) + RUN_ON_POSTGRES(of_postgres);
 }
