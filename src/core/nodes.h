@@ -40,6 +40,10 @@ void nodes_wake(struct nodes *n);
 /* Events up to this number have been followed here (on the log's thread). */
 void nodes_followed(struct nodes *n, int64_t number);
 
+/* Every row is of a server that runs no more: for a database that was just restored, in which they stand as they were then. Does nothing when
+ * its schema has no nodes yet. */
+WARN_UNUSED enum errc nodes_have_stopped(struct store *store, err *e);
+
 /* --- of the others --- */
 
 /* Nodes that are alive, this one included: at least 1. No lock. */

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "cli/data/store.h"
 #include "core/datadir.h"
+#include "core/nodes.h"
 #include "store/files.h"
 #include "json/write.h"
 
@@ -178,6 +179,20 @@ static int run_backup(const struct cli_app *app, const struct cli_args *args)
     return exit_code;
 }
 
+/* The nodes of the backup ran when it was made; here they do not. */
+static enum errc restore(const char *from, struct store_source *source, err *e)
+{
+    struct store *s;
+    enum errc rc = store_restore(from, source, e);
+    if (rc) return rc;
+    source->takes_any_schema = true;
+    rc = store_open(&s, source, e);
+    if (rc) return rc;
+    rc = nodes_have_stopped(s, e);
+    store_close(s);
+    return rc;
+}
+
 static int run_restore(const struct cli_app *app, const struct cli_args *args)
 {
     struct arena a;
@@ -194,7 +209,7 @@ static int run_restore(const struct cli_app *app, const struct cli_args *args)
     if (!rc) rc = datadir_open(cli_data_dir(args), &lock, &e);
     if (!rc) {
         struct store_source source = backend_store_source(config, cli_data_dir(args));
-        rc = store_restore(from, &source, &e);
+        rc = restore(from, &source, &e);
     }
     if (!rc)
         buf_addf(&out, "Restored %s into %s. The next start brings its schema up if need be.\n", from,

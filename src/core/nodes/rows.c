@@ -35,6 +35,9 @@ SQL(node_is_away, DB_MAIN, SQL_INSTANCE, "uui",
     "AND state <> 'stopped'");
 SQL(node_name_of, DB_MAIN, SQL_INSTANCE, "u", "SELECT name, version FROM nodes WHERE id = $1");
 
+SQL(has_nodes, DB_MAIN, SQL_INSTANCE, "", "SELECT COUNT(*) FROM schema_migrations WHERE number = 8");
+SQL(stop_all_nodes, DB_MAIN, SQL_INSTANCE, "", "UPDATE nodes SET state = 'stopped' WHERE state <> 'stopped'");
+
 /* --- events --- */
 
 static enum errc add_event(struct tx *tx, const char *type, const uuid *event_id, usec at_us,
@@ -208,4 +211,23 @@ enum errc node_away_unit(struct tx *tx, void *ctx, err *e)
     }
     arena_fini(&a);
     return rc;
+}
+
+/* --- after a restore --- */
+
+static enum errc stop_all_unit(struct tx *tx, void *ctx, err *e)
+{
+    struct arena a;
+    const struct val *row;
+    (void)ctx;
+    arena_init(&a, 4096, 512);
+    enum errc rc = tx_query_row(tx, &a, &has_nodes, NULL, 0, &row, e);
+    if (rc == ERR_NONE && val_int(row)) rc = tx_exec_unaudited(tx, &stop_all_nodes, NULL, 0, NULL, e);
+    arena_fini(&a);
+    return rc;
+}
+
+enum errc nodes_have_stopped(struct store *store, err *e)
+{
+    return db_write(store_db(store, DB_MAIN), stop_all_unit, NULL, e);
 }
