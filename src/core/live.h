@@ -18,7 +18,8 @@
  *   event: job.progress         a live frame
  *   data: {…}
  *
- * Between nodes only the log travels: the live frames of a node reach its own clients.
+ * Between nodes live frames travel through rows of PostgreSQL, in batches, while somebody listens there: they reach every
+ * node's clients within a fraction of a second, and some may be lost under load. A stream goes on at any node.
  * Threads: live_publish, live_sealed, live_revoke, live_stop any; a stream belongs to the loop of its
  * connection; what blocks runs on a small pool.
  * Source: WHATWG HTML, server-sent events.
@@ -32,9 +33,11 @@
 extern const struct option_table live_options;
 
 struct live;
+struct nodes;
 struct live_setup {
     struct store *store;
     const struct config *config;
+    struct nodes *nodes; /* may be NULL: this is the only one */
     /* Whether r->who is still signed in and still a member of r->workspace_id: sets r->role and r->may.
      * ERR_UNAUTHENTICATED, ERR_NOT_FOUND end the stream. Unlike a request it does not count as use. tx is
      * on DB_MAIN. */
@@ -52,6 +55,8 @@ extern const struct api_table live_api; /* service: struct live * */
  * listens. */
 void live_publish(struct live *l, const uuid *workspace, const uuid *user, enum permission needs, str event,
                   str json);
+/* Whether anybody listens, here or on another node: for those to whom making a frame costs something. No lock. */
+bool live_is_heard(const struct live *l);
 /* Sealed events exist up to this number. On the log's thread (events_on_sealed). */
 void live_sealed(void *live, int64_t number);
 /* A session, key or membership has ended, or a role has changed: the streams that match all given ids

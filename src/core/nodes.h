@@ -56,8 +56,11 @@ bool nodes_is_doubled(const struct nodes *n);
 bool nodes_is_cut_off(const struct nodes *n);
 /* Whether this node has been seen and is neither stopped nor away. */
 bool nodes_is_alive(struct nodes *n, const uuid *id);
+struct node_peer {
+    uuid id, boot;
+};
 /* The others that are alive; returns their number, at most `most`. */
-unsigned nodes_others(struct nodes *n, uuid *out, unsigned most);
+unsigned nodes_others(struct nodes *n, struct node_peer *out, unsigned most);
 
 /* --- what a node tells of itself --- */
 

@@ -10,7 +10,8 @@
 #include "core/api.h"
 #include "core/config.h"
 #include "core/events.h"
-#include "core/live.h"
+#include "core/live/internal.h"
+#include "core/nodes.h"
 #include "loopback.h"
 #include "net/options.h"
 
@@ -20,6 +21,12 @@ struct state {
     struct store_fixture *f;
     struct events *log;
     struct live *live;
+    struct nodes *nodes; /* of tests with other nodes */
+    struct {             /* another node on the same database, without a server */
+        struct store *store;
+        struct nodes *nodes;
+        struct live *live;
+    } far;
     struct api *api;
     struct arena a;
     struct config *config;
@@ -82,9 +89,11 @@ static void on_idle(struct server *server)
 
 static void configure(struct state *s)
 {
-    static const struct option_table *const tables[] = {&net_options, &api_options, &live_options};
+    static const struct option_table *const tables[] = {&net_options, &api_options, &live_options,
+                                                        &nodes_options};
     const struct config_setting flags[] = {{S("live.recheck_ms"), S("50ms"), S("")},
                                            {S("live.heartbeat_ms"), S("50ms"), S("")},
+                                           {S("node.heartbeat_ms"), S("50ms"), S("")},
                                            {S("live.connections_per_user"), S("1000"), S("")}};
     struct config_source source = {
         .flags = flags, .n_flags = LENGTH_OF(flags), .tables = tables, .n_tables = LENGTH_OF(tables)};
@@ -95,7 +104,16 @@ static void configure(struct state *s)
     buf_fini(&problems);
 }
 
-static int set_up(void **state)
+static struct nodes *start_node(struct state *s, struct store *store, uint8_t id)
+{
+    const uuid node = {{id}};
+    struct nodes *n;
+    assert_int_equal(nodes_new(&n, store, s->config, &node, S("here:1"), &s->e), ERR_NONE);
+    if (nodes_start(n, &s->e) != ERR_NONE) fail_msg("%s", s->e.msg);
+    return n;
+}
+
+static int set_up_how(void **state, bool has_nodes)
 {
     static const uint8_t master[32] = {1};
     struct state *s = calloc(1, sizeof *s);
@@ -108,7 +126,9 @@ static int set_up(void **state)
     configure(s);
     assert_int_equal(events_new(&s->log, s->f->store, master, &s->e), ERR_NONE);
     assert_int_equal(person_key_ensure(s->f->store, &alice, 1, &s->e), ERR_NONE);
-    struct live_setup live = {.store = s->f->store, .config = s->config, .recheck = recheck, .ctx = s};
+    if (has_nodes) s->nodes = start_node(s, s->f->store, 1);
+    struct live_setup live = {
+        .store = s->f->store, .config = s->config, .nodes = s->nodes, .recheck = recheck, .ctx = s};
     assert_int_equal(live_new(&s->live, &live, &s->e), ERR_NONE);
     events_on_sealed(s->log, live_sealed, s->live);
     assert_int_equal(events_start(s->log, &s->e), ERR_NONE);
@@ -141,6 +161,29 @@ static int set_up(void **state)
     return 0;
 }
 
+static int set_up(void **state) { return set_up_how(state, false); }
+static int set_up_with_nodes(void **state) { return set_up_how(state, true); }
+
+static void far_end(struct state *s)
+{
+    live_free(s->far.live);
+    nodes_free(s->far.nodes);
+    store_close(s->far.store);
+    s->far.live = NULL;
+    s->far.nodes = NULL;
+    s->far.store = NULL;
+}
+
+/* Its store has no log: such a node writes no events of its own, so its row is taken through this one's. */
+static void far_start(struct state *s)
+{
+    assert_int_equal(store_open(&s->far.store, &s->f->source, &s->e), ERR_NONE);
+    s->far.nodes = start_node(s, s->f->store, 2);
+    struct live_setup live = {
+        .store = s->far.store, .config = s->config, .nodes = s->far.nodes, .recheck = recheck, .ctx = s};
+    assert_int_equal(live_new(&s->far.live, &live, &s->e), ERR_NONE);
+}
+
 static int tear_down(void **state)
 {
     struct state *s = *state;
@@ -152,7 +195,9 @@ static int tear_down(void **state)
     WAIT(s->b, s->n_idle == 1);
     api_free(s->api);
     events_stop(s->log);
+    far_end(s);
     live_free(s->live);
+    nodes_free(s->nodes);
     bench_free(s->b);
     server_fini(&s->server);
     server_shared_fini(&s->shared);
@@ -394,7 +439,184 @@ static void many_come_and_go_while_events_are_written(void **state)
     assert_dense(last, 1, s->n_events);
 }
 
+/* --- other nodes --- */
+
+/* For what no event of the loop tells. */
+#define UNTIL(b, condition)                                                                                  \
+    for (unsigned turns_ = 0; !(condition); turns_++) {                                                      \
+        if (turns_ > BENCH_DEADLINE_MS) fail_msg("line %d: it never came that %s", __LINE__, #condition);    \
+        bench_turn(b);                                                                                       \
+        usleep(1000);                                                                                        \
+    }
+
+SQL(test_rows, DB_MAIN, SQL_INSTANCE, "", "SELECT COUNT(*) FROM live_frames");
+
+static enum errc rows_unit(struct tx *tx, void *ctx, err *e)
+{
+    struct arena a;
+    const struct val *row;
+    arena_init(&a, 4096, 512);
+    enum errc rc = tx_query_row(tx, &a, &test_rows, NULL, 0, &row, e);
+    if (rc == ERR_NONE) *(int64_t *)ctx = val_int(row);
+    arena_fini(&a);
+    return rc;
+}
+
+static int64_t n_rows(struct state *s)
+{
+    int64_t n = -1;
+    assert_int_equal(db_read(store_db(s->f->store, DB_MAIN), rows_unit, &n, &s->e), ERR_NONE);
+    return n;
+}
+
+static void frames_of_another_node_arrive_once_and_in_order(void **state)
+{
+    struct state *s = *state;
+    static const uuid bob = {{0xb0}};
+    char text[80];
+    if (!s->f->is_postgres) return;
+    far_start(s);
+    UNTIL(s->b, nodes_alive(s->nodes) == 2 && nodes_alive(s->far.nodes) == 2);
+    assert_false(live_is_heard(s->far.live)); /* nobody listens: it costs nothing */
+    live_publish(s->far.live, &w1, NULL, PERMISSION_NONE, S("too.early"), S("{}"));
+    struct wire *w = listen_from(s, "1.1", "");
+    WAIT(s->b, wire_has(w, "event: ready"));
+    UNTIL(s->b, live_is_heard(s->far.live));
+    usec before = clock_mono_us();
+    live_publish(s->far.live, &w1, &bob, PERMISSION_NONE, S("bob.alone"), S("{}"));
+    live_publish(s->far.live, &w2, NULL, PERMISSION_CHAT_READ, S("other.workspace"), S("{}"));
+    live_publish(s->far.live, &w1, NULL, PERMISSION_AUDIT_READ, S("not.allowed"), S("{}"));
+    live_publish(s->far.live, &w1, &alice, PERMISSION_AUDIT_READ, S("alice.or.auditors"), S("{}"));
+    live_publish(s->far.live, &w1, NULL, PERMISSION_CHAT_READ, S("everybody.with"), S("1\n2"));
+    WAIT(s->b, wire_has(w, "event: everybody.with\ndata: 1\ndata: 2\n\n"));
+    assert_true(clock_mono_us() - before < 1 * USEC_PER_S);
+    assert_true(wire_has(w, "alice.or.auditors"));
+    for (unsigned i = 0; i < 500; i++) {
+        int n = snprintf(text, sizeof text, "{\"n\":%u}", i);
+        live_publish(s->far.live, &w1, NULL, PERMISSION_NONE, S("tick"), str_of(text, (size_t)n));
+        if (i % 50 == 0) bench_turn(s->b);
+    }
+    WAIT(s->b, wire_has(w, "data: {\"n\":499}\n\n"));
+    assert_int_equal(wire_count(w, "event: tick"), 500);
+    ptrdiff_t at = 0;
+    for (unsigned i = 0; i < 500; i++) {
+        int n = snprintf(text, sizeof text, "data: {\"n\":%u}\n", i);
+        ptrdiff_t found = str_find(str_skip(buf_str(&w->in), (size_t)at), str_of(text, (size_t)n));
+        assert_true(found >= 0);
+        at += found;
+    }
+    assert_false(wire_has(w, "too.early"));
+    assert_false(wire_has(w, "bob.alone"));
+    assert_false(wire_has(w, "other.workspace"));
+    assert_false(wire_has(w, "not.allowed"));
+}
+
+static void a_node_that_starts_again_is_heard_again(void **state)
+{
+    struct state *s = *state;
+    char event[32], last[32];
+    if (!s->f->is_postgres) return;
+    struct wire *w = listen_from(s, "1.1", "");
+    WAIT(s->b, wire_has(w, "event: ready"));
+    for (unsigned i = 0; i < 3; i++) {
+        int n = snprintf(event, sizeof event, "round.%u", i),
+            n_last = snprintf(last, sizeof last, "last.%u", i);
+        far_start(s);
+        UNTIL(s->b, live_is_heard(s->far.live) && nodes_alive(s->nodes) == 2);
+        live_publish(s->far.live, &w1, NULL, PERMISSION_NONE, str_of(event, (size_t)n), S("{}"));
+        WAIT(s->b, wire_has(w, event));
+        live_publish(s->far.live, &w1, NULL, PERMISSION_NONE, str_of(last, (size_t)n_last), S("{}"));
+        far_end(s); /* what waits goes out before it ends */
+        UNTIL(s->b, wire_has(w, last) && nodes_alive(s->nodes) == 1);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        snprintf(event, sizeof event, "round.%u", i);
+        assert_int_equal(wire_count(w, event), 1);
+    }
+}
+
+static int64_t metric(const char *name)
+{
+    struct buf text;
+    char line[80];
+    int64_t value = -1;
+    int n = snprintf(line, sizeof line, "\n%s ", name);
+    buf_init(&text, 1 << 20);
+    stats_write(&text);
+    ptrdiff_t at = str_find(buf_str(&text), str_of(line, (size_t)n));
+    str rest = at < 0 ? S("") : str_skip(buf_str(&text), (size_t)at + (size_t)n);
+    assert_true(str_to_i64(str_cut(&rest, '\n'), &value));
+    buf_fini(&text);
+    return value;
+}
+
+static void more_frames_than_wait_are_dropped_and_counted(void **state)
+{
+    struct state *s = *state;
+    struct buf text;
+    int64_t here = 0, on_the_way = 0;
+    const int64_t all = 300;
+    if (!s->f->is_postgres) return;
+    far_start(s);
+    struct wire *w = listen_from(s, "1.1", "");
+    WAIT(s->b, wire_has(w, "event: ready"));
+    UNTIL(s->b, live_is_heard(s->far.live));
+    buf_init(&text, 1 << 20);
+    for (unsigned i = 0; i < 100000; i++)
+        buf_add_char(&text, 'x');
+    for (int64_t i = 0; i < all; i++) /* 30 MB at once */
+        live_publish(s->far.live, &w1, NULL, PERMISSION_NONE, S("big"), buf_str(&text));
+    for (unsigned i = 0; i < 5000 && wire_count(w, "event: big") + here + on_the_way < all; i++) {
+        bench_turn(s->b);
+        usleep(1000);
+        on_the_way = metric("catalyst_live_bus_dropped_total");
+        here = metric("catalyst_live_dropped_total"); /* the client was slower than all that came */
+    }
+    assert_true(on_the_way > 0);
+    assert_int_equal(wire_count(w, "event: big") + here + on_the_way, all);
+    assert_true(n_rows(s) > 0);
+    buf_fini(&text);
+}
+
+struct count {
+    unsigned n;
+    str last;
+};
+
+static void count_frame(void *ctx, struct live_frame *f)
+{
+    struct count *c = ctx;
+    c->n++;
+    assert_int_equal(f->len, c->last.len);
+    assert_memory_equal(f->text, c->last.p, f->len);
+}
+
+static void a_row_that_is_cut_anywhere_is_damaged(void **state)
+{
+    (void)state;
+    struct buf row;
+    struct count c = {.last = S("event: a\ndata: {}\n\n")};
+    struct live_frame *f = live_frame_new(&w1, &alice, PERMISSION_CHAT_READ, 0, c.last);
+    live_frames_begin(&row);
+    live_frames_add(&row, f);
+    size_t first = row.len;
+    live_frames_add(&row, f);
+    for (size_t len = 0; len <= row.len; len++) {
+        c.n = 0;
+        bool is_whole = len == 1 || len == first || len == row.len;
+        char *copy = malloc(len + 1); /* a byte too far is found by the sanitizer */
+        memcpy(copy, row.p, len);
+        char *exact = realloc(copy, len ? len : 1);
+        assert_int_equal(live_frames_read(str_of(exact, len), count_frame, &c) == ERR_NONE, is_whole);
+        assert_int_equal(c.n, len == row.len ? 2 : len >= first ? 1 : 0);
+        free(exact);
+    }
+    live_frame_unref(f);
+    buf_fini(&row);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define T_NODES(name) cmocka_unit_test_setup_teardown(name, set_up_with_nodes, tear_down)
 
 int main(void)
 {
@@ -407,6 +629,10 @@ int main(void)
         T(a_frame_reaches_whom_it_is_for),
         T(a_stream_ends_when_it_is_revoked_or_a_recheck_fails),
         T(many_come_and_go_while_events_are_written),
+        T_NODES(frames_of_another_node_arrive_once_and_in_order),
+        T_NODES(a_node_that_starts_again_is_heard_again),
+        T_NODES(more_frames_than_wait_are_dropped_and_counted),
+        T(a_row_that_is_cut_anywhere_is_damaged),
     };
     return RUN_ON_BOTH(tests);
 }

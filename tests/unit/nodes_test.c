@@ -178,14 +178,15 @@ static void a_stopped_node_starts_again_at_once(void **state)
 static void two_nodes_know_each_other(void **state)
 {
     struct state *s = *state;
-    uuid others[4];
+    struct node_peer others[4];
     if (!s->f->is_postgres) return;
     s->a = start(s, &first);
     s->b = start(s, &second);
     assert_int_equal(nodes_alive(s->b), 2);
     UNTIL(nodes_alive(s->a) == 2);
     assert_int_equal(nodes_others(s->a, others, 4), 1);
-    assert_memory_equal(&others[0], &second, sizeof second);
+    assert_memory_equal(&others[0].id, &second, sizeof second);
+    assert_memory_equal(&others[0].boot, nodes_boot(s->b), sizeof second);
     assert_true(nodes_is_alive(s->a, &second));
     assert_false(nodes_is_alive(s->a, &stranger));
     nodes_stop(s->b);

@@ -110,6 +110,7 @@ enum errc services_open(struct process *p, const struct config *c, const char *d
     if ((rc = settings_new(&s->settings, s->backend.store, s->backend.secrets, p->reload, p->app->tables, p->app->n_tables, e)) != ERR_NONE ||
         (rc = flags_new(&s->flags, s->backend.store, e)) != ERR_NONE)
         return rc;
+    live.nodes = s->nodes;
     if ((rc = live_new(&s->live, &live, e)) != ERR_NONE || (rc = open_background(s, c, data_dir, e)) != ERR_NONE)
         return rc;
     gateway.live = s->live;

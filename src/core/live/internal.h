@@ -1,5 +1,5 @@
-/* internal.h - the two halves of core/live: what any thread does (live.c), and the streams of one loop
- * (hub.c).
+/* internal.h - the parts of core/live: what any thread does (live.c), the streams of one loop (hub.c), the
+ * way to other nodes (bus.c).
  *
  * A hub is one loop's. Other threads give it messages; it is woken through its loop and works them off
  * there. A frame is immutable and counted, one for all hubs.
@@ -12,6 +12,7 @@
 #include "base/map.h"
 #include "base/stats.h"
 #include "core/live.h"
+#include "core/nodes.h"
 #include "core/pool.h"
 #include "net/loop.h"
 
@@ -84,7 +85,26 @@ struct live {
     pthread_mutex_t lock; /* guards the counts and the making of hubs */
     struct map per_user, per_workspace; /* id and count: struct live_count */
     struct stat_series *streams, *sent, *dropped;
+    struct live_bus *bus;     /* NULL: there can be no other nodes */
+    _Atomic usec listened_us; /* monotonic: when the last stream ended */
 };
+
+/* --- between nodes --- */
+
+WARN_UNUSED enum errc live_bus_new(struct live_bus **out, struct live *l, struct store *store,
+                                   struct nodes *nodes, err *e);
+void live_bus_free(struct live_bus *b);           /* what waits is written; NULL is fine */
+bool live_bus_is_heard(const struct live_bus *b); /* false for NULL */
+void live_bus_put(struct live_bus *b, struct live_frame *f);
+void live_bus_wake(struct live_bus *b); /* there may be rows to read, or somebody to read them for */
+/* Gives a frame to the hubs of this node. */
+void live_tell_frame(struct live *l, struct live_frame *f);
+
+/* The bytes of a row: begun once, then frame by frame. */
+void live_frames_begin(struct buf *out);
+void live_frames_add(struct buf *out, const struct live_frame *f);
+/* Each frame to give, which takes a reference if it keeps it. ERR_CORRUPT: the rest is not whole. */
+WARN_UNUSED enum errc live_frames_read(str row, void (*give)(void *ctx, struct live_frame *f), void *ctx);
 
 /* Counts a stream; ERR_RATE_LIMITED at the limit. */
 WARN_UNUSED enum errc live_count_up(struct live *l, const uuid *user, const uuid *workspace, err *e);

@@ -7,6 +7,7 @@
 #include "core/live/internal.h"
 
 #define SEALED_BATCH 256
+#define LINGER_US (30LL * USEC_PER_S)
 
 /* --- frames --- */
 
@@ -141,12 +142,19 @@ static void tell_all(struct live *l, const struct live_message *what)
     }
 }
 
+void live_tell_frame(struct live *l, struct live_frame *f)
+{
+    tell_all(l, &(struct live_message){.kind = LIVE_FRAME, .frame = f});
+}
+
+bool live_is_heard(const struct live *l) { return l->n_streams > 0 || live_bus_is_heard(l->bus); }
+
 void live_publish(struct live *l, const uuid *workspace, const uuid *user, enum permission needs, str event,
                   str json)
 {
     static const uuid nil;
     struct buf text;
-    if (l->n_streams == 0) return;
+    if (!live_is_heard(l)) return;
     buf_init(&text, LIVE_FRAME_MAX);
     buf_add(&text, S("event: "));
     buf_add(&text, event);
@@ -161,7 +169,8 @@ void live_publish(struct live *l, const uuid *workspace, const uuid *user, enum 
                                                         needs, 0, buf_str(&text));
     buf_fini(&text);
     if (!f) return;
-    tell_all(l, &(struct live_message){.kind = LIVE_FRAME, .frame = f});
+    if (l->n_streams) live_tell_frame(l, f);
+    if (live_bus_is_heard(l->bus)) live_bus_put(l->bus, f);
     live_frame_unref(f);
 }
 
@@ -281,7 +290,10 @@ enum errc live_count_up(struct live *l, const uuid *user, const uuid *workspace,
                      l->most_per_workspace);
     }
     pthread_mutex_unlock(&l->lock);
-    if (rc == ERR_NONE) l->n_streams++;
+    if (rc == ERR_NONE && l->n_streams++ == 0 && l->bus) { /* the others send from now on */
+        live_bus_wake(l->bus);
+        nodes_wake(l->setup.nodes);
+    }
     return rc;
 }
 
@@ -292,6 +304,15 @@ void live_count_down(struct live *l, const uuid *user, const uuid *workspace)
     count_down(&l->per_workspace, workspace);
     pthread_mutex_unlock(&l->lock);
     l->n_streams--;
+    l->listened_us = clock_mono_us();
+}
+
+/* What others are told: a stream that ends is mostly back at once. */
+static void report(void *ctx, struct node_figures *f)
+{
+    const struct live *l = ctx;
+    f->streams = l->n_streams;
+    if (f->streams == 0 && l->listened_us && clock_mono_us() - l->listened_us < LINGER_US) f->streams = 1;
 }
 
 /* --- the endpoint --- */
@@ -394,6 +415,10 @@ enum errc live_new(struct live **out, const struct live_setup *setup, err *e)
                                    "Live frames that slow event streams did not get.", NULL, NULL, 0, 1),
                      NULL);
     enum errc rc = pool_new(&l->pool, &pool, e);
+    if (rc == ERR_NONE && setup->nodes && store_is_postgres(setup->store)) {
+        rc = live_bus_new(&l->bus, l, setup->store, setup->nodes, e);
+        if (rc == ERR_NONE) nodes_report(setup->nodes, report, l);
+    }
     if (rc != ERR_NONE) {
         live_free(l);
         return rc;
@@ -411,6 +436,8 @@ void live_stop(struct live *l)
 void live_free(struct live *l)
 {
     if (!l) return;
+    if (l->setup.nodes) nodes_report_end(l->setup.nodes, l);
+    live_bus_free(l->bus);
     if (l->pool) pool_free(l->pool);
     for (unsigned i = 0; i < LIVE_LOOPS_MAX; i++)
         live_hub_free(l->hubs[i]);

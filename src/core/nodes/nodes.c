@@ -41,12 +41,12 @@ bool nodes_is_alive(struct nodes *n, const uuid *id)
     return is_alive;
 }
 
-unsigned nodes_others(struct nodes *n, uuid *out, unsigned most)
+unsigned nodes_others(struct nodes *n, struct node_peer *out, unsigned most)
 {
     unsigned k = 0;
     pthread_mutex_lock(&n->lock);
     for (unsigned i = 0; i < n->n_others && k < most; i++)
-        if (n->others[i].is_alive) out[k++] = n->others[i].id;
+        if (n->others[i].is_alive) out[k++] = (struct node_peer){n->others[i].id, n->others[i].boot};
     pthread_mutex_unlock(&n->lock);
     return k;
 }

@@ -159,7 +159,7 @@ void requests_publish(struct gateway *g, const struct snapshot *s, const struct 
     struct buf json;
     struct json_writer w;
     const uuid *workspace = uuid_is_nil(&r->workspace_id) ? &s->workspaces[0].id : &r->workspace_id;
-    if (uuid_is_nil(workspace))
+    if (uuid_is_nil(workspace) || !live_is_heard(g->backend.live))
         return;
     view_of(r, tags, &v);
     buf_init(&json, 16 << 10);

@@ -23,17 +23,16 @@ CREATE TABLE nodes (
     streams {int} NOT NULL             -- open event streams
 );
 
--- Frames of the live stream on their way to other nodes; each node deletes its own after some seconds.
+-- Frames of the live stream on their way to other nodes, some in a row; each node deletes its own after some seconds.
 CREATE TABLE live_frames (
+    boot_id {uuid} NOT NULL,           -- of the node's start
+    n {int} NOT NULL,                  -- grows
     node_id {uuid} NOT NULL,
-    n {int} NOT NULL,                  -- grows, also over starts
     at_us {int} NOT NULL,
-    workspace_id {uuid},
-    user_id {uuid},
-    needs {text} NOT NULL,             -- name of a permission; empty: none
-    frame {text} NOT NULL,
-    PRIMARY KEY (node_id, n)
+    frames {blob} NOT NULL,            -- core/live/bus.c
+    PRIMARY KEY (boot_id, n)
 );
+CREATE INDEX live_frames_of_node ON live_frames (node_id, at_us);
 
 -- One node at a time feeds a listener.
 ALTER TABLE event_cursors ADD COLUMN holder_id {uuid};
