@@ -7,9 +7,11 @@
 
 #include "base/log.h"
 #include "base/waker.h"
+#include "core/events.h"
 #include "gateway/admin/rows.h"
 
-#define LOOK_EVERY_US (USEC_PER_S / 4)
+#define LOOK_EVERY_US USEC_PER_S
+#define RETRY_FIRST_US (USEC_PER_S / 8)
 #define RETRY_LAST_US (2 * USEC_PER_S)
 #define SILENT_AFTER_US (3 * USEC_PER_S) /* a look takes a millisecond */
 #define WARN_EVERY_US (60 * USEC_PER_S)
@@ -20,6 +22,7 @@ struct follow {
     _Atomic int64_t holds;       /* number of the log that the snapshot holds */
     _Atomic bool is_stale;       /* it could not be built, or nobody knows whether it has to be */
     _Atomic usec heard_mono_us;  /* when the database last answered */
+    _Atomic bool is_wanted;      /* an event was seen that is not in the snapshot */
     /* the thread's own */
     int64_t looked;              /* number of the log, up to which nothing has to be built */
     usec warned_us;
@@ -82,15 +85,30 @@ static enum errc look(struct follow *f, usec *rest_us)
 static void *thread_main(void *arg)
 {
     struct follow *f = arg;
-    usec retry_us = LOOK_EVERY_US, rest_us;
+    usec retry_us = RETRY_FIRST_US, rest_us;
     for (;;) {
+        f->is_wanted = false;
         bool is_well = look(f, &rest_us) == ERR_NONE;
-        retry_us = is_well ? LOOK_EVERY_US : retry_us * 2 < RETRY_LAST_US ? retry_us * 2 : RETRY_LAST_US;
+        if (is_well)
+            retry_us = RETRY_FIRST_US;
+        else if ((retry_us *= 2) > RETRY_LAST_US)
+            retry_us = RETRY_LAST_US;
         if (rest_us > 1000 && !waker_is_stopping(&f->waker))
             (void)!waker_wait(&f->waker, rest_us < USEC_PER_S / 4 ? rest_us : USEC_PER_S / 4);
-        if (!waker_wait(&f->waker, retry_us))
+        if (is_well && f->is_wanted && !waker_is_stopping(&f->waker))
+            continue; /* the rest has swallowed what woke it */
+        if (!waker_wait(&f->waker, is_well ? LOOK_EVERY_US : retry_us))
             return NULL;
     }
+}
+
+static void see(void *ctx, const struct sealed_event *ev)
+{
+    struct follow *f = ctx;
+    if (ev->number <= f->holds)
+        return;
+    f->is_wanted = true;
+    waker_wake(&f->waker);
 }
 
 /* --- life --- */
@@ -108,6 +126,7 @@ enum errc follow_new(struct follow **out, const struct follow_setup *setup, int6
     f->setup = *setup;
     f->holds = f->looked = number;
     f->heard_mono_us = clock_mono_us();
+    events_watch(setup->events, &(struct watcher){gateway_rows_types, see, f});
     *out = f;
     return ERR_NONE;
 }
@@ -153,7 +172,7 @@ void follow_built(struct follow *f, int64_t number)
 
 void follow_again(struct follow *f)
 {
-    f->is_stale = true;
+    f->is_stale = f->is_wanted = true;
     waker_wake(&f->waker);
 }
 

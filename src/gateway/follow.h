@@ -1,7 +1,7 @@
 /* follow.h - keeps the snapshot up to date with what the database says, whichever node changed it.
  *
- * A thread of its own looks at the log: whatever event can have changed providers, aliases, keys, budgets or limits makes it build the next snapshot, which holds the
- * log up to a number. Nothing that is slow elsewhere holds it up, the draining of the journal least of all. It is also what knows when the database was last
+ * It watches the log: whatever event can have changed providers, aliases, keys, budgets or limits wakes a thread that builds the next snapshot, which holds the log up
+ * to a number. Now and then the thread looks at the log by itself. Nothing that is slow elsewhere holds it up, the draining of the journal least of all. It is also what knows when the database was last
  * heard: a node that is cut off goes on with the snapshot that it has, for `gateway.stale_max_ms` at most.
  * Threads: one of its own; the questions are for any.
  */
@@ -12,15 +12,18 @@
 #include "base/clock.h"
 
 struct follow;
+struct events;
+struct store;
 
 struct follow_setup {
     struct store *store;
+    struct events *events;
     unsigned stale_max_ms; /* 0: no limit */
     /* Builds the next snapshot; *number: of the log, up to which it holds what was changed. */
     enum errc (*rebuild)(void *ctx, int64_t *number, err *e);
     void *ctx;
 };
-/* number: what the snapshot of now holds. */
+/* Before events_start. number: what the snapshot of now holds. */
 WARN_UNUSED enum errc follow_new(struct follow **out, const struct follow_setup *setup, int64_t number, err *e);
 WARN_UNUSED enum errc follow_start(struct follow *f, err *e);
 void follow_stop(struct follow *f);

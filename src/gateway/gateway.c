@@ -203,7 +203,7 @@ enum errc gateway_attach(struct gateway *g, const struct gateway_backend *backen
     g->backend = *backend;
     if ((rc = rebuild(g, e)) != ERR_NONE)
         return rc;
-    struct follow_setup follow = {.store = backend->store, .stale_max_ms = g->stale_max_ms, .rebuild = follow_rebuild, .ctx = g};
+    struct follow_setup follow = {.store = backend->store, .events = backend->events, .stale_max_ms = g->stale_max_ms, .rebuild = follow_rebuild, .ctx = g};
     if ((rc = follow_new(&g->follow, &follow, g->log_number, e)) == ERR_NONE && backend->nodes)
         nodes_report(backend->nodes, report, g);
     return rc;

@@ -44,9 +44,11 @@ struct store;
 struct secrets;
 struct live;
 struct nodes;
+struct events;
 struct gateway_backend {
     struct store *store;
     const struct secrets *secrets;
+    struct events *events;
     struct live *live;           /* gets a frame for each call; may be NULL */
     struct nodes *nodes;         /* hears of the snapshot and of the journal's backlog; may be NULL */
 };

@@ -101,7 +101,7 @@ enum errc services_open(struct process *p, const struct config *c, const char *d
     struct live_setup live = {.config = c, .recheck = recheck, .ctx = s};
     enum errc rc;
     live.store = s->backend.store;
-    struct gateway_backend gateway = {.store = s->backend.store, .secrets = s->backend.secrets};
+    struct gateway_backend gateway = {.store = s->backend.store, .secrets = s->backend.secrets, .events = s->backend.events};
     uuid node = gateway_node(p->gateway);
     char address[64];
     if ((rc = nodes_new(&s->nodes, s->backend.store, c, &node, server_address(&p->shared, address), e)) != ERR_NONE ||

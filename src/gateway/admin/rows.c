@@ -245,6 +245,18 @@ enum errc gateway_rows_load(struct store *s, const struct secrets *secrets, stru
 
 /* --- what has changed --- */
 
+const char gateway_rows_types[] = "workspace.*|project.*|provider.*|alias.*|gateway_key.*|budget.*|limits.*|user.*|member.*";
+
+static bool is_of_rows(str type)
+{
+    for (str rest = str_c(gateway_rows_types); rest.len;) {
+        str pattern = str_cut(&rest, '|');
+        if (str_starts(type, str_take(pattern, pattern.len - 1)))
+            return true;
+    }
+    return false;
+}
+
 struct changes {
     int64_t after, head;
     bool is_changed;
@@ -252,8 +264,6 @@ struct changes {
 
 static enum errc changes_unit(struct tx *tx, void *ctx, err *e)
 {
-    static const str prefixes[] = {STR_LIT("workspace."), STR_LIT("project."), STR_LIT("provider."), STR_LIT("alias."), STR_LIT("gateway_key."),
-                                   STR_LIT("budget."), STR_LIT("limits."), STR_LIT("user."), STR_LIT("member.")};
     static const uuid everywhere;
     struct changes *c = ctx;
     struct arena a;
@@ -265,9 +275,8 @@ static enum errc changes_unit(struct tx *tx, void *ctx, err *e)
     if (rc == ERR_NONE && c->head - c->after > EVENTS_AT_ONCE)
         c->is_changed = true;
     else if (rc == ERR_NONE && c->head > c->after && (rc = events_after(tx, &a, c->after, &everywhere, EVENTS_AT_ONCE, &list, &n, e)) == ERR_NONE)
-        for (unsigned i = 0; i < n; i++)
-            for (size_t k = 0; k < LENGTH_OF(prefixes); k++)
-                c->is_changed |= str_starts(list[i].type, prefixes[k]);
+        for (unsigned i = 0; i < n && !c->is_changed; i++)
+            c->is_changed = is_of_rows(list[i].type);
     arena_fini(&a);
     return rc;
 }

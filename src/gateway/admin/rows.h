@@ -12,6 +12,8 @@
 /* All workspaces' providers (those that are switched on), aliases, keys, budgets and limits, in the arena, in one read. A provider whose key cannot be opened is
  * left out and logged. */
 WARN_UNUSED enum errc gateway_rows_load(struct store *s, const struct secrets *secrets, struct arena *a, struct snapshot_rows *out, err *e);
+/* Types of events that can have changed any of that, as a watcher's. */
+extern const char gateway_rows_types[];
 /* The last number of the log, and whether an event after `after` can have changed any of that. */
 WARN_UNUSED enum errc gateway_rows_changed(struct store *s, int64_t after, int64_t *head, bool *is_changed, err *e);
 
