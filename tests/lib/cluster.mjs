@@ -84,12 +84,26 @@ export class Cluster {
     return query({ databaseUrl: this.url }, text);
   }
 
-  /** A virtual key, as the API shows it. */
-  async key(body = {}) {
+  /** A virtual key of a project of its own, as the API shows it, when every node knows it. */
+  async newKey(body = {}) {
     const { id } = await this.ada.must(201, this.ada.post('/api/projects', { name: `project ${randomBytes(6).toString('hex')}` }));
     const name = `key ${randomBytes(6).toString('hex')}`;
     const made = await this.ada.must(201, this.ada.post('/api/gateway/keys', { name, project_id: id, ...body }));
-    return { project_id: id, ...made };
+    for (const node of this.nodes)
+      await until(`${node.name} to know a new key`, async () => {
+        const answer = await fetch(`${node.origin}/v1/models`, { headers: { authorization: `Bearer ${made.key}` } });
+        await answer.text();
+        return answer.status === 200;
+      });
+    return made;
+  }
+
+  /** From now on each change of a job's row takes so long: a job that is slow, without work for anybody. */
+  async slowJobs(seconds) {
+    await this.sql(`
+      CREATE SCHEMA slow_jobs;
+      CREATE FUNCTION slow_jobs.save() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(${seconds}); RETURN NEW; END $$;
+      CREATE TRIGGER slow_save BEFORE UPDATE OF checkpoint ON main.jobs FOR EACH ROW EXECUTE FUNCTION slow_jobs.save();`);
   }
 
   /**
@@ -186,7 +200,7 @@ CREATE FUNCTION chaos.now() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE left_ int := nullif(current_setting('chaos.left', true), '')::int;
 BEGIN
   IF left_ IS NULL THEN
-    left_ := CASE WHEN random() >= chaos.probability() THEN -1 WHEN random() < 0.3 THEN -2 ELSE floor(random() * 4)::int END;
+    left_ := CASE WHEN random() >= chaos.probability() OR current_setting('application_name') NOT LIKE 'node%' THEN -1 WHEN random() < 0.3 THEN -2 ELSE floor(random() * 4)::int END;
   ELSIF left_ > 0 THEN
     left_ := left_ - 1;
   END IF;
@@ -218,8 +232,8 @@ function urlOf(node, { database, postgres, i }) {
  * namespace   each node lives in a network namespace whose cable cutNode(i, 'pull') pulls (NO_NAMESPACES tells whether that can be)
  * tokens, act of the double: its meter by default
  *
- * Members: nodes, ada (the owner, at the first node), callers (the owner at each), double, meter, providers, url (PostgreSQL, past
- * all links), masterKey.
+ * Members: nodes, ada (the owner, at the first node), callers (the owner at each), key (a virtual key), double, meter, providers,
+ * url (PostgreSQL, past all links), masterKey; addNode(options) starts one more.
  */
 export async function startCluster(t, { nodes = 2, config = {}, env = {}, links = false, namespace = false, tokens, act } = {}) {
   const cluster = new Cluster();
@@ -279,6 +293,7 @@ export async function startCluster(t, { nodes = 2, config = {}, env = {}, links 
       201,
       cluster.ada.post('/api/gateway/providers', { name, kind: name, base_url, api_key: SECRET }),
     );
+  cluster.key = await cluster.newKey();
   await Promise.all(own.slice(1).map((options) => cluster.addNode(options)));
   return cluster;
 }

@@ -10,7 +10,7 @@ import { createInterface } from 'node:readline';
 import test from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { defer } from './defer.mjs';
-import { within } from './wait.mjs';
+import { until, within } from './wait.mjs';
 
 const SCRIPT = fileURLToPath(new URL('postgres.sh', import.meta.url));
 const DEBIAN = '/usr/lib/postgresql';
@@ -46,6 +46,33 @@ export function sql(url, statements) {
       error ? reject(new Error(`psql: ${stderr}`)) : resolve(stdout.trim()),
     );
   });
+}
+
+/** A session of psql: run(statements) gives their output; its transaction stays open until it is told or ended. */
+export function openSession(t, url) {
+  const child = spawn('psql', ['--no-psqlrc', '-qAt', '-v', 'ON_ERROR_STOP=1', '-d', url], { stdio: ['pipe', 'pipe', 'pipe'] });
+  let [out, errors] = ['', ''];
+  child.stdout.setEncoding('utf8').on('data', (piece) => (out += piece));
+  child.stderr.setEncoding('utf8').on('data', (piece) => (errors += piece));
+  child.stdin.on('error', () => {});
+  const ended = new Promise((resolve) => child.on('close', resolve));
+  const end = () => {
+    child.stdin.end();
+    return within('psql to end', ended);
+  };
+  defer(t, end);
+  let n = 0;
+  return {
+    end,
+    async run(statements) {
+      const mark = `--- ${++n} ---`;
+      out = '';
+      child.stdin.write(`${statements};\n\\echo '${mark}'\n`);
+      await Promise.race([until(`psql to run ${statements.slice(0, 60)}`, () => out.includes(mark)), ended]);
+      if (!out.includes(mark)) throw new Error(`psql: ${errors}`);
+      return out.slice(0, out.indexOf(mark)).trim();
+    },
+  };
 }
 
 /**

@@ -3,7 +3,7 @@
 import http from 'node:http';
 import { until } from './wait.mjs';
 
-/** One connection. frames: {id, event, data} as they came; comments: how many. */
+/** One connection. frames: {id, event, data, at} as they came; comments: how many. */
 export class EventStream {
   constructor(caller, { lastId, path = '/api/events', headers = {} } = {}) {
     this.frames = [];
@@ -49,6 +49,7 @@ export class EventStream {
       }
       if (frame.data === null) continue;
       frame.data = JSON.parse(frame.data);
+      frame.at = performance.now();
       this.frames.push(frame);
     }
   }

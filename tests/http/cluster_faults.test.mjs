@@ -1,0 +1,172 @@
+// cluster_faults.test.mjs - two nodes on one PostgreSQL while conflicts, crashes and silence befall them: what clients were told
+// holds, once; what they were refused never happened; and the node that is well goes on.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { NO_BINARY } from '../lib/catalyst.mjs';
+import { startCluster } from '../lib/cluster.mjs';
+import { Calls, Changes, jobsRan, spread, watchJobs } from '../lib/cluster_load.mjs';
+import { NO_NAMESPACES } from '../lib/namespace.mjs';
+import { NO_POSTGRES } from '../lib/postgres.mjs';
+import { until } from '../lib/wait.mjs';
+
+const skip = NO_BINARY || NO_POSTGRES;
+
+/** Begins an export of the workspace at a node; its id. */
+async function startExport(cluster, i) {
+  const caller = cluster.at(i).with({ deadline_ms: 15_000 });
+  return (await caller.must(202, caller.post(`/api/workspaces/${caller.workspace}/export`))).job.id;
+}
+
+async function jobRow(cluster, id) {
+  const [row] = await cluster.query(`SELECT state, node_id, boot_id, done, tries, error FROM jobs WHERE id = '${id}'`);
+  return row;
+}
+
+const ended = (cluster, id, deadline_ms = 60_000) =>
+  until(
+    'the job to end',
+    async () => {
+      const row = await jobRow(cluster, id);
+      return ['succeeded', 'failed', 'cancelled'].includes(row.state) && row;
+    },
+    { deadline_ms, every_ms: 50 },
+  );
+
+/** Throws unless the job ran to its end once, and stayed there. */
+async function assertRanOnce(cluster, id) {
+  const states = (await jobsRan(cluster))[id] ?? [];
+  assert.equal(states.filter((s) => s === 'succeeded').length, 1, `${id}: ${states}`);
+  assert.equal(states.at(-1), 'succeeded', `${id}: ${states}`);
+}
+
+test('conflicts that PostgreSQL resolves are seen by nobody: each change, call and job is there once', { skip, timeout: 120_000 }, async (t) => {
+  const cluster = await startCluster(t, { config: { export: { page_rows: 20 } } });
+  await watchJobs(cluster);
+  await cluster.forceSerializationFailures(0.3);
+  const changes = new Changes(t, cluster, { workers: 8 });
+  const calls = new Calls(t, cluster, cluster.key, { workers: 2, pause_ms: 5 });
+  await changes.more(60);
+  const jobs = [];
+  for (const i of [0, 1]) {
+    jobs.push(await startExport(cluster, i));
+    assert.equal((await ended(cluster, jobs.at(-1))).state, 'succeeded');
+  }
+  await changes.more(60);
+  await changes.stop();
+  await calls.stop();
+  const forced = await cluster.failures();
+  await cluster.forceSerializationFailures(0);
+  assert.equal(changes.unknown, 0, `${changes.lastTrouble}`);
+  await changes.check();
+  await calls.check();
+  for (const id of jobs) await assertRanOnce(cluster, id);
+  t.diagnostic(`${changes.summary}; ${calls.summary}; ${forced} units made to fail`);
+});
+
+test('a node that hangs for 30 seconds holds nobody up, and does nothing twice when it wakes', { skip, timeout: 180_000 }, async (t) => {
+  const cluster = await startCluster(t, {
+    config: { export: { page_rows: 1 }, jobs: { lease_ms: '3s' }, api: { rate_per_minute: 0, rate_per_address_per_minute: 0 } },
+  });
+  await watchJobs(cluster);
+  await cluster.slowJobs(0.02);
+  const changes = new Changes(t, cluster, { workers: 4, rate: 40 });
+  const calls = new Calls(t, cluster, cluster.key, { workers: 2, pause_ms: 50 });
+  await changes.more(150);
+  // Freeze the node that runs the job.
+  const job = await startExport(cluster, 0);
+  const running = await until('the job to be under way', async () => {
+    const row = await jobRow(cluster, job);
+    assert.notEqual(row.state, 'succeeded', 'it was too quick to be stopped');
+    return row.state === 'running' && row.done > 20 && row;
+  }, { every_ms: 1 });
+  const ids = await cluster.query(`SELECT id, name, address FROM nodes`);
+  const frozen = cluster.nodes.find((n) => ids.some((r) => r.id === running.node_id && r.address === n.address));
+  assert.ok(frozen, JSON.stringify({ running, ids }));
+  const well = 1 - frozen.index;
+  frozen.freeze();
+  const since = performance.now();
+  changes.nodes = calls.nodes = [well];
+  const done = await ended(cluster, job, 29_000);
+  const tookOver = performance.now() - since;
+  assert.equal(done.state, 'succeeded', done.error);
+  await until('30 seconds to pass', () => performance.now() - since > 30_000, { deadline_ms: 40_000, every_ms: 100 });
+  const until_ = performance.now();
+  const during = (list) => spread(list.filter((a) => a.node === well && a.at > since && a.at < until_).map((a) => a.took_ms));
+  const [api, gateway] = [during(changes.acknowledged), during([...calls.seen.values()])];
+  frozen.thaw();
+  changes.nodes = calls.nodes = null;
+  await changes.more(60);
+  await changes.stop();
+  await calls.stop();
+  await changes.check();
+  await calls.check();
+  await assertRanOnce(cluster, job);
+  t.diagnostic(`the node that was well: changes ${JSON.stringify(api)} ms, calls ${JSON.stringify(gateway)} ms; the job ended there after ${Math.round(tookOver)} ms`);
+  assert.ok(api.n > 300 && api.p99 < 1000 && api.most < 3500, `changes at the other node: ${JSON.stringify(api)}`);
+  assert.ok(gateway.n > 200 && gateway.p99 < 500, `calls at the other node: ${JSON.stringify(gateway)}`);
+});
+
+test('kill -9 under load, again and again: what was acknowledged is there, once', { skip, timeout: 180_000 }, async (t) => {
+  const cluster = await startCluster(t, { config: { export: { page_rows: 1 }, jobs: { lease_ms: '2s' } } });
+  await watchJobs(cluster);
+  await cluster.slowJobs(0.01);
+  const changes = new Changes(t, cluster, { workers: 5 });
+  const calls = new Calls(t, cluster, cluster.key, { workers: 4 });
+  await changes.more(40);
+  const jobs = [];
+  for (let kill = 0; kill < 4; kill++) {
+    const node = cluster.nodes[kill % 2];
+    if (jobs.length === 0 || (await jobRow(cluster, jobs.at(-1))).state === 'succeeded') jobs.push(await startExport(cluster, 1 - node.index));
+    await changes.more(30 + Math.random() * 30);
+    await calls.more(20);
+    await node.kill();
+    await changes.more(10);
+    await node.start().ready();
+  }
+  await changes.more(20);
+  await changes.stop();
+  await calls.stop();
+  for (const id of jobs) assert.equal((await ended(cluster, id)).state, 'succeeded');
+  await changes.check();
+  await calls.check();
+  for (const id of jobs) await assertRanOnce(cluster, id);
+  t.diagnostic(`${changes.summary}; ${calls.summary}; ${jobs.length} jobs`);
+});
+
+test('PostgreSQL is restarted under load: calls go on, changes are told that they must wait, and then all is well', { skip, timeout: 180_000 }, async (t) => {
+  const cluster = await startCluster(t, { config: { export: { page_rows: 1 } } });
+  await watchJobs(cluster);
+  await cluster.slowJobs(0.01);
+  const changes = new Changes(t, cluster, { workers: 4, rate: 60 });
+  const calls = new Calls(t, cluster, cluster.key, { workers: 2, pause_ms: 10 });
+  await changes.more(80);
+  const figures = [];
+  const jobs = [];
+  for (const mode of ['fast', 'immediate']) {
+    const id = await startExport(cluster, jobs.length);
+    jobs.push(id);
+    await until('the job to be under way', async () => (await jobRow(cluster, id)).state !== 'queued', { every_ms: 5 });
+    await cluster.postgres.stop(mode);
+    const before = calls.n;
+    const answer = await cluster.at(0).with({ deadline_ms: 15_000 }).post('/api/projects', { name: 'while it is away' });
+    assert.equal(answer.status, 503, answer.text);
+    assert.ok(answer.headers.get('retry-after'), 'it says when to try again');
+    await calls.more(60);
+    assert.ok(calls.n >= before + 60);
+    await cluster.postgres.start();
+    const since = performance.now();
+    for (const caller of cluster.callers)
+      await until('the API to be well', async () => (await caller.get('/api/projects?limit=1')).status === 200, { deadline_ms: 10_000, every_ms: 20 });
+    figures.push(`${mode} ${Math.round(performance.now() - since)} ms`);
+    assert.equal((await ended(cluster, id)).state, 'succeeded');
+    await changes.more(40);
+  }
+  await changes.stop();
+  await calls.stop();
+  await changes.check();
+  await calls.check();
+  assert.equal(calls.broken, 0, 'no call broke');
+  for (const id of jobs) await assertRanOnce(cluster, id);
+  t.diagnostic(`${changes.summary}; ${calls.summary}; well again after a restart: ${figures.join(', ')}`);
+});

@@ -1,0 +1,309 @@
+// cluster_load.mjs - clients of a cluster that keep books of their own: what was acknowledged, what was refused, what they never
+// learned; and the judge who compares the books with the database.
+//
+// Changes: each client makes, changes and deletes projects through nodes chosen at random. An answer that did not come, or came
+// as 5xx, tells nothing: the request is sent again, to any node, until it is answered (POST with the same Idempotency-Key).
+// Calls: each client calls the gateway on a connection of its own and notes the ids of answers that it saw to their end.
+
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
+import { bodyOf, callBytes } from './call.mjs';
+import { RawConnection } from './raw.mjs';
+import { rebuild, sealedLog } from './rebuild.mjs';
+import { until } from './wait.mjs';
+
+const pick = (list) => list[Math.floor(Math.random() * list.length)];
+const quantile = (sorted, q) => (sorted.length ? sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] : 0);
+
+/** Milliseconds: {n, p50, p99, most}. */
+export function spread(times) {
+  const sorted = [...times].sort((a, b) => a - b);
+  return { n: sorted.length, p50: Math.round(quantile(sorted, 0.5)), p99: Math.round(quantile(sorted, 0.99)), most: Math.round(sorted.at(-1) ?? 0) };
+}
+
+let n_loads = 0;
+
+export class Changes {
+  /**
+   * nodes: indices of those to use (an array that may change, or all); caller: who; rate: requests a second in all, 0: as many as
+   * there can be.
+   */
+  constructor(t, cluster, { workers = 8, nodes = null, caller = cluster.ada, deadline_ms = 15_000, rate = 0 } = {}) {
+    Object.assign(this, { cluster, nodes, caller, deadline_ms, rate });
+    this.prefix = `load${process.pid}x${++n_loads}`;
+    this.projects = []; // {name, id, description, isDeleted, changes}
+    this.refused = []; // names that were refused
+    this.acknowledged = []; // {at, node, took_ms} of changes answered at the first try
+    this.unknown = 0; // answers that told nothing
+    this.replays = 0;
+    this.statuses = {};
+    this.isOver = false;
+    this.errors = [];
+    t.after(() => (this.isOver = 'given up'));
+    this.running = Array.from({ length: workers }, (_, w) => this.#worker(w).catch((error) => this.errors.push(error)));
+  }
+
+  #someNode(except = -1) {
+    const all = this.nodes ?? this.cluster.nodes.map((_, i) => i);
+    const others = all.filter((i) => i !== except);
+    return pick(others.length ? others : all);
+  }
+
+  /** One request; null when nothing was learned. */
+  async #once(i, method, path, body, headers) {
+    const started = performance.now();
+    try {
+      const answer = await this.cluster.at(i, this.caller).with({ deadline_ms: this.deadline_ms }).call(method, path, body, headers);
+      this.statuses[answer.status] = (this.statuses[answer.status] ?? 0) + 1;
+      if (answer.status >= 500 || answer.status === 429) throw new Error(`${answer.status}: ${answer.text}`);
+      this.acknowledged.push({ at: started, node: i, took_ms: performance.now() - started });
+      return answer;
+    } catch (error) {
+      this.unknown++;
+      this.lastTrouble = error;
+      return null;
+    }
+  }
+
+  /** Until it is answered. isAgain tells whether an earlier try may have been done. */
+  async #surely(method, path, body, headers = {}) {
+    let i = this.#someNode();
+    const end = performance.now() + 90_000;
+    for (let isAgain = false; ; isAgain = true) {
+      if (isAgain && this.isOver === 'given up') throw new Error(`${method} ${path} was given up`);
+      const answer = await this.#once(i, method, path, body, headers);
+      if (answer) return { answer, isAgain, node: i };
+      if (performance.now() > end) throw new Error(`${method} ${path} was not answered: ${this.lastTrouble}`);
+      await pause(20 + Math.random() * 80);
+      i = this.#someNode(i);
+    }
+  }
+
+  async #create(name) {
+    const key = randomUUID();
+    const body = { name, description: 'new' };
+    const headers = { 'idempotency-key': key };
+    // Now and then two nodes get it at once.
+    const both = Math.random() < 0.1 ? [0, 1] : [0];
+    const [first, second] = await Promise.all(both.map(() => this.#surely('POST', '/api/projects', body, headers)));
+    let { answer } = first;
+    if (second) {
+      // One of the two is a replay of the other, or was turned away while the other was at work.
+      if (answer.status !== 201) answer = second.answer;
+      if (first.answer.status === 201 && second.answer.status === 201)
+        assert.equal(first.answer.json.id, second.answer.json.id, 'one key, two projects');
+    }
+    assert.equal(answer.status, 201, answer.text);
+    const made = { name, id: answer.json.id, description: 'new', isDeleted: false, changes: 0 };
+    this.projects.push(made);
+    if (Math.random() < 0.2) {
+      const i = this.#someNode(first.node);
+      const again = await this.#once(i, 'POST', '/api/projects', body, headers);
+      if (again) {
+        this.replays++;
+        assert.equal(again.status, 201, `replayed at another node: ${again.text}`);
+        assert.equal(again.json.id, made.id, 'a replay at another node made another project');
+      }
+    }
+    return made;
+  }
+
+  async #worker(w) {
+    const own = [];
+    for (let n = 0; !this.isOver; n++) {
+      const started = performance.now();
+      const draw = Math.random();
+      if (own.length < 3 || draw < 0.45) {
+        own.push(await this.#create(`${this.prefix} ${w} ${n}`));
+      } else if (draw < 0.5) {
+        // A name that is taken: refused, and nothing of it may be there.
+        const taken = pick(own);
+        const mark = `${this.prefix} refused ${w} ${n}`;
+        const { answer } = await this.#surely('POST', '/api/projects', { name: taken.name, description: mark });
+        assert.equal(answer.status, 409, answer.text);
+        this.refused.push(mark);
+      } else if (draw < 0.85) {
+        const p = pick(own);
+        const description = `${w} ${n}`;
+        const { answer } = await this.#surely('PATCH', `/api/projects/${p.id}`, { description });
+        assert.equal(answer.status, 200, answer.text);
+        p.description = description;
+        p.changes++;
+      } else {
+        const p = pick(own);
+        const { answer, isAgain } = await this.#surely('DELETE', `/api/projects/${p.id}`);
+        assert.ok(answer.status === 204 || (isAgain && answer.status === 404), answer.text);
+        p.isDeleted = true;
+        own.splice(own.indexOf(p), 1);
+      }
+      if (this.rate) await pause(Math.max(0, (1000 * this.running.length) / this.rate - (performance.now() - started)));
+    }
+  }
+
+  /** How many requests were answered so far. */
+  get n() {
+    return this.acknowledged.length;
+  }
+
+  /** Resolves when n more requests have been answered. */
+  async more(n, deadline_ms = 30_000) {
+    const goal = this.n + n;
+    await until(`${n} more changes`, () => this.errors.length || this.n >= goal, { deadline_ms, every_ms: 10 });
+    if (this.errors.length) throw this.errors[0];
+  }
+
+  async stop() {
+    this.isOver = true;
+    await Promise.all(this.running);
+    if (this.errors.length) throw this.errors[0];
+    return this;
+  }
+
+  /** After stop(): every acknowledged change is there exactly once with its event, no refused one is. Gives the log. */
+  async check() {
+    const log = await sealedLog({ databaseUrl: this.cluster.url });
+    rebuild(log);
+    const events = new Map();
+    for (const { event } of log) {
+      if (event.resource.type !== 'project') continue;
+      if (!events.has(event.resource.id)) events.set(event.resource.id, []);
+      events.get(event.resource.id).push(event.type.slice('project.'.length));
+    }
+    const rows = await this.cluster.query(`SELECT id, name, description FROM projects WHERE name LIKE '${this.prefix} %'`);
+    const byId = new Map(rows.map((r) => [r.id, r]));
+    for (const p of this.projects) {
+      const wanted = { created: 1, updated: p.changes, deleted: p.isDeleted ? 1 : 0 };
+      const found = { created: 0, updated: 0, deleted: 0 };
+      for (const type of events.get(p.id) ?? []) found[type]++;
+      assert.deepEqual(found, wanted, `events of ${p.name}`);
+      const row = byId.get(p.id);
+      assert.equal(Boolean(row), !p.isDeleted, `${p.name} is ${row ? '' : 'not '}there`);
+      if (row) assert.equal(row.description, p.description, p.name);
+    }
+    const known = new Set(this.projects.map((p) => p.id));
+    assert.deepEqual(rows.filter((r) => !known.has(r.id)), [], 'projects that nobody was told of');
+    assert.ok(!rows.some((r) => this.refused.includes(r.description)), 'what was refused is there');
+    return log;
+  }
+
+  get summary() {
+    const all = spread(this.acknowledged.map((a) => a.took_ms));
+    return `${this.n} changes answered (p50 ${all.p50} ms, p99 ${all.p99} ms, most ${all.most} ms), ${this.unknown} unanswered, ${this.replays} replays`;
+  }
+}
+
+export class Calls {
+  /** key: {key}; dialects and streams in turn. isFine: which statuses besides 200 are in order (402 with a budget, 503 …). */
+  constructor(t, cluster, key, { workers = 4, nodes = null, body = {}, others = [], pause_ms = 0 } = {}) {
+    Object.assign(this, { cluster, key, nodes, body, others, pause_ms });
+    this.seen = new Map(); // request id → {node, at, took_ms}: answers seen to their end
+    this.broken = 0; // connections that ended before
+    this.statuses = {};
+    this.isOver = false;
+    this.errors = [];
+    t.after(() => (this.isOver = 'given up'));
+    this.running = Array.from({ length: workers }, (_, w) => this.#client(w).catch((error) => this.errors.push(error)));
+  }
+
+  async #client(w) {
+    for (let n = w; !this.isOver; ) {
+      const all = this.nodes ?? this.cluster.nodes.map((_, i) => i);
+      const i = all[n % all.length];
+      const node = this.cluster.nodes[i];
+      let c;
+      try {
+        c = await RawConnection.open(node.port);
+        for (const end = n + 20; n < end && !this.isOver; n++) {
+          const isStream = n % 3 === 0;
+          const scene = this.cluster.scene(i, this.key);
+          const started = performance.now();
+          await c.send(callBytes(scene, 'chat', bodyOf('chat', { stream: isStream, max_tokens: 16, ...this.body })));
+          const answer = await c.readAnswer();
+          this.statuses[answer.status] = (this.statuses[answer.status] ?? 0) + 1;
+          if (answer.status === 200) {
+            if (isStream) assert.match(answer.body.toString().slice(-120), /\[DONE\]/);
+            this.seen.set(answer.header('x-catalyst-request-id'), { node: i, at: started, took_ms: performance.now() - started });
+          } else {
+            assert.ok(this.others.includes(answer.status), `${answer.status} ${answer.body}`);
+            await pause(50);
+          }
+          if (this.pause_ms) await pause(this.pause_ms);
+        }
+      } catch (error) {
+        if (!/connection ended|ECONN|EPIPE|in vain/.test(error.message)) throw error;
+        this.broken++;
+        n++;
+        await pause(50);
+      } finally {
+        c?.close();
+      }
+    }
+  }
+
+  get n() {
+    return this.seen.size;
+  }
+
+  async more(n, deadline_ms = 30_000) {
+    const goal = this.n + n;
+    await until(`${n} more calls`, () => this.errors.length || this.n >= goal, { deadline_ms, every_ms: 10 });
+    if (this.errors.length) throw this.errors[0];
+  }
+
+  async stop() {
+    this.isOver = true;
+    await Promise.all(this.running);
+    if (this.errors.length) throw this.errors[0];
+    return this;
+  }
+
+  /**
+   * After stop(), with all nodes running: every answer that was seen to its end is in the database once, and what the database
+   * says was spent is what its calls cost, and at least what the double's meter says of those that it answered to the end.
+   */
+  async check() {
+    const ids = [...this.seen.keys()];
+    let rows;
+    await until(
+      'every call that was seen to be in the database',
+      async () => {
+        rows = await this.cluster.query(`SELECT request_id, outcome, cost_nanousd FROM usage.calls`);
+        const there = new Set(rows.map((r) => r.request_id));
+        this.missing = ids.filter((id) => !there.has(id));
+        return this.missing.length === 0;
+      },
+      { deadline_ms: 30_000, every_ms: 100 },
+    ).catch((error) => {
+      throw new Error(`${error.message}: ${this.missing.length} of ${ids.length} are missing, such as ${this.missing[0]} by node ${this.seen.get(this.missing[0]).node}`);
+    });
+    const there = new Set(rows.map((r) => r.request_id));
+    assert.equal(there.size, rows.length, 'a call is in the database twice');
+    return rows;
+  }
+
+  get summary() {
+    const all = spread([...this.seen.values()].map((s) => s.took_ms));
+    return `${this.n} calls seen complete (p50 ${all.p50} ms, p99 ${all.p99} ms, most ${all.most} ms), ${this.broken} connections broken, ${JSON.stringify(this.statuses)}`;
+  }
+}
+
+/** From now on PostgreSQL notes each change of a job's state, whoever makes it; jobsRan() gives {id: [states]}. */
+export async function watchJobs(cluster) {
+  await cluster.sql(`
+    CREATE SCHEMA watch;
+    CREATE TABLE watch.jobs (n bigserial PRIMARY KEY, id uuid, state text, boot_id uuid);
+    CREATE FUNCTION watch.job() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+      INSERT INTO watch.jobs (id, state, boot_id) VALUES (NEW.id, NEW.state, NEW.boot_id);
+      RETURN NULL;
+    END $$;
+    CREATE TRIGGER watch_state AFTER UPDATE OF state ON main.jobs FOR EACH ROW EXECUTE FUNCTION watch.job();`);
+}
+
+export async function jobsRan(cluster) {
+  const rows = await cluster.query('SELECT id, state FROM watch.jobs ORDER BY n');
+  const states = {};
+  for (const { id, state } of rows) (states[id] ??= []).push(state);
+  return states;
+}
