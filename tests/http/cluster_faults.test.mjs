@@ -23,15 +23,17 @@ async function jobRow(cluster, id) {
   return row;
 }
 
-const ended = (cluster, id, deadline_ms = 60_000) =>
-  until(
-    'the job to end',
-    async () => {
-      const row = await jobRow(cluster, id);
-      return ['succeeded', 'failed', 'cancelled'].includes(row.state) && row;
-    },
-    { deadline_ms, every_ms: 50 },
-  );
+async function ended(cluster, id, deadline_ms = 60_000) {
+  let row;
+  const hasEnded = async () => {
+    row = await jobRow(cluster, id);
+    return ['succeeded', 'failed', 'cancelled'].includes(row.state);
+  };
+  await until('the job to end', hasEnded, { deadline_ms, every_ms: 50 }).catch(async (error) => {
+    throw new Error(`${error.message}: ${JSON.stringify({ ...row, states: (await jobsRan(cluster))[id] })}`);
+  });
+  return row;
+}
 
 /** Throws unless the job ran to its end once, and stayed there. */
 async function assertRanOnce(cluster, id) {
@@ -66,10 +68,10 @@ test('conflicts that PostgreSQL resolves are seen by nobody: each change, call a
 
 test('a node that hangs for 30 seconds holds nobody up, and does nothing twice when it wakes', { skip, timeout: 180_000 }, async (t) => {
   const cluster = await startCluster(t, {
-    config: { export: { page_rows: 1 }, jobs: { lease_ms: '3s' }, api: { rate_per_minute: 0, rate_per_address_per_minute: 0 } },
+    config: { export: { page_rows: 25 }, jobs: { lease_ms: '3s' }, api: { rate_per_minute: 0, rate_per_address_per_minute: 0 } },
   });
   await watchJobs(cluster);
-  await cluster.slowJobs(0.02);
+  await cluster.slowJobs(0.1);
   const changes = new Changes(t, cluster, { workers: 4, rate: 40 });
   const calls = new Calls(t, cluster, cluster.key, { workers: 2, pause_ms: 50 });
   await changes.more(150);
@@ -108,9 +110,9 @@ test('a node that hangs for 30 seconds holds nobody up, and does nothing twice w
 });
 
 test('kill -9 under load, again and again: what was acknowledged is there, once', { skip, timeout: 180_000 }, async (t) => {
-  const cluster = await startCluster(t, { config: { export: { page_rows: 1 }, jobs: { lease_ms: '2s' } } });
+  const cluster = await startCluster(t, { config: { export: { page_rows: 25 }, jobs: { lease_ms: '2s' } } });
   await watchJobs(cluster);
-  await cluster.slowJobs(0.01);
+  await cluster.slowJobs(0.1);
   const changes = new Changes(t, cluster, { workers: 5 });
   const calls = new Calls(t, cluster, cluster.key, { workers: 4 });
   await changes.more(40);
@@ -135,9 +137,9 @@ test('kill -9 under load, again and again: what was acknowledged is there, once'
 });
 
 test('PostgreSQL is restarted under load: calls go on, changes are told that they must wait, and then all is well', { skip, timeout: 180_000 }, async (t) => {
-  const cluster = await startCluster(t, { config: { export: { page_rows: 1 } } });
+  const cluster = await startCluster(t, { config: { export: { page_rows: 25 } } });
   await watchJobs(cluster);
-  await cluster.slowJobs(0.01);
+  await cluster.slowJobs(0.1);
   const changes = new Changes(t, cluster, { workers: 4, rate: 60 });
   const calls = new Calls(t, cluster, cluster.key, { workers: 2, pause_ms: 10 });
   await changes.more(80);
