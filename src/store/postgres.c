@@ -366,7 +366,7 @@ static enum errc run_unit(struct db *db, const struct how *how, unsigned deadlin
         c->deadline_us = deadline_us;
         c->is_reading = !how->commits;
         rc = attempt(db, c, how, fn, ctx, &tx, &is_committing, e);
-        bool is_unknown = rc && is_committing && c->is_broken,
+        bool is_unknown = rc && is_committing && c->is_broken && !c->is_undone,
              runs_again = rc && c->runs_again && !is_unknown;
         if (c->n_stmts > MADE_MAX)
             c->is_broken = true; /* it has prepared too many different lists: begin anew */

@@ -24,6 +24,7 @@ struct pg_conn {
     bool is_reading;      /* its unit must not write */
     bool is_broken;       /* must be closed: nothing is known of its state */
     bool runs_again;      /* the failure was a conflict of transactions, or one of the connection alone */
+    bool is_undone;       /* the server has said that it ended the unit because it was silent for too long */
     struct pg_conn *next; /* in the pool */
 };
 

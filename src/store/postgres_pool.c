@@ -13,7 +13,8 @@
 #define SERVER_VERSION_MIN 130000
 #define CONNECT_MS 10000
 #define GRACE_US (2 * USEC_PER_S) /* for the server's own time-out to come first */
-#define IDLE_IN_UNIT_MS 60000     /* the server ends the transaction of a node that hangs or is cut off */
+/* Units do no I/O, so one that is silent for so long is of a node that hangs or is cut off: the server ends it. */
+#define IDLE_IN_UNIT_MS 4000
 
 /* --- waiting --- */
 
@@ -208,6 +209,7 @@ enum errc pg_error(struct pg_conn *c, const PGresult *r, const char *what, err *
         strcmp(state, "25P03") == 0 || is_standby) {
         c->is_broken = true;
         c->runs_again = !is_standby;
+        c->is_undone = strcmp(state, "25P03") == 0;
         return err_set(e, ERR_UNAVAILABLE, "%s: %s", what, text);
     }
     if (is_class(state, "22")) return err_set(e, ERR_INVALID, "%s: %s", what, text);
@@ -267,25 +269,35 @@ static enum errc look_into(struct pg_conn *c, enum db_id db, err *e)
     return pg_run(c, text, "choosing the schema", e);
 }
 
+/* What the server says beside its answers is not for standard error: what matters fails the next statement. */
+static void pass_over(void *ctx, const PGresult *r)
+{
+    (void)ctx;
+    (void)r;
+}
+
 enum errc pg_conn_open(struct pg_pool *p, enum db_id db, struct pg_conn **out, err *e)
 {
     /* What stands before dbname the URL can override. */
-    static const char *const names[] = {"fallback_application_name", "keepalives_idle",
-                                        "tcp_user_timeout",          "dbname",
+    static const char *const names[] = {"fallback_application_name", "keepalives_idle", "keepalives_interval",
+                                        "keepalives_count",          "tcp_user_timeout", "dbname",
                                         "client_encoding",           NULL};
-    const char *const values[] = {"catalyst", "30", "30000", p->url, "UTF8", NULL};
-    char settings[256];
+    const char *const values[] = {"catalyst", "5", "2", "3", "10000", p->url, "UTF8", NULL};
+    char settings[384];
     struct pg_conn *c = calloc(1, sizeof *c);
     if (!c) return err_code(e, ERR_NO_MEMORY);
     map_init(&c->stmts);
     c->deadline_us = store_mono_us() + CONNECT_MS * USEC_PER_MS;
     c->pg = PQconnectStartParams(names, values, 1);
+    if (c->pg) PQsetNoticeReceiver(c->pg, pass_over, NULL);
     enum errc rc = c->pg ? connect_finish(c, e) : err_code(e, ERR_NO_MEMORY);
     if (!rc) rc = check_server(c, e);
     if (!rc && PQsetnonblocking(c->pg, 1) != 0) rc = lost(c, "connecting", e);
     snprintf(settings, sizeof settings,
              "SET statement_timeout = %u; SET idle_in_transaction_session_timeout = %d; SET jit = off; "
-             "SET client_min_messages = warning; SET standard_conforming_strings = on",
+             "SET client_min_messages = warning; SET standard_conforming_strings = on; "
+             "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3; "
+             "SET tcp_user_timeout = 10000", /* the server, too, notices that the link is cut */
              p->statement_timeout_ms, IDLE_IN_UNIT_MS);
     if (!rc) rc = pg_run(c, settings, "setting up a connection", e);
     if (!rc) rc = look_into(c, db, e);
@@ -341,7 +353,7 @@ enum errc pg_conn_get(struct pg_pool *p, enum db_id db, usec deadline_us, struct
             if (rc) return rc;
         }
         (*out)->deadline_us = deadline_us;
-        (*out)->runs_again = false;
+        (*out)->runs_again = (*out)->is_undone = false;
         if ((*out)->db == db) return ERR_NONE;
         rc = look_into(*out, db, e);
         if (!rc) return ERR_NONE;

@@ -78,13 +78,9 @@ WARN_UNUSED enum errc person_box_store(struct person_box *b, struct tx *tx, err 
 
 /* --- numbering --- */
 
-/* The unit that numbers what is not numbered; ctx: struct seal_run *, or NULL. */
-struct seal_run {
-    bool has_more;
-    unsigned n;
-};
+/* SQLite: the unit that numbers what is not numbered. */
 WARN_UNUSED enum errc events_seal_unit(struct tx *tx, void *ctx, err *e);
-void *events_sealer_main(void *arg); /* struct events * */
+void *events_sealer_main(void *arg); /* PostgreSQL: struct events * */
 
 /* --- listeners --- */
 

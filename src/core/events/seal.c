@@ -2,27 +2,57 @@
  *
  * SQLite's writer runs the unit inside each group commit, so a number never stands for something that is
  * not there. PostgreSQL commits units side by side and in no order that a number drawn at insertion could
- * know: a reader that has seen 2 would never look for a slow 1. There one thread, holding an advisory lock,
- * numbers what has become visible. Of two units of which one built upon the other's rows, the later began
+ * know: a reader that has seen 2 would never look for a slow 1. There one node's thread at a time, the one that
+ * gets an advisory lock for the length of its unit, numbers what has become visible. Of two units of which one built upon the other's rows, the later began
  * after the earlier had committed, so its seq is greater and it is not visible without it: the order of seq
  * among what is visible is the order of cause and effect.
+ *
+ * A holder that hangs or is cut off: the server ends its unit, and with it the lock, when it has said nothing for
+ * HOLD_MS. For that no statement may be under way while the holder is silent, so the batch is numbered by one
+ * statement, and not by many that are sent one after the other. Who does not get the lock gives its connection back
+ * and asks again soon.
  */
+#include <time.h>
+
 #include "base/log.h"
 #include "core/events/internal.h"
 
 #define SEAL_BATCH 500
-#define SEAL_POLL_US (1 * USEC_PER_S) /* what another node left behind when it died */
+#define SEAL_POLL_US (500 * USEC_PER_MS) /* what another node left behind when it died */
 #define SEAL_RETRY_US (200 * USEC_PER_MS)
+#define SEAL_HELD_US (20 * USEC_PER_MS) /* another node is sealing */
+#define HOLD_MS "1000"
+#define SEAL_LAST_TRIES 10u             /* at the end, when another one is sealing: it does the rest */
 
-/* The unit reads and numbers under the lock, each statement with a snapshot of its own: as SERIALIZABLE it
- * would make the very units fail that it follows. */
+/* The unit runs READ COMMITTED, each statement with a snapshot of its own: as SERIALIZABLE it would number what it saw
+ * before it had the lock, and make the very units fail that it follows. */
 SQL_PER_ENGINE(seal_isolation, DB_MAIN, SQL_INSTANCE, "", "SELECT 1",
                "SET TRANSACTION ISOLATION LEVEL READ COMMITTED");
+/* Whatever the statistics say, the batch goes by the indexes. */
 SQL_PER_ENGINE(seal_lock, DB_MAIN, SQL_INSTANCE, "", "SELECT 1",
-               "SELECT CAST(pg_advisory_xact_lock(7161132049301) AS TEXT)");
+               "SELECT pg_try_advisory_xact_lock(7161132049301), "
+               "set_config('idle_in_transaction_session_timeout', '" HOLD_MS "', true), "
+               "set_config('lock_timeout', '" HOLD_MS "', true), "
+               "set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), "
+               "set_config('enable_mergejoin', 'off', true)");
+/* As seal_batch does it with SQLite. */
+SQL_PER_ENGINE(
+    seal_many, DB_MAIN, SQL_INSTANCE, "", "SELECT 1",
+    "WITH batch AS MATERIALIZED ("
+    "SELECT seq, workspace_id, row_number() OVER (ORDER BY seq) AS n, "
+    "row_number() OVER (PARTITION BY workspace_id ORDER BY seq) AS of_workspace FROM "
+    "(SELECT seq, workspace_id FROM events WHERE number IS NULL ORDER BY seq LIMIT 500) AS unsealed), "
+    "heads AS MATERIALIZED ("
+    "SELECT w.workspace_id, (SELECT e.workspace_number FROM events AS e WHERE e.workspace_id = w.workspace_id "
+    "AND e.number IS NOT NULL ORDER BY e.number DESC LIMIT 1) AS number "
+    "FROM (SELECT DISTINCT workspace_id FROM batch) AS w), "
+    "head AS MATERIALIZED ("
+    "SELECT COALESCE((SELECT number FROM events WHERE number IS NOT NULL ORDER BY number DESC LIMIT 1), 0) AS number) "
+    "UPDATE events SET number = head.number + batch.n, workspace_number = "
+    "CASE WHEN batch.workspace_id IS NULL THEN 0 ELSE COALESCE(heads.number, 0) + batch.of_workspace END "
+    "FROM batch CROSS JOIN head LEFT JOIN heads ON heads.workspace_id = batch.workspace_id WHERE events.seq = batch.seq");
 SQL(unsealed, DB_MAIN, 0, "i",
     "SELECT seq, workspace_id FROM events WHERE number IS NULL ORDER BY seq LIMIT $1");
-SQL(any_unsealed, DB_MAIN, SQL_INSTANCE, "", "SELECT seq FROM events WHERE number IS NULL LIMIT 1");
 SQL(last_number, DB_MAIN, SQL_INSTANCE, "",
     "SELECT number FROM events WHERE number IS NOT NULL ORDER BY number DESC LIMIT 1");
 SQL(last_workspace_number, DB_MAIN, 0, "u",
@@ -69,7 +99,7 @@ static enum errc next_of_workspace(struct tx *tx, struct arena *a, struct heads 
     return rc;
 }
 
-static enum errc seal_batch(struct tx *tx, struct arena *a, bool *has_more, unsigned *n, err *e)
+static enum errc seal_batch(struct tx *tx, struct arena *a, bool *has_more, err *e)
 {
     struct rows rows;
     struct heads *heads;
@@ -90,21 +120,18 @@ static enum errc seal_batch(struct tx *tx, struct arena *a, bool *has_more, unsi
         values[3 * i + 1] = v_int(of_workspace);
         values[3 * i + 2] = v[0];
     }
-    if (rc == ERR_NONE) rc = tx_bulk(tx, &seal_event, values, rows.n, e);
-    if (rc == ERR_NONE) *n += rows.n;
-    return rc;
+    return rc == ERR_NONE ? tx_bulk(tx, &seal_event, values, rows.n, e) : rc;
 }
 
 enum errc events_seal_unit(struct tx *tx, void *ctx, err *e)
 {
     (void)ctx;
     bool has_more = true;
-    unsigned n = 0;
     enum errc rc = ERR_NONE;
     while (has_more && rc == ERR_NONE) {
         struct arena a;
         arena_init(&a, 4u << 20, 64u << 10);
-        rc = seal_batch(tx, &a, &has_more, &n, e);
+        rc = seal_batch(tx, &a, &has_more, e);
         arena_fini(&a);
     }
     return rc;
@@ -112,30 +139,33 @@ enum errc events_seal_unit(struct tx *tx, void *ctx, err *e)
 
 /* --- PostgreSQL's sealer --- */
 
+struct seal_run {
+    bool is_held; /* by another node */
+    int64_t n;
+};
+
 static enum errc sealer_unit(struct tx *tx, void *ctx, err *e)
 {
     struct seal_run *run = ctx;
     struct arena a;
     struct rows rows;
+    const struct val *lock;
     *run = (struct seal_run){0};
-    arena_init(&a, 4u << 20, 64u << 10);
+    arena_init(&a, 64u << 10, 1024);
     enum errc rc = tx_query(tx, &a, &seal_isolation, NULL, 0, &rows, e);
-    if (rc == ERR_NONE) rc = tx_query(tx, &a, &seal_lock, NULL, 0, &rows, e);
-    if (rc == ERR_NONE) rc = seal_batch(tx, &a, &run->has_more, &run->n, e);
+    if (rc == ERR_NONE) rc = tx_query_row(tx, &a, &seal_lock, NULL, 0, &lock, e);
+    if (rc == ERR_NONE) run->is_held = !val_bool(&lock[0]);
+    if (rc == ERR_NONE && !run->is_held) rc = tx_exec_unaudited(tx, &seal_many, NULL, 0, &run->n, e);
     if (rc == ERR_NONE && run->n) rc = tx_tell(tx, TOPIC_SEALED, e);
     arena_fini(&a);
     return rc;
 }
 
-static enum errc is_any_unit(struct tx *tx, void *ctx, err *e)
+/* Not ended by what is committed meanwhile. */
+static void pause_of(usec us)
 {
-    struct arena a;
-    struct rows rows;
-    arena_init(&a, 4096, 512);
-    enum errc rc = tx_query(tx, &a, &any_unsealed, NULL, 0, &rows, e);
-    *(bool *)ctx = rc == ERR_NONE && rows.n > 0;
-    arena_fini(&a);
-    return rc;
+    struct timespec t = {.tv_sec = us / USEC_PER_S, .tv_nsec = us % USEC_PER_S * 1000};
+    nanosleep(&t, NULL);
 }
 
 void *events_sealer_main(void *arg)
@@ -143,18 +173,22 @@ void *events_sealer_main(void *arg)
     struct events *log = arg;
     struct db *db = store_db(log->store, DB_MAIN);
     usec wait_us = 0;
-    bool was_well = true;
-    for (bool goes_on = true; goes_on;) {
+    unsigned last_tries = 0;
+    bool was_well = true, is_last = false;
+    do {
         struct seal_run run = {0};
-        bool is_any = false;
         err e = {0};
-        goes_on = waker_wait(&log->seal, wait_us); /* at the end once more, for what was committed last */
-        enum errc rc = db_read(db, is_any_unit, &is_any, &e);
-        if (rc == ERR_NONE && is_any) rc = db_write(db, sealer_unit, &run, &e);
+        is_last = !waker_wait(&log->seal, wait_us); /* then once more, for what was committed last */
+        enum errc rc = db_write(db, sealer_unit, &run, &e);
         if (rc != ERR_NONE && was_well) log_error(LOG_WARN, "seal_failed", &e);
         was_well = rc == ERR_NONE;
         if (run.n) waker_wake(&log->follow);
-        wait_us = rc != ERR_NONE ? SEAL_RETRY_US : run.has_more ? 0 : SEAL_POLL_US;
-    }
+        if (run.is_held) {
+            waker_wake(&log->seal);
+            pause_of(SEAL_HELD_US);
+        }
+        wait_us = rc != ERR_NONE ? SEAL_RETRY_US : run.n == SEAL_BATCH ? 0 : SEAL_POLL_US;
+        if (is_last && rc == ERR_NONE && (run.is_held || run.n == SEAL_BATCH)) is_last = ++last_tries > SEAL_LAST_TRIES;
+    } while (!is_last);
     return NULL;
 }
