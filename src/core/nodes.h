@@ -20,7 +20,7 @@
 extern const struct option_table nodes_options;
 
 struct nodes;
-/* Nothing is read or written yet. id: of the data folder; address: where it listens (copied). */
+/* Nothing is read or written yet. Before store_listen. id: of the data folder; address: where it listens (copied). */
 WARN_UNUSED enum errc nodes_new(struct nodes **out, struct store *store, const struct config *config,
                                 const uuid *id, str address, err *e);
 /* Takes the row and starts the heartbeat; before anything that works under the node's id. The log must be open.

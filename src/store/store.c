@@ -70,7 +70,8 @@ void store_on_committed(struct store *s, void (*wake)(void *ctx), void *ctx)
 #define CHANNEL "catalyst"
 
 const char *const store_topics[STORE_TOPICS] = {
-    [TOPIC_SEALED] = "sealed", [TOPIC_LIVE] = "live", [TOPIC_LEASES] = "leases", [TOPIC_JOBS] = "jobs"};
+    [TOPIC_SEALED] = "sealed", [TOPIC_LIVE] = "live", [TOPIC_LEASES] = "leases", [TOPIC_JOBS] = "jobs",
+    [TOPIC_NODES] = "nodes"};
 
 SQL_PER_ENGINE(tell, DB_MAIN, SQL_INSTANCE | SQL_ANYWHERE, "t", "SELECT $1",
                "SELECT CAST(pg_notify('" CHANNEL "', $1) AS TEXT)");

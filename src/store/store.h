@@ -49,7 +49,7 @@ void store_on_committed(struct store *s, void (*wake)(void *ctx), void *ctx);
 
 /* Hints between the nodes that share a PostgreSQL (NOTIFY; SQLite: nothing). They only wake: whoever listens also looks by itself
  * now and then. When the connection was lost and is back every topic is told, since something may have been missed. */
-enum store_topic { TOPIC_SEALED, TOPIC_LIVE, TOPIC_LEASES, TOPIC_JOBS, STORE_TOPICS };
+enum store_topic { TOPIC_SEALED, TOPIC_LIVE, TOPIC_LEASES, TOPIC_JOBS, TOPIC_NODES, STORE_TOPICS };
 /* Before store_listen; several for a topic. wake runs on the listening thread and must only wake. */
 void store_on_told(struct store *s, enum store_topic t, void (*wake)(void *ctx), void *ctx);
 /* Starts the listening thread, which keeps a connection of its own. */

@@ -15,6 +15,7 @@
 #include "loopback.h"
 #include "net/options.h"
 
+static const uint8_t master[32] = {1};
 static const uuid alice = {{0xa1}}, session = {{0x5e}}, w1 = {{1}}, w2 = {{2}};
 
 struct state {
@@ -24,6 +25,7 @@ struct state {
     struct nodes *nodes; /* of tests with other nodes */
     struct {             /* another node on the same database, without a server */
         struct store *store;
+        struct events *log;
         struct nodes *nodes;
         struct live *live;
     } far;
@@ -115,7 +117,6 @@ static struct nodes *start_node(struct state *s, struct store *store, uint8_t id
 
 static int set_up_how(void **state, bool has_nodes)
 {
-    static const uint8_t master[32] = {1};
     struct state *s = calloc(1, sizeof *s);
     void *fixture = NULL;
     struct http_handler handler = router_handler();
@@ -132,6 +133,7 @@ static int set_up_how(void **state, bool has_nodes)
     assert_int_equal(live_new(&s->live, &live, &s->e), ERR_NONE);
     events_on_sealed(s->log, live_sealed, s->live);
     assert_int_equal(events_start(s->log, &s->e), ERR_NONE);
+    if (has_nodes) assert_int_equal(store_listen(s->f->store, &s->e), ERR_NONE);
     struct api_mount mount = {&live_api, s->live};
     struct api_setup setup = {.store = s->f->store,
                               .config = s->config,
@@ -166,22 +168,24 @@ static int set_up_with_nodes(void **state) { return set_up_how(state, true); }
 
 static void far_end(struct state *s)
 {
+    if (!s->far.store) return;
+    store_deafen(s->far.store);
     live_free(s->far.live);
     nodes_free(s->far.nodes);
+    events_free(s->far.log);
     store_close(s->far.store);
-    s->far.live = NULL;
-    s->far.nodes = NULL;
     s->far.store = NULL;
 }
 
-/* Its store has no log: such a node writes no events of its own, so its row is taken through this one's. */
 static void far_start(struct state *s)
 {
     assert_int_equal(store_open(&s->far.store, &s->f->source, &s->e), ERR_NONE);
-    s->far.nodes = start_node(s, s->f->store, 2);
+    assert_int_equal(events_new(&s->far.log, s->far.store, master, &s->e), ERR_NONE);
+    s->far.nodes = start_node(s, s->far.store, 2);
     struct live_setup live = {
         .store = s->far.store, .config = s->config, .nodes = s->far.nodes, .recheck = recheck, .ctx = s};
     assert_int_equal(live_new(&s->far.live, &live, &s->e), ERR_NONE);
+    assert_int_equal(store_listen(s->far.store, &s->e), ERR_NONE);
 }
 
 static int tear_down(void **state)
@@ -196,6 +200,7 @@ static int tear_down(void **state)
     api_free(s->api);
     events_stop(s->log);
     far_end(s);
+    store_deafen(s->f->store);
     live_free(s->live);
     nodes_free(s->nodes);
     bench_free(s->b);

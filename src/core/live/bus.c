@@ -17,8 +17,7 @@
 
 #define BUS_VERSION 1
 #define BUS_EVERY_US (50LL * USEC_PER_MS)
-#define BUS_POLL_US (250LL * USEC_PER_MS) /* for rows that nobody told us of */
-#define BUS_IDLE_US (1LL * USEC_PER_S)
+#define BUS_POLL_US (1LL * USEC_PER_S)  /* for rows that nobody told us of, and when the database is away */
 #define BUS_KEEP_US (10LL * USEC_PER_S) /* rows, for those that were held up */
 #define BUS_SWEEP_US (2LL * USEC_PER_S)
 #define BUS_QUEUE_FRAMES 8192
@@ -190,6 +189,7 @@ static enum errc write_unit(struct tx *tx, void *ctx, err *e)
                                PARAMS(v_uuid(nodes_boot(w->bus->nodes)), v_int(w->n), v_uuid(node),
                                       v_int(w->now_us), v_blob(w->frames)),
                                NULL, e);
+    if (rc == ERR_NONE && w->frames.len) rc = tx_tell(tx, TOPIC_LIVE, e);
     if (rc == ERR_NONE && w->sweep_before_us)
         rc = tx_exec_unaudited(tx, &bus_sweep, PARAMS(v_uuid(node), v_int(w->sweep_before_us)), NULL, e);
     return rc;
@@ -349,11 +349,7 @@ static void *bus_main(void *arg)
         uint64_t dropped = b->n_dropped;
         stats_add(b->dropped, 0, (int64_t)(dropped - b->n_dropped_shown));
         b->n_dropped_shown = dropped;
-        wait = rc != ERR_NONE    ? BUS_IDLE_US
-               : has_more        ? 0
-               : has_queue(b)    ? BUS_EVERY_US
-               : b->is_listening ? BUS_POLL_US
-                                 : BUS_IDLE_US;
+        wait = rc != ERR_NONE ? BUS_POLL_US : has_more ? 0 : has_queue(b) ? BUS_EVERY_US : BUS_POLL_US;
     }
     return NULL;
 }
@@ -364,6 +360,8 @@ void live_bus_wake(struct live_bus *b)
     b->is_told = true;
     waker_wake(&b->waker);
 }
+
+static void on_told(void *ctx) { live_bus_wake(ctx); }
 
 /* --- life --- */
 
@@ -393,6 +391,7 @@ enum errc live_bus_new(struct live_bus **out, struct live *l, struct store *stor
                                    "database was out of reach.",
                                    NULL, NULL, 0, 1),
                      NULL);
+    store_on_told(store, TOPIC_LIVE, on_told, b);
     int number = pthread_create(&b->thread, NULL, bus_main, b);
     if (number != 0) {
         live_bus_free(b);

@@ -62,6 +62,7 @@ struct nodes {
     usec read_us; /* monotonic: when the others were last read */
     usec doubled_log_us;
     const char *written_state;
+    bool written_listens; /* there were streams */
     struct {
         struct stat_series *starting, *serving, *draining, *away, *stopped;
         struct stat_series *log_lag, *snapshot_lag, *journal_bytes, *journal_calls, *leased, *doubled, *beats,
@@ -85,6 +86,7 @@ struct node_beat {
     const struct node_row *row;
     uuid event_id; /* of node.returned, node.stopped */
     bool is_stop;
+    bool is_told;     /* the others shall look at once */
     bool is_returned; /* out: others had given it up */
     bool is_doubled;  /* out: the row is another boot's */
 };

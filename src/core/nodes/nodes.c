@@ -203,9 +203,12 @@ static void tell_doubled(struct nodes *n, bool is_doubled)
 static enum errc write_row(struct nodes *n, bool is_stop, err *e)
 {
     struct node_beat b = {.row = &n->row, .event_id = uuid7_make(n->row.seen_us), .is_stop = is_stop};
+    bool listens = n->row.figures.streams > 0;
+    b.is_told = n->row.state != n->written_state || listens != n->written_listens;
     enum errc rc = db_write(main_db(n), node_beat_unit, &b, e);
     if (rc != ERR_NONE) return rc;
     n->written_state = n->row.state;
+    n->written_listens = listens;
     tell_doubled(n, b.is_doubled);
     if (b.is_returned) log_event(LOG_WARN, "node_returned", LOG_S("reason", S("others had given it up")));
     return ERR_NONE;
@@ -243,6 +246,8 @@ static void *heartbeat_main(void *arg)
     } while (waker_wait(&n->waker, n->heartbeat_us));
     return NULL;
 }
+
+static void on_told(void *ctx) { nodes_wake(ctx); }
 
 /* --- life --- */
 
@@ -416,6 +421,7 @@ enum errc nodes_new(struct nodes **out, struct store *store, const struct config
     };
     process_name(n->row.process);
     declare_stats(n);
+    store_on_told(store, TOPIC_NODES, on_told, n);
     *out = n;
     return ERR_NONE;
 }

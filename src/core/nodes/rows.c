@@ -120,6 +120,7 @@ enum errc node_claim_unit(struct tx *tx, void *ctx, err *e)
     if (c->is_taken) return ERR_NONE;
     rc = tx_exec_unaudited(tx, &drop_node, PARAMS(v_uuid(&c->row->id)), NULL, e);
     if (rc == ERR_NONE) rc = add_row(tx, c->row, beats + 1, e);
+    if (rc == ERR_NONE) rc = tx_tell(tx, TOPIC_NODES, e);
     return rc != ERR_NONE ? rc : add_own_event(tx, "node.started", &c->event_id, c->row, e);
 }
 
@@ -175,6 +176,7 @@ enum errc node_beat_unit(struct tx *tx, void *ctx, err *e)
     arena_fini(&a);
     if (rc == ERR_NONE) rc = beat(tx, b->row, &changed, e);
     if (rc == ERR_NONE && changed == 0) rc = mend(tx, b, e);
+    if (rc == ERR_NONE && b->is_told) rc = tx_tell(tx, TOPIC_NODES, e);
     if (rc == ERR_NONE && b->is_stop && !b->is_doubled)
         rc = add_own_event(tx, "node.stopped", &b->event_id, b->row, e);
     return rc;
