@@ -21,7 +21,8 @@ struct backend {
 
 /* What the configuration says about the store: also for tools that open it in another way. */
 struct store_source backend_store_source(const struct config *config, const char *data_dir);
-/* Brings the schema up to date. On an error nothing stays open. */
+/* Brings the schema up to date. On an error nothing stays open. ERR_CONFIG: the master key is not the one that the
+ * database is sealed under. */
 WARN_UNUSED enum errc backend_open(struct backend *out, const struct config *config, const char *data_dir,
                                    err *e);
 /* When no unit runs any more; a zeroed one is fine. */
