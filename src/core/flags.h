@@ -9,7 +9,7 @@
  * Names in rules: targetingKey (the user's id, or the API key's), workspace, user, role, $flagd.flagKey,
  * $flagd.timestamp (seconds). A flag can hide a feature, it never gives a permission.
  * Threads: any. flag_bool reads a snapshot: on a loop it never waits, elsewhere it may read the database anew when the
- * snapshot is FLAGS_AGE_S old (another node may have changed a flag).
+ * snapshot is FLAGS_AGE_S old. What another node changes is read at once (flags_watch).
  * Source: flagd.dev, flag definitions; OpenFeature, resolution reasons.
  */
 #ifndef CORE_FLAGS_H
@@ -55,6 +55,9 @@ struct flags;
 struct store;
 WARN_UNUSED enum errc flags_new(struct flags **out, struct store *store, err *e);
 void flags_free(struct flags *f);
+struct events;
+/* Follows what any node changes. Before events_start. */
+void flags_watch(struct flags *f, struct events *log);
 /* Reads all flags anew. */
 WARN_UNUSED enum errc flags_refresh(struct flags *f, err *e);
 /* The value of a boolean flag; fallback when there is none, it is disabled, or it is no boolean. */

@@ -33,7 +33,7 @@ enum errc cli_settings(const struct config *c, const char *data_dir, struct aren
     source.migrates = false;
     if (cli_store_exists(&source, e)) return ERR_NONE;
     enum errc rc = store_open(&store, &source, e);
-    if (!rc) rc = settings_read(store, NULL, a, out, n, e);
+    if (!rc) rc = settings_read(store, NULL, a, out, n, NULL, e);
     store_close(store);
     return rc;
 }

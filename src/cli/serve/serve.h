@@ -46,6 +46,7 @@ struct services {
     struct export *export;
     struct identity *identity;
     struct settings *settings;
+    settings_mark settings_mark;
     struct flags *flags;
     struct gateway *gateway; /* the process's */
     struct api *api;

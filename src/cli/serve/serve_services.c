@@ -83,8 +83,8 @@ static enum errc open_api(struct services *s, const struct config *c, err *e)
 
 static enum errc read_settings(void *ctx, struct arena *a, struct config_setting **out, unsigned *n, err *e)
 {
-    const struct backend *b = ctx;
-    return settings_read(b->store, b->secrets, a, out, n, e);
+    struct services *s = ctx;
+    return settings_read(s->backend.store, s->backend.secrets, a, out, n, &s->settings_mark, e);
 }
 
 enum errc services_open_database(struct process *p, const struct config *c, const char *data_dir, struct buf *problems, err *e)
@@ -92,7 +92,7 @@ enum errc services_open_database(struct process *p, const struct config *c, cons
     struct services *s = &p->services;
     enum errc rc = backend_open(&s->backend, c, data_dir, e);
     if (rc == ERR_NONE) rc = store_measure(s->backend.store, e);
-    return rc == ERR_NONE ? reload_database(p->reload, read_settings, &s->backend, problems, e) : rc;
+    return rc == ERR_NONE ? reload_database(p->reload, read_settings, s, problems, e) : rc;
 }
 
 enum errc services_open(struct process *p, const struct config *c, const char *data_dir, struct arena *a, err *e)
@@ -107,7 +107,8 @@ enum errc services_open(struct process *p, const struct config *c, const char *d
     if ((rc = nodes_new(&s->nodes, s->backend.store, c, &node, server_address(&p->shared, address), e)) != ERR_NONE ||
         (rc = nodes_start(s->nodes, e)) != ERR_NONE) /* before anything is done in its name */
         return rc;
-    if ((rc = settings_new(&s->settings, s->backend.store, s->backend.secrets, p->reload, p->app->tables, p->app->n_tables, e)) != ERR_NONE ||
+    if ((rc = settings_new(&s->settings, s->backend.store, s->backend.secrets, p->reload, &s->settings_mark, p->app->tables,
+                           p->app->n_tables, e)) != ERR_NONE ||
         (rc = flags_new(&s->flags, s->backend.store, e)) != ERR_NONE)
         return rc;
     live.nodes = s->nodes;
@@ -131,6 +132,8 @@ enum errc services_open(struct process *p, const struct config *c, const char *d
     if ((rc = identity_new(&s->identity, &source, e)) != ERR_NONE || (rc = open_api(s, c, e)) != ERR_NONE)
         return rc;
     events_on_sealed(s->backend.events, on_sealed, s);
+    identity_watch(s->identity, s->backend.events);
+    flags_watch(s->flags, s->backend.events);
     jobs_add_chore(s->jobs, identity_tidy, s->identity);
     return ERR_NONE;
 }
@@ -139,7 +142,9 @@ enum errc services_start(struct process *p, const char *data_dir, struct arena *
 {
     struct services *s = &p->services;
     str link;
-    enum errc rc = events_start(s->backend.events, e);
+    enum errc rc = settings_watch(s->settings, s->backend.events, nodes_id(s->nodes), e);
+    if (rc == ERR_NONE)
+        rc = events_start(s->backend.events, e);
     if (rc == ERR_NONE)
         rc = jobs_start(s->jobs, e);
     if (rc == ERR_NONE)
@@ -168,6 +173,7 @@ void services_stop(struct services *s)
         jobs_stop(s->jobs);
     if (s->backend.events)
         events_stop(s->backend.events); /* it wakes jobs and streams */
+    settings_stop(s->settings);
     s->control = NULL;
     s->api = NULL;
 }

@@ -4,6 +4,7 @@
 
 #include "base/crypto.h"
 #include "base/log.h"
+#include "base/waker.h"
 #include "core/config/config_internal.h"
 #include "core/events.h"
 
@@ -11,6 +12,7 @@
 #define VALUE_MAX 3000 /* an event has room for two */
 #define FINGERPRINT_BYTES 8
 #define MASK "****"
+#define RETRY_US (1LL * USEC_PER_S)
 
 struct settings {
     struct store *store;
@@ -19,6 +21,12 @@ struct settings {
     const struct option_table *const *tables;
     unsigned n_tables;
     uint8_t fingerprint_key[SHA256_LEN];
+    const settings_mark *mark;
+    pthread_mutex_t taking; /* one at a time: who comes second finds them taken */
+    uuid node;
+    struct waker waker; /* of the thread that takes what other nodes changed */
+    pthread_t thread;
+    bool has_thread;
 };
 
 /* One row. */
@@ -35,11 +43,18 @@ SQL(settings_put, DB_MAIN, SQL_INSTANCE, "tutbtiu",
 SQL(settings_drop, DB_MAIN, SQL_INSTANCE, "t", "DELETE FROM settings WHERE key = $1");
 
 enum errc settings_new(struct settings **out, struct store *store, const struct secrets *secrets, struct reload *reload,
-                       const struct option_table *const *tables, unsigned n_tables, err *e)
+                       const settings_mark *mark, const struct option_table *const *tables, unsigned n_tables, err *e)
 {
     struct settings *s = calloc(1, sizeof *s);
     if (!s) return err_code(e, ERR_NO_MEMORY);
-    *s = (struct settings){store, secrets, reload, tables, n_tables, {0}};
+    *s = (struct settings){
+        .store = store, .secrets = secrets, .reload = reload, .tables = tables, .n_tables = n_tables, .mark = mark};
+    pthread_mutex_init(&s->taking, NULL);
+    enum errc rc = waker_init(&s->waker, e);
+    if (rc) {
+        free(s);
+        return rc;
+    }
     secrets_derive(secrets, "settings", s->fingerprint_key);
     *out = s;
     return ERR_NONE;
@@ -47,7 +62,11 @@ enum errc settings_new(struct settings **out, struct store *store, const struct 
 
 void settings_free(struct settings *s)
 {
-    if (s) explicit_bzero(s->fingerprint_key, sizeof s->fingerprint_key);
+    if (!s) return;
+    settings_stop(s);
+    waker_fini(&s->waker);
+    pthread_mutex_destroy(&s->taking);
+    explicit_bzero(s->fingerprint_key, sizeof s->fingerprint_key);
     free(s);
 }
 
@@ -101,12 +120,30 @@ static enum errc plain_value(const struct secrets *secrets, struct arena *a, con
     return secrets ? secret_open(secrets, a, "settings", &id, "sealed", row->sealed, out, e) : ERR_NONE;
 }
 
+/* Tells what was read from what is read later. */
+static uint64_t mark_of(const struct reading *r)
+{
+    uint8_t hash[SHA256_LEN], all[2 * SHA256_LEN] = {0};
+    uint64_t mark;
+    for (unsigned i = 0; i < r->n; i++) {
+        const str parts[] = {r->rows[i].key, r->rows[i].value.p ? r->rows[i].value : r->rows[i].sealed};
+        for (size_t k = 0; k < LENGTH_OF(parts); k++) {
+            sha256(parts[k], all + SHA256_LEN);
+            sha256(str_of((const char *)all, sizeof all), hash);
+            memcpy(all, hash, sizeof hash);
+        }
+    }
+    memcpy(&mark, all, sizeof mark);
+    return mark;
+}
+
 enum errc settings_read(struct store *store, const struct secrets *secrets, struct arena *a, struct config_setting **out, unsigned *n,
-                        err *e)
+                        settings_mark *mark, err *e)
 {
     struct reading r = {.arena = a};
     enum errc rc = db_read(store_db(store, DB_MAIN), read_unit, &r, e);
     if (rc) return rc;
+    if (mark) *mark = mark_of(&r);
     *out = arena_news(a, struct config_setting, r.n);
     if (!*out) return err_code(e, ERR_NO_MEMORY);
     for (*n = 0; *n < r.n; ++*n) {
@@ -115,6 +152,108 @@ enum errc settings_read(struct store *store, const struct secrets *secrets, stru
         if (rc) return err_prefix(e, "the setting '%.*s'", STR(r.rows[*n].key));
     }
     return ERR_NONE;
+}
+
+/* --- what other nodes changed --- */
+
+struct refusal {
+    uuid id, node;
+    usec now_us;
+    const err *why;
+};
+
+static enum errc refuse_unit(struct tx *tx, void *ctx, err *e)
+{
+    const struct refusal *x = ctx;
+    char node[UUID_TEXT_LEN + 1];
+    struct buf text;
+    struct json_writer w;
+    buf_init(&text, EVENT_BYTES_MAX);
+    json_writer_init(&w, &text);
+    json_object(&w);
+    json_put_str(&w, "node", uuid_format(&x->node, node));
+    json_put_str(&w, "reason", str_c(x->why->msg));
+    json_end(&w);
+    enum errc rc = text.failed ? err_code(e, text.failed)
+                               : tx_event(tx,
+                                          &(struct event){.id = x->id,
+                                                          .at_us = x->now_us,
+                                                          .type = S("setting.refused"),
+                                                          .resource_type = S("node"),
+                                                          .resource_id = x->node,
+                                                          .status = S("failure"),
+                                                          .error = str_c(errc_name(x->why->code)),
+                                                          .metadata = buf_str(&text)},
+                                          e);
+    buf_fini(&text);
+    return rc;
+}
+
+static enum errc tell_refusal(struct settings *s, const err *why, err *e)
+{
+    struct refusal x = {.node = s->node, .now_us = clock_now_us(), .why = why};
+    x.id = uuid7_make(x.now_us);
+    return db_write(store_db(s->store, DB_MAIN), refuse_unit, &x, e);
+}
+
+/* Takes the settings unless the configuration was read with them already. An error: they could not be read. */
+static enum errc take(struct settings *s, str why, err *e)
+{
+    struct arena a;
+    struct reading r = {.arena = &a};
+    uint64_t mark = 0;
+    err refused = {0};
+    arena_init(&a, 8u << 20, 0);
+    pthread_mutex_lock(&s->taking);
+    enum errc rc = db_read(store_db(s->store, DB_MAIN), read_unit, &r, e);
+    if (!rc) mark = mark_of(&r);
+    arena_fini(&a);
+    if (!rc && mark != *s->mark && reload_now(s->reload, why, &refused)) {
+        if (mark == *s->mark)
+            rc = tell_refusal(s, &refused, e);
+        else if ((rc = refused.code) != ERR_NONE && e)
+            *e = refused;
+    }
+    pthread_mutex_unlock(&s->taking);
+    return rc;
+}
+
+static void *taker_main(void *arg)
+{
+    struct settings *s = arg;
+    bool was_well = true;
+    enum errc rc;
+    do {
+        err e = {0};
+        rc = take(s, S("another node"), &e);
+        if (rc && was_well) log_error(LOG_WARN, "settings_wait_for_the_database", &e);
+        was_well = !rc;
+    } while (waker_wait(&s->waker, rc ? RETRY_US : -1));
+    return NULL;
+}
+
+static void see(void *ctx, const struct sealed_event *ev)
+{
+    struct settings *s = ctx;
+    (void)ev;
+    waker_wake(&s->waker);
+}
+
+enum errc settings_watch(struct settings *s, struct events *log, const uuid *node, err *e)
+{
+    s->node = *node;
+    events_watch(log, &(struct watcher){.types = "setting.changed|setting.removed", .see = see, .ctx = s});
+    int number = pthread_create(&s->thread, NULL, taker_main, s);
+    s->has_thread = number == 0;
+    return number ? err_errno(e, ERR_INTERNAL, number, "starting the thread that takes settings") : ERR_NONE;
+}
+
+void settings_stop(struct settings *s)
+{
+    if (!s) return;
+    waker_stop(&s->waker);
+    if (s->has_thread) pthread_join(s->thread, NULL);
+    s->has_thread = false;
 }
 
 /* --- what the API shows --- */
@@ -346,7 +485,7 @@ static enum errc try_it(struct api_request *r, struct changes *all, err *e)
     struct settings *s = r->service;
     struct config_setting *now = NULL, *then;
     unsigned n_now = 0, n = 0;
-    enum errc rc = settings_read(s->store, s->secrets, r->arena, &now, &n_now, e);
+    enum errc rc = settings_read(s->store, s->secrets, r->arena, &now, &n_now, NULL, e);
     if (rc) return rc;
     then = arena_news(r->arena, struct config_setting, n_now + all->n);
     if (!then) return err_code(e, ERR_TOO_LARGE);
@@ -437,7 +576,7 @@ static void after(struct api_request *r)
     struct settings *s = r->service;
     struct reading rows = {.arena = r->arena};
     err e = {0};
-    if (reload_now(s->reload, S("settings"), &e)) log_error(LOG_ERROR, "settings_not_taken", &e); /* tried just before: a file changed since */
+    if (take(s, S("settings"), &e)) log_error(LOG_ERROR, "settings_not_taken", &e);
     if (db_read(store_db(s->store, DB_MAIN), read_unit, &rows, &e) || show(r, &rows, &e)) r->status = 204;
 }
 

@@ -348,6 +348,8 @@ void *events_feeder_main(void *arg)
             for (unsigned i = 0; i < log->n_followers; i++)
                 if (log->followers[i].scanned < log->head && step(log, &log->followers[i])) is_busy = true;
             look_at_head(log);
+            while (watch(log) && !waker_is_stopping(&log->follow))
+                ;
         }
         for (unsigned i = 0; i < log->n_followers; i++)
             stats_set(log->followers[i].behind, 0, log->head - log->followers[i].scanned);

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/map.h"
+#include "core/events.h"
 #include "core/flags/internal.h"
 #include "net/loop.h"
 
@@ -185,6 +186,18 @@ enum errc flags_refresh(struct flags *f, err *e)
     pthread_mutex_unlock(&f->lock);
     let_go(old);
     return ERR_NONE;
+}
+
+static void see(void *ctx, const struct sealed_event *ev)
+{
+    err e = {0};
+    (void)ev;
+    if (flags_refresh(ctx, &e) != ERR_NONE) log_error(LOG_WARN, "flags_not_read", &e); /* soon by age */
+}
+
+void flags_watch(struct flags *f, struct events *log)
+{
+    events_watch(log, &(struct watcher){.types = "flag.*", .see = see, .ctx = f});
 }
 
 enum errc flags_new(struct flags **out, struct store *store, err *e)

@@ -35,6 +35,9 @@ struct identity_source {
 };
 WARN_UNUSED enum errc identity_new(struct identity **out, const struct identity_source *source, err *e);
 void identity_free(struct identity *id); /* NULL is fine */
+struct events;
+/* Closes streams here when another node has ended a session, revoked a key or changed a membership. Before events_start. */
+void identity_watch(struct identity *id, struct events *log);
 
 /* For struct api_setup, with the identity as ctx. */
 WARN_UNUSED enum errc identity_authenticate(void *ctx, struct api_request *r, const struct http_head *h,
