@@ -4,7 +4,7 @@
  * Only keys that are OPTION_SETTABLE, checked by the same tables as the file; they lie below flags, environment and file. Texts that are
  * secrets (OPTION_SECRET, or credentials inside a URL) are sealed, and never shown. A change is tried on every room first
  * (core/reload.h), written with an event for each key, and then taken; other nodes take it when they see the event. What one of
- * them cannot take (a file that it does not have) it refuses: what was in force there stays, and it says so with an event
+ * them cannot take (its own file or certificate is broken by now) it refuses: what was in force there stays, and it says so with an event
  * "setting.refused", in its log and in catalyst_config_reloads_total.
  * Threads: any but loops; taking what other nodes changed has one of its own.
  */
