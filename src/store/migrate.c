@@ -9,16 +9,23 @@
 
 #define TEXT_MAX (4u << 20) /* of one expanded file */
 
+/* 0: there is no history; 1: one without the column; 2: with it. */
 SQL_PER_ENGINE(find_history, DB_MAIN, SQL_INSTANCE | SQL_ANYWHERE, "",
-               "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'schema_migrations'",
-               "SELECT COUNT(*) FROM pg_catalog.pg_tables WHERE schemaname = current_schema() "
-               "AND tablename = 'schema_migrations'");
+               "SELECT COUNT(*) FROM pragma_table_info('schema_migrations') WHERE name IN ('number', 'compatible')",
+               "SELECT COUNT(*) FROM pg_catalog.pg_attribute WHERE attname IN ('number', 'compatible') AND attrelid = "
+               "to_regclass(quote_ident(current_schema()) || '.schema_migrations')");
 SQL_PER_ENGINE(find_move, DB_MAIN, SQL_INSTANCE, "", "SELECT 0",
                "SELECT CASE WHEN to_regclass('catalyst_move.state') IS NULL THEN 0 ELSE 1 END");
 SQL(list_history, DB_MAIN, SQL_INSTANCE | SQL_ANYWHERE, "",
-    "SELECT number, name, checksum, applied_us FROM schema_migrations ORDER BY number");
-SQL(add_history, DB_MAIN, SQL_INSTANCE | SQL_ANYWHERE, "itbi",
-    "INSERT INTO schema_migrations (number, name, checksum, applied_us) VALUES ($1, $2, $3, $4)");
+    "SELECT number, name, checksum, applied_us, NULL FROM schema_migrations ORDER BY number");
+SQL(list_marked_history, DB_MAIN, SQL_INSTANCE | SQL_ANYWHERE, "",
+    "SELECT number, name, checksum, applied_us, compatible FROM schema_migrations ORDER BY number");
+SQL(add_history, DB_MAIN, SQL_INSTANCE | SQL_ANYWHERE, "itbit",
+    "INSERT INTO schema_migrations (number, name, checksum, applied_us, compatible) VALUES ($1, $2, $3, $4, $5)");
+
+/* The first release's history has not got it; that release names the columns that it reads and writes. */
+#define ADD_MARKS "ALTER TABLE schema_migrations ADD COLUMN compatible TEXT"
+#define MARKER "-- compatible: expand"
 
 /* --- the files --- */
 
@@ -32,6 +39,12 @@ static str file_text(const struct migration *m, bool is_postgres)
 {
     const char *p = is_postgres && m->postgres ? m->postgres : m->text;
     return str_of(p, (size_t)((p == m->text ? m->text_end : m->postgres_end) - p));
+}
+
+static bool is_expanding(const struct migration *m, bool is_postgres)
+{
+    str text = file_text(m, is_postgres);
+    return str_eq(str_trim(str_cut(&text, '\n')), S(MARKER));
 }
 
 /* Nothing but blanks and comment lines. */
@@ -132,6 +145,7 @@ enum errc migration_expand(const struct migration *m, bool is_postgres, enum db_
 struct history {
     struct arena *a;
     struct rows rows; /* of list_history */
+    bool has_marks;
 };
 
 static enum errc history_unit(struct tx *tx, void *ctx, err *e)
@@ -140,7 +154,9 @@ static enum errc history_unit(struct tx *tx, void *ctx, err *e)
     const struct val *row;
     h->rows = (struct rows){0};
     enum errc rc = tx_query_row(tx, h->a, &find_history, NULL, 0, &row, e);
-    return rc || !val_int(row) ? rc : tx_query(tx, h->a, &list_history, NULL, 0, &h->rows, e);
+    h->has_marks = !rc && val_int(row) == 2;
+    if (rc || !val_int(row)) return rc;
+    return tx_query(tx, h->a, h->has_marks ? &list_marked_history : &list_history, NULL, 0, &h->rows, e);
 }
 
 static const struct val *history_find(const struct history *h, unsigned number)
@@ -164,8 +180,15 @@ static enum errc refuse_half_moved(err *e)
                    "migrate to-postgres` again until it says that it has");
 }
 
+/* A migration that a newer release has applied, and which the release that marked it says to be none of our business. */
+static bool is_tolerated(const struct val *row, const struct migration *list, unsigned n)
+{
+    return n && val_int(row) > (int64_t)migration_number(&list[n - 1]) && str_eq(val_str(&row[4]), S("expand"));
+}
+
+/* *newest (may be NULL: then there must be none): the name of the last one that a newer release has applied, if any. */
 static enum errc check_history(const struct history *h, bool is_postgres, enum db_id id,
-                               const struct migration *list, unsigned n, bool is_moved_into, err *e)
+                               const struct migration *list, unsigned n, bool is_moved_into, str *newest, err *e)
 {
     for (unsigned i = 0; i < h->rows.n; i++) {
         const struct val *row = row_at(&h->rows, i);
@@ -176,6 +199,10 @@ static enum errc check_history(const struct history *h, bool is_postgres, enum d
         }
         for (unsigned k = 0; k < n && !m; k++)
             if ((int64_t)migration_number(&list[k]) == val_int(row)) m = &list[k];
+        if (!m && newest && is_tolerated(row, list, n)) {
+            *newest = val_str(&row[1]);
+            continue;
+        }
         if (!m)
             return err_set(e, ERR_CONFIG,
                            "the database %s was written by a newer release (its schema has %.*s, which this "
@@ -198,7 +225,7 @@ enum errc migrate_is_current(struct tx *tx, const struct migration *list, unsign
     bool is_postgres = store_is_postgres(tx->db->store);
     arena_init(&a, ARENA_MAX, 0);
     enum errc rc = history_unit(tx, &h, e);
-    if (!rc) rc = check_history(&h, is_postgres, tx->db->id, list, n, false, e);
+    if (!rc) rc = check_history(&h, is_postgres, tx->db->id, list, n, false, NULL, e);
     for (unsigned i = 0; i < n && !rc; i++) {
         str text;
         if (history_find(&h, migration_number(&list[i]))) continue;
@@ -218,6 +245,7 @@ struct step {
     const char *text;
     uint8_t checksum[SHA256_LEN];
     usec now_us;
+    bool is_expanding;
     bool is_done_already; /* another process was first */
 };
 
@@ -232,16 +260,19 @@ static enum errc step_unit(struct tx *tx, void *ctx, err *e)
     arena_fini(&a);
     if (rc || s->is_done_already) return rc;
     rc = tx->db->store->engine->script(tx, s->text, e);
+    if (!rc && !h.has_marks) rc = tx->db->store->engine->script(tx, ADD_MARKS, e);
     if (rc) return rc;
     return tx_exec(tx, &add_history,
                    PARAMS(v_int((int64_t)migration_number(s->m)), v_text(str_c(s->m->name)),
-                          v_blob(str_of((const char *)s->checksum, sizeof s->checksum)), v_int(s->now_us)),
+                          v_blob(str_of((const char *)s->checksum, sizeof s->checksum)), v_int(s->now_us),
+                          s->is_expanding ? v_text(S("expand")) : v_null()),
                    NULL, e);
 }
 
 static enum errc apply(struct store *s, enum db_id id, const struct migration *m, const char *text, err *e)
 {
-    struct step step = {.m = m, .text = text, .now_us = clock_now_us()};
+    struct step step = {
+        .m = m, .text = text, .now_us = clock_now_us(), .is_expanding = is_expanding(m, store_is_postgres(s))};
     sha256(file_text(m, store_is_postgres(s)), step.checksum);
     enum errc rc = s->engine->write_schema(&s->dbs[id], step_unit, &step, e);
     if (rc) {
@@ -303,14 +334,20 @@ static enum errc migrate_in(struct store *s, struct arena *a, const struct migra
     struct history all[DB_IDS];
     const struct migration *pending = NULL;
     bool is_postgres = store_is_postgres(s), has_data = false;
+    str newest = {0};
     enum errc rc = ERR_NONE;
     for (int id = 0; id < DB_IDS && !rc; id++) {
         all[id].a = a;
         rc = db_read(&s->dbs[id], history_unit, &all[id], e);
         has_data = has_data || all[id].rows.n;
-        if (!rc) rc = check_history(&all[id], is_postgres, (enum db_id)id, list, n, s->source.is_moved_into, e);
+        if (!rc) rc = check_history(&all[id], is_postgres, (enum db_id)id, list, n, s->source.is_moved_into, &newest, e);
         if (!rc) rc = bring_up(s, a, (enum db_id)id, &all[id], list, n, &pending, false, e);
     }
+    if (!rc && newest.len && pending)
+        return err_set(e, ERR_CONFIG,
+                       "a newer release has applied %.*s but not %s, which this one needs: upgrade Catalyst", STR(newest),
+                       pending->name);
+    if (!rc && newest.len) log_event(LOG_WARN, "schema_is_newer", LOG_S("migration", newest));
     if (rc || !pending) return rc;
     if (!s->source.migrates)
         return err_set(e, ERR_CONFIG, "the schema lacks migration %s: run `catalyst migrate up`",

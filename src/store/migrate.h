@@ -4,8 +4,11 @@
  * on PostgreSQL. A line "-- database: main" (usage, people) says where the statements below it belong; a file may
  * have parts for several. Column types are tokens: {id} an int64 key that numbers itself and is never used again,
  * {int} {real} {text} {blob} {uuid}. Texts compare by their bytes on both engines.
- * A migration expands: the previous release keeps working on the new schema.
  * What was applied stands in the table schema_migrations of each database, with the SHA-256 of the file.
+ * A file whose first line is "-- compatible: expand" says that releases before it go on working on the schema that it
+ * makes: it only adds tables, and columns that are nullable or have a default. The history keeps that, so that a release
+ * which finds newer migrations, all of them of this kind, starts (with a warning in the log) and leaves the schema
+ * alone: two releases run side by side, and the older one can be put back. Any other newer migration it refuses.
  */
 #ifndef STORE_MIGRATE_H
 #define STORE_MIGRATE_H

@@ -25,7 +25,7 @@ struct store_source {
     unsigned queue; /* SQLite: units that may wait for a database's writer */
 };
 
-/* ERR_CONFIG: the schema is of a newer release, or a migration that was applied has another checksum now; SQLite's databases were moved to PostgreSQL, or
+/* ERR_CONFIG: the schema is of a newer release that does not say that this one goes on working on it, or a migration that was applied has another checksum now; SQLite's databases were moved to PostgreSQL, or
  * are being moved (store/move.h). */
 WARN_UNUSED enum errc store_open(struct store **out, const struct store_source *source, err *e);
 void store_close(struct store *s); /* all units must have ended; NULL is fine */

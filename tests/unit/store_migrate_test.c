@@ -157,6 +157,100 @@ static void a_newer_schema_and_a_changed_file_are_refused(void **state)
     assert_int_equal(open_list(f, list, 3), ERR_NONE);
 }
 
+static const char expanding[] = "-- compatible: expand\n-- database: main\nALTER TABLE things ADD COLUMN colour {text};\n"
+                                "-- database: usage\nCREATE TABLE colours (n {int});\n";
+static const char contracting[] = "-- database: main\nALTER TABLE things ADD COLUMN width {int};\n";
+
+static void a_newer_schema_that_only_expands_is_worked_on_and_left_alone(void **state)
+{
+    struct store_fixture *f = *state;
+    const struct migration newer[] = {tables_list[0], tables_list[1], TEXT("9001_expanding", expanding)};
+    const struct migration other[] = {tables_list[0], TEXT("8999_other", contracting), tables_list[1]};
+    const struct migration newest[] = {newer[0], newer[1], newer[2], TEXT("9002_contracting", contracting)};
+    f->source.skips_backup = true;
+    assert_int_equal(open_list(f, newer, 3), ERR_NONE);
+    if (open_list(f, newer, 2)) fail_msg("%s", f->e.msg);
+    assert_int_equal(count(f, &count_olds), 1);
+    /* what this release lacks itself it does not add beneath it */
+    assert_int_equal(open_list(f, other, 3), ERR_CONFIG);
+    assert_non_null(strstr(f->e.msg, "9001_expanding"));
+    assert_non_null(strstr(f->e.msg, "8999_other"));
+    assert_int_equal(open_list(f, newest, 4), ERR_NONE);
+    assert_int_equal(open_list(f, newer, 3), ERR_CONFIG);
+    assert_non_null(strstr(f->e.msg, "9002_contracting"));
+    assert_int_equal(open_list(f, newer, 2), ERR_CONFIG);
+    assert_int_equal(open_list(f, newest, 4), ERR_NONE);
+}
+
+SQL(drop_marks, DB_MAIN, SQL_INSTANCE | SQL_ANYWHERE, "", "ALTER TABLE schema_migrations DROP COLUMN compatible");
+SQL(add_as_before, DB_MAIN, SQL_INSTANCE, "",
+    "INSERT INTO schema_migrations (number, name, checksum, applied_us) VALUES (9999, '9999_future', '', 1)");
+
+static enum errc run_unit(struct tx *tx, void *ctx, err *e) { return tx_exec(tx, ctx, NULL, 0, NULL, e); }
+
+static void run(struct store_fixture *f, enum db_id id, const struct sql *s)
+{
+    if (db_write(store_db(f->store, id), run_unit, (void *)(uintptr_t)s, &f->e)) fail_msg("%s", f->e.msg);
+}
+
+/* The history of the first release has no column for it, and that release goes on writing rows without it. */
+static void a_history_that_does_not_know_of_expanding_is_read_and_extended(void **state)
+{
+    struct store_fixture *f = *state;
+    const struct migration newer[] = {tables_list[0], tables_list[1], TEXT("9001_expanding", expanding)};
+    f->source.skips_backup = true;
+    assert_int_equal(open_list(f, newer, 2), ERR_NONE);
+    for (unsigned id = 0; id < DB_IDS; id++)
+        run(f, (enum db_id)id, &drop_marks);
+    if (open_list(f, newer, 2)) fail_msg("%s", f->e.msg);
+    if (open_list(f, newer, 3)) fail_msg("%s", f->e.msg);
+    if (open_list(f, newer, 2)) fail_msg("%s", f->e.msg);
+    run(f, DB_MAIN, &add_as_before);
+    assert_int_equal(open_list(f, newer, 3), ERR_CONFIG);
+    assert_non_null(strstr(f->e.msg, "9999_future"));
+}
+
+/* Without its comments, up to the next semicolon. */
+static str cut_statement(struct arena *a, str *text)
+{
+    struct buf b;
+    buf_init(&b, 1 << 20);
+    while (text->len) {
+        str line = str_cut(text, '\n');
+        ptrdiff_t comment = str_find(line, S("--"));
+        if (comment >= 0) line = str_take(line, (size_t)comment);
+        buf_add(&b, str_trim(line));
+        buf_add_char(&b, ' ');
+        if (str_trim(line).len && str_trim(line).p[str_trim(line).len - 1] == ';') break;
+    }
+    str out = str_trim(str_dup(a, buf_str(&b)));
+    buf_fini(&b);
+    return out;
+}
+
+static void what_says_that_it_expands_only_adds(void **state)
+{
+    (void)state;
+    struct arena a;
+    arena_init(&a, 8 << 20, 0);
+    for (unsigned i = 0; i < migrations_embedded_n; i++) {
+        const struct migration *m = &migrations_embedded[i];
+        str texts[] = {str_of(m->text, (size_t)(m->text_end - m->text)),
+                       m->postgres ? str_of(m->postgres, (size_t)(m->postgres_end - m->postgres)) : (str){0}};
+        for (unsigned k = 0; k < LENGTH_OF(texts); k++) {
+            if (!str_starts(texts[k], S("-- compatible: expand\n"))) continue;
+            while (texts[k].len) {
+                str s = cut_statement(&a, &texts[k]);
+                bool adds_column = str_starts(s, S("ALTER TABLE ")) && str_find(s, S(" ADD COLUMN ")) > 0 &&
+                                   (str_find(s, S("NOT NULL")) < 0 || str_find(s, S("DEFAULT")) > 0);
+                if (s.len && !adds_column && !str_starts(s, S("CREATE TABLE ")) && !str_starts(s, S("CREATE INDEX ")))
+                    fail_msg("%s: %.*s", m->name, STR(s));
+            }
+        }
+    }
+    arena_fini(&a);
+}
+
 static void a_migration_that_fails_leaves_nothing(void **state)
 {
     struct store_fixture *f = *state;
@@ -225,7 +319,10 @@ static void a_table_can_be_replaced_and_what_refers_to_it_stays(void **state)
 }
 
 struct opener {
-    struct store_fixture *f;
+    struct store_source source;
+    const struct migration *list;
+    unsigned n;
+    char dir[64];
     enum errc rc;
     err e;
 };
@@ -234,25 +331,55 @@ static void *open_at_once(void *arg)
 {
     struct opener *o = arg;
     struct store *s;
-    o->rc = store_open(&s, &o->f->source, &o->e);
+    o->rc = store_open_with(&s, &o->source, o->list, o->n, &o->e);
     store_close(s);
     return NULL;
 }
 
-static void nodes_that_start_together_migrate_once(void **state)
+/* With PostgreSQL each has a folder of its own, as nodes have. */
+static void open_together(struct store_fixture *f, const struct migration *list, unsigned n)
 {
     enum { N = 4 };
-    struct store_fixture *f = *state;
     struct opener openers[N];
     pthread_t threads[N];
     for (unsigned i = 0; i < N; i++) {
-        openers[i] = (struct opener){.f = f};
+        openers[i] = (struct opener){.source = f->source, .list = list, .n = n};
+        if (f->is_postgres) {
+            fixture_dir(openers[i].dir, sizeof openers[i].dir);
+            openers[i].source.data_dir = openers[i].dir;
+        }
         pthread_create(&threads[i], NULL, open_at_once, &openers[i]);
     }
-    for (unsigned i = 0; i < N; i++)
+    for (unsigned i = 0; i < N; i++) {
         pthread_join(threads[i], NULL);
+        if (f->is_postgres) fixture_remove(openers[i].dir);
+    }
     for (unsigned i = 0; i < N; i++)
         if (openers[i].rc) fail_msg("%s", openers[i].e.msg);
+}
+
+static void nodes_that_start_together_migrate_once(void **state)
+{
+    open_together(*state, migrations_embedded, migrations_embedded_n);
+}
+
+static const char slow[] = "-- database: main\nCREATE TABLE slow AS SELECT CAST(pg_sleep(1) AS TEXT) AS x;\n";
+static const char slow_enough[] = "-- database: main\nCREATE TABLE slow (n {int});\n";
+
+static void nodes_that_start_together_on_an_older_schema_migrate_it_once(void **state)
+{
+    struct store_fixture *f = *state;
+    const struct migration list[] = {
+        tables_list[0], tables_list[1], TEXT("9001_expanding", expanding),
+        {"9002_slow", slow_enough, slow_enough + sizeof slow_enough - 1, slow, slow + sizeof slow - 1}};
+    assert_int_equal(open_list(f, list, 2), ERR_NONE);
+    store_close(f->store);
+    f->store = NULL;
+    f->source.skips_backup = !f->is_postgres; /* there they have one folder */
+    open_together(f, list, 4);
+    f->source.migrates = false;
+    assert_int_equal(open_list(f, list, 4), ERR_NONE);
+    assert_int_equal(count(f, &count_olds), 1);
 }
 
 int main(void)
@@ -261,6 +388,7 @@ int main(void)
     const struct CMUnitTest texts[] = {
         cmocka_unit_test(tokens_become_the_engines_own_types),
         cmocka_unit_test(a_migration_that_is_no_migration_is_refused),
+        cmocka_unit_test(what_says_that_it_expands_only_adds),
     };
     const struct CMUnitTest tests[] = {
         ON_CLOSED_STORE(the_migrations_of_the_release_are_in_order_and_apply),
@@ -268,7 +396,10 @@ int main(void)
         ON_CLOSED_STORE(a_newer_schema_and_a_changed_file_are_refused),
         ON_CLOSED_STORE(a_migration_that_fails_leaves_nothing),
         ON_CLOSED_STORE(the_postgresql_variant_takes_the_place_of_the_file),
+        ON_CLOSED_STORE(a_newer_schema_that_only_expands_is_worked_on_and_left_alone),
+        ON_CLOSED_STORE(a_history_that_does_not_know_of_expanding_is_read_and_extended),
         ON_CLOSED_STORE(nodes_that_start_together_migrate_once),
+        ON_CLOSED_STORE(nodes_that_start_together_on_an_older_schema_migrate_it_once),
     };
     const struct CMUnitTest of_sqlite[] = {
         ON_CLOSED_STORE(a_table_can_be_replaced_and_what_refers_to_it_stays)};

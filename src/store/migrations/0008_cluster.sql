@@ -1,3 +1,4 @@
+-- compatible: expand
 -- Several nodes on one PostgreSQL. It only adds: the release before goes on working on it.
 -- database: main
 CREATE TABLE nodes (
