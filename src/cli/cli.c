@@ -21,7 +21,7 @@ static const struct command *const commands[] = {
     &cmd_budget_list, &cmd_budget_set, &cmd_budget_remove,
     &cmd_project_create, &cmd_project_list, &cmd_project_show, &cmd_project_remove,
     &cmd_user_list, &cmd_user_invite,
-    &cmd_jobs_list, &cmd_jobs_show, &cmd_jobs_cancel,
+    &cmd_jobs_list, &cmd_jobs_show, &cmd_jobs_cancel, &cmd_nodes,
 };
 
 struct given_flag {

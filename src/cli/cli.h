@@ -96,6 +96,7 @@ extern const struct command cmd_budget_list, cmd_budget_set, cmd_budget_remove;
 extern const struct command cmd_project_create, cmd_project_list, cmd_project_show, cmd_project_remove, cmd_user_list,
     cmd_user_invite;
 extern const struct command cmd_jobs_list, cmd_jobs_show, cmd_jobs_cancel;
+extern const struct command cmd_nodes; /* through control.sock */
 extern const struct command cmd_doctor, cmd_journal_import;
 
 #endif

@@ -14,12 +14,18 @@
 #ifndef CORE_NODES_H
 #define CORE_NODES_H
 
+#include "core/api.h"
 #include "core/config.h"
 #include "store/store.h"
 
 extern const struct option_table nodes_options;
+extern const struct api_table nodes_api; /* GET /api/nodes, DELETE /api/nodes/:id; service: struct nodes * */
 
 struct nodes;
+struct json_writer;
+/* DIR/control.sock's command "nodes": what GET /api/nodes lists, as an array. nodes: struct nodes *. */
+WARN_UNUSED enum errc nodes_command(void *nodes, struct arena *a, const struct json *request,
+                                    struct json_writer *result, err *e);
 /* Nothing is read or written yet. Before store_listen. id: of the data folder; address: where it listens (copied). */
 WARN_UNUSED enum errc nodes_new(struct nodes **out, struct store *store, const struct config *config,
                                 const uuid *id, str address, err *e);
@@ -43,6 +49,9 @@ void nodes_followed(struct nodes *n, int64_t number);
 /* Every row is of a server that runs no more: for a database that was just restored, in which they stand as they were then. Does nothing when
  * its schema has no nodes yet. */
 WARN_UNUSED enum errc nodes_have_stopped(struct store *store, err *e);
+/* Everything that a node which does not come back had is in the database, and what it held was given back (its journal was imported): its row says
+ * so. */
+WARN_UNUSED enum errc nodes_taken_over(struct store *store, const uuid *id, err *e);
 
 /* --- of the others --- */
 
@@ -74,6 +83,10 @@ struct node_figures {
 #define NODE_REPORTS_MAX 8
 /* fill sets its members of the figures at each heartbeat, on its thread: quick, without I/O. Any time after nodes_new. */
 void nodes_report(struct nodes *n, void (*fill)(void *ctx, struct node_figures *f), void *ctx);
+/* Who knows what a node holds of budgets, whichever node it is: asked before it is forgotten, on any thread but a loop. At most one. */
+void nodes_on_forget(struct nodes *n,
+                     enum errc (*holds)(void *ctx, const uuid *node, int64_t *leased_nanousd, err *e),
+                     void *ctx);
 /* Before ctx goes: asks it once more and keeps what it said. Fine when it was never given. */
 void nodes_report_end(struct nodes *n, void *ctx);
 

@@ -5,6 +5,7 @@
 #include "core/nodes.h"
 #include "gateway/admin/rows.h"
 #include "gateway/internal.h"
+#include "gateway/ledger/give_back.h"
 
 #define SCRATCH_MAX (256u << 10)
 #define METRIC_ARENA_MAX (64u << 20)
@@ -183,6 +184,12 @@ static void report(void *ctx, struct node_figures *f)
     f->journal_oldest_us = b.oldest_us;
 }
 
+static enum errc node_holds(void *ctx, const uuid *node, int64_t *leased_nanousd, err *e)
+{
+    struct gateway *g = ctx;
+    return leases_held(g->backend.store, node, leased_nanousd, e);
+}
+
 enum errc gateway_attach(struct gateway *g, const struct gateway_backend *backend, err *e)
 {
     struct drain_setup setup = {
@@ -206,6 +213,8 @@ enum errc gateway_attach(struct gateway *g, const struct gateway_backend *backen
     struct follow_setup follow = {.store = backend->store, .events = backend->events, .stale_max_ms = g->stale_max_ms, .rebuild = follow_rebuild, .ctx = g};
     if ((rc = follow_new(&g->follow, &follow, g->log_number, e)) == ERR_NONE && backend->nodes)
         nodes_report(backend->nodes, report, g);
+    if (rc == ERR_NONE && backend->nodes)
+        nodes_on_forget(backend->nodes, node_holds, g);
     return rc;
 }
 

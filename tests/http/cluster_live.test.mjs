@@ -25,7 +25,7 @@ test('what happens at one node is seen in a stream at the other, and nothing tra
   const cluster = await startCluster(t);
   const [a, b] = cluster.nodes;
   const [ada, adaAtB] = cluster.callers;
-  const key = await cluster.key();
+  const key = await cluster.newKey();
   await until('the nodes to know each other', async () => (await metric(a, 'catalyst_nodes{state="serving"}')) === 2);
 
   // Nobody listens anywhere: a call, and no row for it.

@@ -108,6 +108,12 @@ export const requests = {
   'GET /api/auth/sessions': () => ({}),
   'DELETE /api/auth/sessions/:id': async (c) => ({ params: { id: await session(c) }, ok: 204 }),
   'GET /api/users': () => ({}),
+  'GET /api/nodes': () => ({}),
+  'DELETE /api/nodes/:id': async ({ scene }) => ({
+    params: { id: (await scene.worlds.a.owner.get('/api/nodes')).json.items[0].id },
+    isLate: true,
+    ok: 409, // it runs
+  }),
   'GET /api/permissions': () => ({}),
 
   'GET /api/workspaces': () => ({}),

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/money.h"
 #include "cli/data/store.h"
+#include "core/nodes.h"
 #include "gateway/ledger/drain.h"
 #include "gateway/ledger/give_back.h"
 #include "json/write.h"
@@ -98,6 +99,8 @@ static enum errc import_into(struct import *i, const struct store_source *source
         rc = drain_import(&i->drained, i->a, e);
     if (rc == ERR_NONE && !i->is_node_alive)
         rc = leases_give_back(s, i->drained.node_no, &i->given, e);
+    if (rc == ERR_NONE && !i->is_node_alive)
+        rc = nodes_taken_over(s, (const uuid *)i->drained.node, e);
     store_close(s);
     return rc;
 }

@@ -51,7 +51,7 @@ struct services {
     struct gateway *gateway; /* the process's */
     struct api *api;
     struct control *control;
-    struct control_command commands[1];
+    struct control_command commands[2];
 };
 
 struct process {

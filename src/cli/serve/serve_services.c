@@ -54,7 +54,7 @@ unsigned services_mounts(const struct services *s, struct api_mount out[API_TABL
     const struct api_mount mounts[] = {
         {&setup_api, identity},      {&auth_api, identity},    {&sessions_api, identity},    {&users_api, identity},
         {&workspaces_api, identity}, {&members_api, identity}, {&invitations_api, identity}, {&api_keys_api, identity},
-        {&export_api, s ? s->export : NULL}, {&projects_api, NULL}, {&jobs_api, s ? s->jobs : NULL},
+        {&export_api, s ? s->export : NULL}, {&projects_api, NULL}, {&jobs_api, s ? s->jobs : NULL}, {&nodes_api, s ? s->nodes : NULL},
         {&settings_api, s ? s->settings : NULL}, {&flags_api, s ? s->flags : NULL},
         {&notify_api, s ? s->notify : NULL}, {&live_api, s ? s->live : NULL},
         {&gateway_providers_api, gateway}, {&gateway_aliases_api, gateway}, {&gateway_models_api, gateway}, {&gateway_keys_api, gateway},
@@ -152,6 +152,7 @@ enum errc services_start(struct process *p, const char *data_dir, struct arena *
     if (rc == ERR_NONE)
         rc = store_listen(s->backend.store, e);
     s->commands[0] = (struct control_command){"setup", identity_setup_command, s->identity};
+    s->commands[1] = (struct control_command){"nodes", nodes_command, s->nodes};
     if (rc == ERR_NONE)
         rc = control_start(&s->control, data_dir, s->commands, LENGTH_OF(s->commands), e);
     if (rc == ERR_NONE)

@@ -68,7 +68,7 @@ void job_show(const struct jobs *j, const struct job_view *view)
 {
     struct buf text;
     struct json_writer w;
-    if (!j->live) return;
+    if (!j->live || !live_is_heard(j->live)) return;
     buf_init(&text, JOB_RESULT_MAX + 16384);
     json_writer_init(&w, &text);
     shape_encode(&job_shape, view, &w);

@@ -49,6 +49,9 @@ struct nodes {
     _Atomic unsigned n_alive;
     _Atomic int64_t n_listening;
     _Atomic bool is_doubled, is_cut_off;
+    enum errc (*holds)(void *ctx, const uuid *node, int64_t *leased_nanousd,
+                       err *e); /* see nodes_on_forget */
+    void *holds_ctx;
     pthread_mutex_t lock; /* guards what follows */
     struct node_other *others;
     unsigned n_others;
@@ -69,6 +72,9 @@ struct nodes {
             *failed;
     } stats;
 };
+
+/* This node's figures of this moment. */
+void nodes_figures(struct nodes *n, struct node_figures *out);
 
 /* --- rows --- */
 

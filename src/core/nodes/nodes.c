@@ -76,13 +76,26 @@ void nodes_report_end(struct nodes *n, void *ctx)
     pthread_mutex_unlock(&n->lock);
 }
 
-static void gather(struct nodes *n)
+void nodes_on_forget(struct nodes *n,
+                     enum errc (*holds)(void *ctx, const uuid *node, int64_t *leased_nanousd, err *e),
+                     void *ctx)
+{
+    n->holds = holds;
+    n->holds_ctx = ctx;
+}
+
+void nodes_figures(struct nodes *n, struct node_figures *out)
 {
     pthread_mutex_lock(&n->lock);
     for (unsigned i = 0; i < n->n_reports; i++)
         n->reports[i].fill(n->reports[i].ctx, &n->figures);
-    n->row.figures = n->figures;
+    *out = n->figures;
     pthread_mutex_unlock(&n->lock);
+}
+
+static void gather(struct nodes *n)
+{
+    nodes_figures(n, &n->row.figures);
     n->row.state = n->state;
     n->row.seen_us = clock_now_us();
     n->row.log_number = n->followed;
@@ -124,7 +137,7 @@ static void give_up(struct nodes *n, const struct node_other *o)
         log_event(LOG_WARN, "node_away", LOG_S("node", uuid_format(&o->id, id)));
 }
 
-static void count(struct nodes *n, const struct rows *rows)
+static void count(struct nodes *n)
 {
     struct {
         struct stat_series *series;
@@ -135,11 +148,15 @@ static void count(struct nodes *n, const struct rows *rows)
                {n->stats.draining, S("draining"), 0},
                {n->stats.away, S("away"), 0},
                {n->stats.stopped, S("stopped"), 0}};
-    for (unsigned i = 0; i < rows->n; i++)
-        for (unsigned k = 0; k < LENGTH_OF(all); k++)
-            all[k].n += str_eq(val_str(&row_at(rows, i)[3]), all[k].state);
-    for (unsigned k = 0; k < LENGTH_OF(all); k++)
+    for (unsigned k = 0; k < LENGTH_OF(all); k++) {
+        all[k].n = str_eq(str_c(n->state), all[k].state);
+        for (unsigned i = 0; i < n->n_others; i++) {
+            str state = str_c(n->others[i].state);
+            bool is_away = !n->others[i].is_alive && !str_eq(state, S("stopped"));
+            all[k].n += str_eq(is_away ? S("away") : state, all[k].state);
+        }
         stats_set(all[k].series, 0, all[k].n);
+    }
 }
 
 /* Reads who is there. While it could not, nobody's clock ran. */
@@ -166,13 +183,13 @@ static enum errc look(struct nodes *n, err *e)
             n_alive += o->is_alive;
             if (o->is_alive) listening += o->streams;
         }
-        count(n, &l.rows);
         pthread_mutex_lock(&n->lock);
         struct node_other *old = n->others;
         n->others = others;
         n->n_others = n_others;
         pthread_mutex_unlock(&n->lock);
         free(old);
+        count(n);
         n->n_alive = n_alive;
         n->n_listening = listening;
         for (unsigned i = 0; i < n_others; i++)

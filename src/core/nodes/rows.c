@@ -233,3 +233,18 @@ enum errc nodes_have_stopped(struct store *store, err *e)
 {
     return db_write(store_db(store, DB_MAIN), stop_all_unit, NULL, e);
 }
+
+SQL(take_over_node, DB_MAIN, SQL_INSTANCE, "u",
+    "UPDATE nodes SET state = 'stopped', journal_bytes = 0, journal_calls = 0, journal_oldest_us = NULL, "
+    "leased_nanousd = 0, streams = 0 WHERE id = $1");
+
+static enum errc take_over_unit(struct tx *tx, void *ctx, err *e)
+{
+    return tx_exec_unaudited(tx, &take_over_node, PARAMS(v_uuid(ctx)), NULL, e);
+}
+
+enum errc nodes_taken_over(struct store *store, const uuid *id, err *e)
+{
+    uuid node = *id;
+    return db_write(store_db(store, DB_MAIN), take_over_unit, &node, e);
+}

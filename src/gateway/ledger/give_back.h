@@ -21,5 +21,7 @@ struct given_back {
 };
 /* After everything that it had in its journal is in the database. node_no: in usage_nodes. */
 WARN_UNUSED enum errc leases_give_back(struct store *s, int64_t node_no, struct given_back *out, err *e);
+/* What it holds of budgets now: 0 for one that is not known. */
+WARN_UNUSED enum errc leases_held(struct store *s, const uuid *node, int64_t *leased_nanousd, err *e);
 
 #endif

@@ -548,6 +548,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/nodes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The servers on this database
+         * @description Each with its state, its release and what waits there. With SQLite it is this one alone.
+         */
+        get: operations["nodes_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/nodes/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Forget a node that is gone for good
+         * @description 409 while it is alive, while its journal has calls that are not in the database, and while it holds of budgets: start it once more, or `catalyst journal import` its folder. Where the folder is lost, `lost=true` forgets it nevertheless. A node that starts again is back.
+         */
+        delete: operations["nodes_forget"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/settings": {
         parameters: {
             query?: never;
@@ -1765,6 +1805,98 @@ export interface components {
             settings?: {
                 [key: string]: unknown;
             };
+        };
+        /** @description A server that works, or worked, on this database. Figures are those of its last heartbeat. */
+        Node: {
+            /**
+             * Format: uuid
+             * @description Of its data folder.
+             */
+            id: string;
+            /**
+             * Format: uuid
+             * @description Of this start of it.
+             */
+            boot_id: string;
+            /** @description node.name, or the name of its host. */
+            name: string;
+            /** @description Where it listens. */
+            address: string;
+            /** @description Its release. */
+            version: string;
+            /**
+             * Format: int64
+             * @description The last migration of the database that its release knows.
+             */
+            schema: number;
+            /**
+             * @description draining: it takes nothing new; stopped: it has ended in order; away: nothing has been heard of it for node.away_ms.
+             * @enum {string}
+             */
+            state: "starting" | "serving" | "draining" | "stopped" | "away";
+            /**
+             * Format: date-time
+             * @description When it started, by its clock.
+             */
+            started_at: string;
+            /**
+             * Format: date-time
+             * @description Its last heartbeat, by its clock.
+             */
+            last_seen_at: string;
+            /**
+             * Format: int64
+             * @description Events of the log that it has not followed yet.
+             */
+            log_lag: number;
+            /**
+             * Format: int64
+             * @description How often it has made its snapshot of providers, keys and budgets anew.
+             */
+            snapshot_version: number;
+            /**
+             * Format: int64
+             * @description Events of the log that its snapshot does not know of yet.
+             */
+            snapshot_lag: number;
+            /** @description What it holds of hard budgets, neither spent nor given back. */
+            leased_usd: string;
+            /**
+             * Format: int64
+             * @description The same in billionths of a US dollar.
+             */
+            leased_nanousd: number;
+            /** @description What waits in its journal. */
+            journal: components["schemas"]["NodeJournal"];
+            /**
+             * Format: int64
+             * @description Open event streams, about.
+             */
+            streams: number;
+            /** @description Whether it gave this answer. */
+            is_self: boolean;
+        };
+        NodeList: {
+            items: components["schemas"]["Node"][];
+            next_cursor: string | null;
+        };
+        /** @description What waits in a node's journal. */
+        NodeJournal: {
+            /**
+             * Format: int64
+             * @description Bytes of the journal that are not drained yet.
+             */
+            bytes: number;
+            /**
+             * Format: int64
+             * @description Calls in the journal that are not in the database yet.
+             */
+            calls: number;
+            /**
+             * Format: date-time
+             * @description When the oldest of them ended, by the node's clock.
+             */
+            oldest_at: string | null;
         };
         /** @description The part of the configuration that can be set while the server runs. */
         Settings: {
@@ -4021,6 +4153,58 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Job"];
                 };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    nodes_list: {
+        parameters: {
+            query?: {
+                /** @description Items at most. */
+                limit?: components["parameters"]["Limit"];
+                /** @description next_cursor of the answer before. */
+                cursor?: components["parameters"]["Cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    nodes_forget: {
+        parameters: {
+            query?: {
+                /** @description Its data folder is gone: calls that are in its journal only are lost, and what it holds of budgets counts as spent until their period ends. */
+                lost?: boolean;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             default: components["responses"]["Problem"];
         };
