@@ -15,6 +15,9 @@
 /* How a statement is known to a connection's cache: a registered one by its address, a list's by its text. */
 enum sql_kind { SQL_REGISTERED, SQL_MADE };
 
+struct schema_hold;
+#define HOLD_SCHEMA_S 600
+
 struct engine {
     WARN_UNUSED enum errc (*open)(struct db *db, err *e);
     void (*close)(struct db *db);
@@ -22,6 +25,10 @@ struct engine {
     WARN_UNUSED enum errc (*read)(struct db *db, tx_fn fn, void *ctx, err *e);
     /* A unit that changes the schema: alone, without a deadline, and with foreign keys checked at its end. */
     WARN_UNUSED enum errc (*write_schema)(struct db *db, tx_fn fn, void *ctx, err *e);
+    /* Waits until no other process changes the schema (changes: nor has it held), and keeps it so; NULL: the lock of the data folder
+     * does. ERR_BUSY: one still does after HOLD_SCHEMA_S. */
+    WARN_UNUSED enum errc (*hold_schema)(struct store *s, bool changes, struct schema_hold **out, err *e);
+    void (*release_schema)(struct schema_hold *h);
     /* *changed: rows inserted, changed or deleted; 0 for what only reads. */
     WARN_UNUSED enum errc (*exec)(struct tx *tx, const struct sql *s, const struct val *params, unsigned n,
                                   int64_t *changed, err *e);

@@ -269,12 +269,19 @@ static enum errc step_unit(struct tx *tx, void *ctx, err *e)
                    NULL, e);
 }
 
+#define TABLE_TRIES 20u /* of PG_TABLE_LOCK_MS each */
+
 static enum errc apply(struct store *s, enum db_id id, const struct migration *m, const char *text, err *e)
 {
     struct step step = {
         .m = m, .text = text, .now_us = clock_now_us(), .is_expanding = is_expanding(m, store_is_postgres(s))};
     sha256(file_text(m, store_is_postgres(s)), step.checksum);
     enum errc rc = s->engine->write_schema(&s->dbs[id], step_unit, &step, e);
+    /* A table that a long unit reads: it is not waited for at a stretch, since whoever comes later would wait behind. */
+    for (unsigned i = 1; rc == ERR_BUSY && store_is_postgres(s) && i < TABLE_TRIES; i++) {
+        if (i == 1) log_error(LOG_WARN, "migration_waits", e);
+        rc = s->engine->write_schema(&s->dbs[id], step_unit, &step, e);
+    }
     if (rc) {
         err_prefix(e, "migration %s of the database %s", m->name, db_names[id]);
         return rc;
@@ -328,34 +335,69 @@ static enum errc refuse_other_target(struct store *s, err *e)
                    s->source.data_dir, m.target);
 }
 
+struct looked {
+    struct history all[DB_IDS];
+    const struct migration *pending; /* the first one that some database lacks */
+    str newest;                      /* the last one that only newer releases know */
+    bool has_data;
+};
+
+static enum errc look(struct store *s, struct arena *a, const struct migration *list, unsigned n,
+                      struct looked *out, err *e)
+{
+    enum errc rc = ERR_NONE;
+    *out = (struct looked){0};
+    for (int id = 0; id < DB_IDS && !rc; id++) {
+        struct history *h = &out->all[id];
+        h->a = a;
+        rc = db_read(&s->dbs[id], history_unit, h, e);
+        out->has_data = out->has_data || h->rows.n;
+        if (!rc)
+            rc = check_history(h, store_is_postgres(s), (enum db_id)id, list, n, s->source.is_moved_into,
+                               &out->newest, e);
+        if (!rc) rc = bring_up(s, a, (enum db_id)id, h, list, n, &out->pending, false, e);
+    }
+    if (!rc && out->newest.len && out->pending)
+        rc = err_set(e, ERR_CONFIG,
+                     "a newer release has applied %.*s but not %s, which this one needs: upgrade Catalyst",
+                     STR(out->newest), out->pending->name);
+    return rc;
+}
+
+static enum errc look_held(struct store *s, struct arena *a, const struct migration *list, unsigned n,
+                           bool changes, struct schema_hold **hold, struct looked *out, err *e)
+{
+    enum errc rc = s->engine->hold_schema ? s->engine->hold_schema(s, changes, hold, e) : ERR_NONE;
+    return rc ? rc : look(s, a, list, n, out, e);
+}
+
+static void let_go(struct store *s, struct schema_hold **hold)
+{
+    if (*hold) s->engine->release_schema(*hold);
+    *hold = NULL;
+}
+
 static enum errc migrate_in(struct store *s, struct arena *a, const struct migration *list, unsigned n,
                             err *e)
 {
-    struct history all[DB_IDS];
-    const struct migration *pending = NULL;
-    bool is_postgres = store_is_postgres(s), has_data = false;
-    str newest = {0};
-    enum errc rc = ERR_NONE;
-    for (int id = 0; id < DB_IDS && !rc; id++) {
-        all[id].a = a;
-        rc = db_read(&s->dbs[id], history_unit, &all[id], e);
-        has_data = has_data || all[id].rows.n;
-        if (!rc) rc = check_history(&all[id], is_postgres, (enum db_id)id, list, n, s->source.is_moved_into, &newest, e);
-        if (!rc) rc = bring_up(s, a, (enum db_id)id, &all[id], list, n, &pending, false, e);
-    }
-    if (!rc && newest.len && pending)
-        return err_set(e, ERR_CONFIG,
-                       "a newer release has applied %.*s but not %s, which this one needs: upgrade Catalyst", STR(newest),
-                       pending->name);
-    if (!rc && newest.len) log_event(LOG_WARN, "schema_is_newer", LOG_S("migration", newest));
-    if (rc || !pending) return rc;
+    struct looked found;
+    struct schema_hold *hold = NULL;
+    enum errc rc = look_held(s, a, list, n, false, &hold, &found, e);
+    let_go(s, &hold);
+    if (!rc && found.newest.len)
+        log_event(LOG_WARN, "schema_is_newer", LOG_S("migration", found.newest));
+    if (rc || !found.pending) return rc;
     if (!s->source.migrates)
         return err_set(e, ERR_CONFIG, "the schema lacks migration %s: run `catalyst migrate up`",
-                       pending->name);
-    if (is_postgres && !has_data) rc = refuse_other_target(s, e);
-    if (!rc && has_data && !s->source.skips_backup) rc = back_up_before(s, a, pending, e);
-    for (int id = 0; id < DB_IDS && !rc; id++)
-        rc = bring_up(s, a, (enum db_id)id, &all[id], list, n, &pending, true, e);
+                       found.pending->name);
+    /* Another node may have been faster, its backup included. */
+    rc = look_held(s, a, list, n, true, &hold, &found, e);
+    if (!rc && found.pending && store_is_postgres(s) && !found.has_data) rc = refuse_other_target(s, e);
+    if (!rc && found.pending && found.has_data && !s->source.skips_backup)
+        rc = back_up_before(s, a, found.pending, e);
+    for (int id = 0; id < DB_IDS && !rc && found.pending; id++)
+        rc = bring_up(s, a, (enum db_id)id, &found.all[id], list, n, &found.pending, true, e);
+    let_go(s, &hold);
     return rc;
 }
 

@@ -8,7 +8,9 @@
  * A file whose first line is "-- compatible: expand" says that releases before it go on working on the schema that it
  * makes: it only adds tables, and columns that are nullable or have a default. The history keeps that, so that a release
  * which finds newer migrations, all of them of this kind, starts (with a warning in the log) and leaves the schema
- * alone: two releases run side by side, and the older one can be put back. Any other newer migration it refuses.
+ * alone: two releases run side by side, and the older one can be put back. Any other newer migration it refuses. (v0.1.0 does
+ * not look for the line: it refuses to start on any newer schema, but goes on when it is running already.)
+ * Of several nodes that start on one PostgreSQL one backs up and migrates; the others wait until it has (HOLD_SCHEMA_S).
  */
 #ifndef STORE_MIGRATE_H
 #define STORE_MIGRATE_H

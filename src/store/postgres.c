@@ -11,10 +11,14 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/log.h"
+
 #define ATTEMPTS 24u /* 32 threads that count in one row need up to 15 */
 #define PAUSE_FIRST_US 500
 #define PAUSE_MAX_US 100000
 #define PARAMS_MAX 128u
+#define HOLD_ASK_US (10 * USEC_PER_S) /* for the answer whether a lock was free */
+#define HOLD_POLL_MS 50
 #define BULK_WINDOW 512u /* rows that are sent before their answers are read */
 #define MADE_MAX 512u    /* statements of lists that a connection prepares before it begins anew */
 
@@ -397,17 +401,70 @@ static enum errc read_unit(struct db *db, tx_fn fn, void *ctx, err *e)
     return run_unit(db, &how, ms, fn, ctx, e);
 }
 
-/* READ COMMITTED: whoever had the lock before has changed what this one will see. */
+/* READ COMMITTED: whoever had the lock before has changed what this one will see. A node that hangs within it is ended by
+ * the server, and its locks with it. */
 static enum errc write_schema(struct db *db, tx_fn fn, void *ctx, err *e)
 {
-    char then[128];
-    snprintf(then, sizeof then, PG_SCHEMA_LOCK "; CREATE SCHEMA IF NOT EXISTS %s", db_names[db->id]);
+    char then[192];
+    snprintf(then, sizeof then,
+             PG_SCHEMA_LOCK "; SET LOCAL lock_timeout = " PG_TABLE_LOCK_MS "; CREATE SCHEMA IF NOT EXISTS %s",
+             db_names[db->id]);
     struct how how = {
-        .begin = "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0",
+        .begin = "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 30000",
         .then = then,
         .commits = true,
     };
     return run_unit(db, &how, 0, fn, ctx, e);
+}
+
+struct schema_hold {
+    struct pg_conn *c;
+};
+
+static enum errc try_hold(struct pg_conn *c, bool changes, bool *is_held, err *e)
+{
+    PGresult *r = NULL;
+    c->deadline_us = store_mono_us() + HOLD_ASK_US;
+    const char *text = changes ? "SELECT pg_try_advisory_lock(" PG_MIGRATING_LOCK ")"
+                               : "SELECT pg_try_advisory_lock_shared(" PG_MIGRATING_LOCK ")";
+    enum errc rc = PQsendQuery(c->pg, text) ? pg_finish(c, "waiting for a migration", &r, e)
+                                            : pg_error(c, NULL, "waiting for a migration", e);
+    *is_held = !rc && *PQgetvalue(r, 0, 0) == 't';
+    PQclear(r);
+    return rc;
+}
+
+static void release_schema(struct schema_hold *h)
+{
+    pg_conn_close(h->c); /* the lock ends with it */
+    free(h);
+}
+
+static enum errc hold_schema(struct store *s, bool changes, struct schema_hold **out, err *e)
+{
+    usec start_us = store_mono_us();
+    bool is_held = false, is_told = false;
+    struct schema_hold *h = calloc(1, sizeof *h);
+    if (!h) return err_code(e, ERR_NO_MEMORY);
+    enum errc rc = pg_conn_open(s->dbs[0].state, DB_MAIN, &h->c, e);
+    while (!rc && !is_held) {
+        rc = try_hold(h->c, changes, &is_held, e);
+        usec waited_us = store_mono_us() - start_us;
+        if (rc || is_held) break;
+        if (waited_us > HOLD_SCHEMA_S * USEC_PER_S)
+            rc = err_set(e, ERR_BUSY, "another node has been migrating the schema for %d minutes", HOLD_SCHEMA_S / 60);
+        if (!is_told && waited_us > USEC_PER_S) {
+            is_told = true;
+            log_event(LOG_INFO, "waiting_for_migration", LOG_S("of", S("another node")));
+        }
+        nanosleep(&(struct timespec){.tv_nsec = HOLD_POLL_MS * 1000000}, NULL);
+    }
+    if (rc) {
+        release_schema(h);
+        return rc;
+    }
+    *out = h;
+    return ERR_NONE;
 }
 
 static unsigned n_waiting(struct db *db)
@@ -452,6 +509,8 @@ const struct engine postgres_engine = {
     .write = write_unit,
     .read = read_unit,
     .write_schema = write_schema,
+    .hold_schema = hold_schema,
+    .release_schema = release_schema,
     .exec = exec,
     .query = query,
     .bulk = bulk,

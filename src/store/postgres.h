@@ -14,6 +14,9 @@
 
 /* Any number of our own: one process at a time changes the schema. */
 #define PG_SCHEMA_LOCK "SELECT pg_advisory_xact_lock(7308889914225845)"
+/* Held over several units, backup included, by who migrates; shared by who looks whether it must. */
+#define PG_MIGRATING_LOCK "7308889914225846"
+#define PG_TABLE_LOCK_MS "3000" /* how long a unit that changes the schema waits for a table, and others behind it */
 
 struct pg_conn {
     PGconn *pg;

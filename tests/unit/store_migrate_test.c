@@ -1,6 +1,7 @@
 /* Migrations: what is applied, what is refused, and that a failing one leaves nothing. */
 #include "store_tables.h"
 
+#include <dirent.h>
 #include <pthread.h>
 
 SQL(count_olds, DB_MAIN, SQL_INSTANCE, "", "SELECT COUNT(*) FROM schema_migrations WHERE number = 9001");
@@ -336,8 +337,20 @@ static void *open_at_once(void *arg)
     return NULL;
 }
 
-/* With PostgreSQL each has a folder of its own, as nodes have. */
-static void open_together(struct store_fixture *f, const struct migration *list, unsigned n)
+static unsigned count_backups(const char *dir)
+{
+    char path[96];
+    unsigned n = 0;
+    snprintf(path, sizeof path, "%s/backups", dir);
+    DIR *d = opendir(path);
+    for (struct dirent *entry; d && (entry = readdir(d)) != NULL;)
+        n += entry->d_name[0] != '.';
+    if (d) closedir(d);
+    return n;
+}
+
+/* With PostgreSQL each has a folder of its own, as nodes have. Returns the backups that they made. */
+static unsigned open_together(struct store_fixture *f, const struct migration *list, unsigned n)
 {
     enum { N = 4 };
     struct opener openers[N];
@@ -350,12 +363,15 @@ static void open_together(struct store_fixture *f, const struct migration *list,
         }
         pthread_create(&threads[i], NULL, open_at_once, &openers[i]);
     }
+    unsigned backups = 0;
     for (unsigned i = 0; i < N; i++) {
         pthread_join(threads[i], NULL);
+        if (f->is_postgres) backups += count_backups(openers[i].dir);
         if (f->is_postgres) fixture_remove(openers[i].dir);
     }
     for (unsigned i = 0; i < N; i++)
         if (openers[i].rc) fail_msg("%s", openers[i].e.msg);
+    return backups;
 }
 
 static void nodes_that_start_together_migrate_once(void **state)
@@ -376,9 +392,68 @@ static void nodes_that_start_together_on_an_older_schema_migrate_it_once(void **
     store_close(f->store);
     f->store = NULL;
     f->source.skips_backup = !f->is_postgres; /* there they have one folder */
-    open_together(f, list, 4);
+    assert_int_equal(open_together(f, list, 4), f->is_postgres ? 1 : 0);
     f->source.migrates = false;
     assert_int_equal(open_list(f, list, 4), ERR_NONE);
+    assert_int_equal(count(f, &count_olds), 1);
+}
+
+static PGconn *raw(struct store_fixture *f, const char *statement)
+{
+    PGconn *pg = PQconnectdb(f->url);
+    PGresult *r = PQexec(pg, statement);
+    if (PQresultStatus(r) != PGRES_TUPLES_OK) fail_msg("%s: %s", statement, PQerrorMessage(pg));
+    PQclear(r);
+    return pg;
+}
+
+static void wait_for_one(PGconn *pg, const char *statement)
+{
+    usec end = clock_mono_us() + 20 * USEC_PER_S;
+    for (bool is_there = false; !is_there;) {
+        PGresult *r = PQexec(pg, statement);
+        is_there = PQntuples(r) > 0;
+        PQclear(r);
+        if (clock_mono_us() > end) fail_msg("%s: never", statement);
+    }
+}
+
+static void a_node_that_starts_during_a_migration_waits_for_its_end(void **state)
+{
+    struct store_fixture *f = *state;
+    const struct migration list[] = {tables_list[0], tables_list[1], TEXT("9001_more", more)};
+    struct opener o = {.source = f->source, .list = list, .n = 2};
+    pthread_t thread;
+    assert_int_equal(open_list(f, list, 2), ERR_NONE);
+    PGconn *other = raw(f, "SELECT pg_advisory_lock(7308889914225846)");
+    PGconn *watching = raw(f, "SELECT 1");
+    PQclear(PQexec(other, "BEGIN; ALTER TABLE main.schema_migrations ADD COLUMN x INT"));
+    pthread_create(&thread, NULL, open_at_once, &o);
+    wait_for_one(watching, "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_try_advisory_lock_shared%'");
+    PQfinish(other);
+    PQfinish(watching);
+    pthread_join(thread, NULL);
+    if (o.rc) fail_msg("%s", o.e.msg);
+}
+
+static void a_migration_gets_its_table_when_a_long_unit_has_ended(void **state)
+{
+    struct store_fixture *f = *state;
+    const struct migration list[] = {tables_list[0], tables_list[1], TEXT("9001_more", more)};
+    struct opener o = {.source = f->source, .list = list, .n = 3};
+    pthread_t thread;
+    f->source.skips_backup = true;
+    assert_int_equal(open_list(f, list, 2), ERR_NONE);
+    PGconn *other = raw(f, "BEGIN; SELECT * FROM main.things");
+    PGconn *watching = raw(f, "SELECT 1");
+    pthread_create(&thread, NULL, open_at_once, &o);
+    wait_for_one(watching, "SELECT 1 FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted");
+    /* It lets those behind it through now and then. */
+    PQclear(PQexec(watching, "SELECT * FROM main.things"));
+    PQfinish(other);
+    PQfinish(watching);
+    pthread_join(thread, NULL);
+    if (o.rc) fail_msg("%s", o.e.msg);
     assert_int_equal(count(f, &count_olds), 1);
 }
 
@@ -403,5 +478,10 @@ int main(void)
     };
     const struct CMUnitTest of_sqlite[] = {
         ON_CLOSED_STORE(a_table_can_be_replaced_and_what_refers_to_it_stays)};
-    return cmocka_run_group_tests(texts, NULL, NULL) + RUN_ON_BOTH(tests) + RUN_ON_SQLITE(of_sqlite);
+    const struct CMUnitTest of_postgres[] = {
+        ON_CLOSED_STORE(a_node_that_starts_during_a_migration_waits_for_its_end),
+        ON_CLOSED_STORE(a_migration_gets_its_table_when_a_long_unit_has_ended),
+    };
+    return cmocka_run_group_tests(texts, NULL, NULL) + RUN_ON_BOTH(tests) + RUN_ON_SQLITE(of_sqlite) +
+           RUN_ON_POSTGRES(of_postgres);
 }
