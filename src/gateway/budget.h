@@ -6,6 +6,8 @@
  * compare-and-swap decides.
  * Periods are UTC: days, weeks from Monday, calendar months, or everything that the scope ever spent. A call belongs to the period that it began in: its
  * reservation is settled there even when the next period has begun.
+ * With a database that several nodes share, a counter is shared: a node may use no more than it has leased of a hard budget (lease.h); what does not fit waits
+ * for a larger lease.
  * Units: nano-USD (int64); prices pico-USD per token.
  * Threads: any. Counters are atomics, taken in the order workspace, project, user, key and undone on failure; nothing here waits.
  * Source: reservation and settlement as in payment authorisation.
@@ -37,13 +39,14 @@ struct budget_counter {
     enum budget_scope scope;
     uuid scope_id;
     enum budget_period period;
+    bool is_shared;                     /* with other nodes */
     uint64_t birth;                     /* version of the first snapshot that had it: calls of earlier ones are not in it yet */
     _Atomic(struct budget_cell *) cell; /* of the latest period; older ones hang behind it */
     _Atomic unsigned refs;
 };
 
 /* With what was spent in the period of now so far; one reference. NULL when out of memory. */
-struct budget_counter *budget_counter_new(enum budget_scope scope, const uuid *scope_id, enum budget_period period, uint64_t birth,
+struct budget_counter *budget_counter_new(enum budget_scope scope, const uuid *scope_id, enum budget_period period, bool is_shared, uint64_t birth,
                                           usec now_us, int64_t spent_nanousd);
 struct budget_counter *budget_counter_get(struct budget_counter *c);
 void budget_counter_put(struct budget_counter *c); /* NULL is fine */
@@ -55,6 +58,41 @@ struct budget_state {
     int64_t spent_nanousd, reserved_nanousd;
 };
 struct budget_state budget_counter_state(struct budget_counter *c, usec now_us);
+
+/* --- shared counters: what the thread of leases does with them (lease.h) --- */
+
+/* What the thread remembers of a period from one look to the next. */
+struct budget_lease {
+    int64_t slice;          /* granted last */
+    int64_t seen_used;      /* at the last look */
+    int64_t pending;        /* wanted, and others are asked to give back */
+    int64_t claimed;        /* taken out of the room for units of which nobody knows whether they were committed */
+    int64_t limit;          /* of the budget, at the last look */
+    usec idle_since_us, recall_until_us, next_us; /* monotonic; 0: not so */
+};
+/* The present period of a shared counter. */
+struct budget_share {
+    struct budget_cell *cell;
+    usec start_us, end_us;
+    struct budget_lease *lease;
+    bool is_leased;         /* false: the database has not been asked yet */
+    int64_t wanted;         /* by calls that wait; taken by this look */
+    int64_t room;           /* leased, and neither spent nor reserved; negative: more was spent than was leased */
+    int64_t used, held;     /* held: leased and not drained */
+};
+/* takes_wanted: the thread answers to what is wanted. With the drain locked. */
+struct budget_share budget_counter_share(struct budget_counter *c, usec now_us, bool takes_wanted);
+/* Takes so much out of the room, to be given back; false when it is not free any more. */
+WARN_UNUSED bool budget_share_claim(const struct budget_share *share, int64_t nanousd);
+/* What the database says: charged in the period so far, and held by this node; `claimed` was given back (or could not be, then held says so). With the drain
+ * locked. */
+void budget_share_learn(const struct budget_share *share, int64_t charged_nanousd, int64_t held_nanousd, int64_t claimed_nanousd);
+/* Other nodes' charges, for counters that need no lease. With the drain locked. */
+void budget_share_charged(const struct budget_share *share, int64_t charged_nanousd);
+/* There is no more to be had now. */
+void budget_share_is_dry(const struct budget_share *share, usec mono_us);
+/* A call that was counted here is in the database now, and taken off what this node holds. With the drain locked. */
+void budget_counter_drained(struct budget_counter *c, usec at_us, int64_t nanousd);
 
 /* --- budgets --- */
 
@@ -88,6 +126,8 @@ struct budget_ask {
     picousd output_pico;  /* one output token of every choice */
     int64_t output_tokens;
     int64_t output_least; /* fewer are not worth a call */
+    usec mono_us;         /* now; for shared counters */
+    usec since_us;        /* since when it has waited for a lease; 0: it has not */
 };
 
 /* What a call holds until it is settled. */
@@ -105,9 +145,14 @@ struct budget_refusal {
     usec resets_us;         /* INT64_MAX: never */
 };
 
-/* Reserves on all gates the cost of the whole ask, or, when only the output does not fit, of as many output tokens as fit (*granted). False: not even the least
- * fits; nothing is reserved then, and *why says what the tightest budget has left. */
-WARN_UNUSED bool budget_reserve(const struct budget_gate *gates, unsigned n, usec now_us, const struct budget_ask *ask,
+enum budget_verdict {
+    BUDGET_GRANTED,
+    BUDGET_REFUSED,
+    BUDGET_WAITS /* a shared counter may have more for it: the thread of leases is to be woken, and the call asks again when it has looked */
+};
+/* Reserves on all gates the cost of the whole ask, or, when only the output does not fit, of as many output tokens as fit (*granted). BUDGET_REFUSED: not even
+ * the least fits; *why says what the tightest budget has left. Nothing is reserved unless it is granted. */
+WARN_UNUSED enum budget_verdict budget_reserve(const struct budget_gate *gates, unsigned n, usec now_us, const struct budget_ask *ask,
                                 struct budget_hold *hold, int64_t *granted, struct budget_refusal *why);
 /* Counts a call without reserving: for keys without a hard budget. */
 void budget_hold_open(const struct budget_gate *gates, unsigned n, usec now_us, struct budget_hold *hold);

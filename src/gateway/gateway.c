@@ -74,6 +74,7 @@ static enum errc build(struct gateway *g, struct snapshot_base *base, err *e)
     arena_init(&a, ROWS_MAX, 64 << 10);
     if (g->backend.store) {
         source.rows = &rows;
+        source.is_shared = store_is_postgres(g->backend.store);
         source.spent = ask_spent;
         rc = gateway_rows_load(g->backend.store, g->backend.secrets, &a, &rows, e);
     }
@@ -119,8 +120,8 @@ void gateway_changed(struct gateway *g)
 
 /* --- what the drain tells --- */
 
-/* A call that began under a snapshot before a counter was made is not in it yet. */
-static void add_to_young(const struct snapshot *s, const struct usage_record *r)
+/* A call that began under a snapshot before a counter was made is not in it yet; shared counters learn that the others are in the database. */
+static void tell_counters(const struct snapshot *s, const struct usage_record *r)
 {
     uuid key_id;
     memcpy(key_id.b, r->key_id, sizeof key_id.b);
@@ -130,6 +131,8 @@ static void add_to_young(const struct snapshot *s, const struct usage_record *r)
             struct budget_counter *c = snapshot_counter(s, (enum budget_scope)scope, ids[scope], (enum budget_period)period);
             if (c && c->birth > r->snapshot)
                 budget_counter_add(c, r->started_us, r->charged_nanousd);
+            else if (c && c->is_shared)
+                budget_counter_drained(c, r->started_us, r->charged_nanousd);
         }
 }
 
@@ -140,8 +143,8 @@ static void on_drained(void *ctx, const struct usage_record *calls, unsigned n, 
     for (unsigned i = 0; i < n; i++) /* it began before there was a workspace */
         g->has_adopted &= !uuid_is_nil(&calls[i].workspace_id);
     for (unsigned i = 0; i < n; i++)
-        if (calls[i].boot == boot && calls[i].snapshot < g->max_birth && calls[i].charged_nanousd)
-            add_to_young(s, &calls[i]);
+        if (calls[i].boot == boot && (g->leases || calls[i].snapshot < g->max_birth) && calls[i].charged_nanousd)
+            tell_counters(s, &calls[i]);
     for (unsigned i = 0; g->backend.live && i < n && i < LIVE_CALLS_MAX; i++)
         requests_publish(g, s, &calls[i]);
     snapshot_put(s);
@@ -182,6 +185,7 @@ static void report(void *ctx, struct node_figures *f)
     f->journal_bytes = b.bytes;
     f->journal_calls = b.calls;
     f->journal_oldest_us = b.oldest_us;
+    f->leased_nanousd = g->leases ? leases_held_nanousd(g->leases) : 0;
 }
 
 static enum errc node_holds(void *ctx, const uuid *node, int64_t *leased_nanousd, err *e)
@@ -189,6 +193,8 @@ static enum errc node_holds(void *ctx, const uuid *node, int64_t *leased_nanousd
     struct gateway *g = ctx;
     return leases_held(g->backend.store, node, leased_nanousd, e);
 }
+
+static struct snapshot *latest(void *ctx) { return gateway_snapshot(ctx); }
 
 enum errc gateway_attach(struct gateway *g, const struct gateway_backend *backend, err *e)
 {
@@ -208,6 +214,10 @@ enum errc gateway_attach(struct gateway *g, const struct gateway_backend *backen
     if (rc != ERR_NONE)
         return rc;
     g->backend = *backend;
+    struct leases_setup leases = {.store = backend->store, .drain = g->drain, .nodes = backend->nodes, .snapshot = latest, .changed = gateway_leases_changed,
+                                  .ctx = g};
+    if (store_is_postgres(backend->store) && (rc = leases_new(&g->leases, &leases, e)) != ERR_NONE)
+        return rc;
     if ((rc = rebuild(g, e)) != ERR_NONE)
         return rc;
     struct follow_setup follow = {.store = backend->store, .events = backend->events, .stale_max_ms = g->stale_max_ms, .rebuild = follow_rebuild, .ctx = g};
@@ -221,13 +231,17 @@ enum errc gateway_attach(struct gateway *g, const struct gateway_backend *backen
 enum errc gateway_start(struct gateway *g, err *e)
 {
     enum errc rc = follow_start(g->follow, e);
-    return rc == ERR_NONE ? drain_start(g->drain, e) : rc;
+    if (rc == ERR_NONE)
+        rc = drain_start(g->drain, e);
+    return rc == ERR_NONE && g->leases ? leases_start(g->leases, e) : rc;
 }
 
 void gateway_stop(struct gateway *g)
 {
     if (g && g->follow)
         follow_stop(g->follow);
+    if (g)
+        leases_stop(g->leases);
     if (g && g->drain)
         drain_stop(g->drain);
     if (g && g->backend.nodes)
@@ -263,6 +277,25 @@ const struct snapshot *gateway_current(struct gateway_loop *gl)
     }
     return gl->use->snapshot;
 }
+
+void gateway_leases_changed(void *gateway)
+{
+    struct gateway *g = gateway;
+    for (unsigned i = 0; i < g->n_loops; i++) {
+        struct gateway_loop *gl = __atomic_load_n(&g->loops[i], __ATOMIC_ACQUIRE);
+        if (gl && !atomic_exchange(&gl->is_leased_posted, true))
+            loop_post(gl->loop, &gl->leased);
+    }
+}
+
+static void run_leased(struct loop_task *task)
+{
+    struct gateway_loop *gl = (struct gateway_loop *)((char *)task - offsetof(struct gateway_loop, leased));
+    gl->is_leased_posted = false;
+    calls_unpark(gl);
+}
+
+static void parked_too_long(struct wheel_timer *t) { calls_unpark((struct gateway_loop *)((char *)t - offsetof(struct gateway_loop, parked_timer))); }
 
 static void run_adopt(struct loop_task *task)
 {
@@ -307,6 +340,7 @@ enum errc gateway_new(struct gateway **out, const struct gateway_setup *setup, s
     g->data_dir = strdup(setup->data_dir);
     g->drain_ms = (unsigned)config_int(config, "usage.drain_ms");
     g->keep_days = (unsigned)config_int(config, "usage.keep_days");
+    g->lease_wait_ms = (unsigned)config_int(config, "budgets.lease_wait_ms");
     g->stale_max_ms = (unsigned)config_int(config, "gateway.stale_max_ms");
     g->is_strict = config_bool(config, "journal.strict");
     g->event_max = (size_t)config_int(config, "limits.stream_event_bytes");
@@ -344,6 +378,9 @@ void gateway_free(struct gateway *g)
     if (!g)
         return;
     gateway_stop(g);
+    if (g->leases && drain_is_well(g->drain, &(const char *){NULL}))
+        leases_end(g->leases);
+    leases_free(g->leases);
     follow_free(g->follow);
     drain_free(g->drain);
     alerts_free(g->alerts);
@@ -390,6 +427,9 @@ enum errc gateway_loop_new(struct gateway_loop **out, struct gateway *g, struct 
     call_list_init(&gl->syncing);
     gl->synced.run = run_synced;
     gl->adopt.run = run_adopt;
+    call_list_init(&gl->parked);
+    gl->leased.run = run_leased;
+    gl->parked_timer.fire = parked_too_long;
     buf_init(&gl->head, SCRATCH_MAX);
     buf_init(&gl->request_head, SCRATCH_MAX);
     map_init(&gl->metric_sets);

@@ -10,6 +10,7 @@
 #include "gateway/call/request.h"
 #include "gateway/call/worst.h"
 #include "gateway/follow.h"
+#include "gateway/lease/lease.h"
 #include "gateway/ledger/drain.h"
 #include "gateway/pools.h"
 #include "gateway/snapshot/snapshot_build.h"
@@ -28,6 +29,8 @@ struct gateway {
     struct conversations *conversations;
     struct gateway_backend backend; /* store NULL: not attached */
     struct drain *drain;
+    struct leases *leases;      /* NULL: no other node can be there */
+    unsigned lease_wait_ms;
     bool is_drain_locked;       /* by the builder: new counters have asked what was spent */
     bool knows_spent;           /* the counters of latest began with what the database has; guarded by build_lock */
     uint64_t max_birth;         /* of all counters; guarded by drain_lock */
@@ -66,6 +69,10 @@ struct gateway_loop {
     struct call_list ending;    /* their records are in the batch of this turn */
     struct call_list releasing; /* written, being let go */
     struct call_list syncing;   /* strict: written, not yet synced */
+    struct call_list parked;    /* not decided yet: another thread has to ask the database; the longest first */
+    struct wheel_timer parked_timer;
+    struct loop_task leased;    /* posted when they may ask again */
+    _Atomic bool is_leased_posted;
     struct call *spare;         /* freed calls, kept for the next */
     unsigned n_spare;
     unsigned n_open;            /* calls admitted and not yet recorded */
@@ -93,6 +100,8 @@ struct snapshot *gateway_snapshot(struct gateway *g);
 void gateway_changed(struct gateway *g);
 /* False when the database has been away for longer than gateway.stale_max_ms: nobody knows which keys still hold. */
 bool gateway_is_fresh(const struct gateway *g);
+/* Any thread: calls that were parked may ask again. */
+void gateway_leases_changed(void *gateway);
 /* The loop's snapshot, brought up to date. */
 const struct snapshot *gateway_current(struct gateway_loop *gl);
 
@@ -124,6 +133,8 @@ void calls_end_turn(struct gateway_loop *gl);
 /* Strict mode: lets go what has been synced. */
 void calls_release_synced(struct gateway_loop *gl);
 void calls_free_spare(struct gateway_loop *gl);
+/* Calls that were parked are admitted again; those that have waited too long are refused. */
+void calls_unpark(struct gateway_loop *gl);
 /* A new snapshot holds: calls whose key is not in it any more are cut. */
 void calls_revoke(struct gateway_loop *gl);
 

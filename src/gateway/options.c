@@ -65,6 +65,8 @@ static const struct option options[] = {
      .meaning = "File of prices that override the built-in list: provider, model, valid_from, unit, pico-USD per token."},
     {.key = "gateway.stale_max_ms", .type = OPTION_MS, .fallback = "0", .min = 0, .max = 7 * 86400000,
      .meaning = "How long calls are taken while the database is away, and nobody knows whether keys were revoked meanwhile; 0: as long as it takes."},
+    {.key = "budgets.lease_wait_ms", .type = OPTION_MS, .fallback = "2s", .min = 50, .max = 60000,
+     .meaning = "With PostgreSQL: how long a call waits to hear whether other nodes have left enough of a hard budget; then it is a 503."},
     {.key = "usage.drain_ms", .type = OPTION_MS, .fallback = "250", .min = 10, .max = 60000,
      .meaning = "How often the journal is drained into the database."},
     {.key = "usage.keep_days", .type = OPTION_INT, .fallback = "90", .min = 0, .max = 36500,

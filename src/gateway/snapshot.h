@@ -137,6 +137,8 @@ WARN_UNUSED enum errc virtual_key_allows(const struct virtual_key *key, str aske
 const struct workspace_view *snapshot_workspace(const struct snapshot *s, const uuid *id);
 /* The counter of this scope and period, when a budget looks at it. */
 struct budget_counter *snapshot_counter(const struct snapshot *s, enum budget_scope scope, const uuid *scope_id, enum budget_period period);
+/* The hard budget of the lowest limit on this one's counter. */
+const struct budget *snapshot_hard_budget(const struct snapshot *s, const struct budget *b);
 
 /* One entry of the lists of models, as an object. provider may be NULL (an alias that leads nowhere). */
 void snapshot_write_model(struct json_writer *w, str model, const struct provider *provider, bool is_anthropic);

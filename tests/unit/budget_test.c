@@ -60,7 +60,7 @@ static void add_gate(struct scene *s, enum budget_scope scope, enum budget_perio
     uuid id = {{(uint8_t)s->n}};
     struct budget *b = &s->budgets[s->n];
     *b = (struct budget){.scope = scope, .scope_id = id, .period = period, .is_hard = limit >= 0, .limit_nanousd = limit, .cap_pico = -1};
-    b->counter = budget_counter_new(scope, &id, period, 1, now, spent);
+    b->counter = budget_counter_new(scope, &id, period, false, 1, now, spent);
     assert_non_null(b->counter);
     s->gates[s->n++] = (struct budget_gate){b->counter, limit >= 0 ? b : NULL};
 }
@@ -80,7 +80,7 @@ static int64_t reserved(const struct scene *s, unsigned i, usec now)
 /* 3 USD and 15 USD per million tokens. */
 static struct budget_ask ask(int64_t input, int64_t output)
 {
-    return (struct budget_ask){(picousd)input * 3000000, 15000000, output, 1024};
+    return (struct budget_ask){.input_pico = (picousd)input * 3000000, .output_pico = 15000000, .output_tokens = output, .output_least = 1024};
 }
 
 static void a_reservation_is_settled_at_what_was_spent(void **state)
@@ -94,7 +94,7 @@ static void a_reservation_is_settled_at_what_was_spent(void **state)
     struct budget_ask a = ask(10000, 1000);
     add_gate(&s, BUDGET_WORKSPACE, BUDGET_MONTHLY, 100 * USD, 0, now);
     add_gate(&s, BUDGET_KEY, BUDGET_TOTAL, 5 * USD, USD, now);
-    assert_true(budget_reserve(s.gates, s.n, now, &a, &hold, &granted, &why));
+    assert_int_equal(budget_reserve(s.gates, s.n, now, &a, &hold, &granted, &why), BUDGET_GRANTED);
     assert_int_equal(granted, 1000);
     assert_int_equal(hold.amount_nanousd, 45000000); /* 0.03 + 0.015 */
     for (unsigned i = 0; i < s.n; i++)
@@ -119,12 +119,12 @@ static void only_the_output_is_lowered_and_not_below_the_least(void **state)
     int64_t granted;
     add_gate(&s, BUDGET_KEY, BUDGET_DAILY, USD, 0, now);
     struct budget_ask a = ask(100000, 64000); /* 0.3 + 0.96 */
-    assert_true(budget_reserve(s.gates, s.n, now, &a, &hold, &granted, &why));
+    assert_int_equal(budget_reserve(s.gates, s.n, now, &a, &hold, &granted, &why), BUDGET_GRANTED);
     assert_int_equal(granted, 46666); /* 0.7 / 0.000015 */
     assert_true(hold.amount_nanousd <= USD);
     budget_settle(&hold, 690000000);
     /* 0.31 is left: the input and 666 tokens. */
-    assert_false(budget_reserve(s.gates, s.n, now, &a, &hold, &granted, &why));
+    assert_int_equal(budget_reserve(s.gates, s.n, now, &a, &hold, &granted, &why), BUDGET_REFUSED);
     assert_ptr_equal(why.budget, &s.budgets[0]);
     assert_int_equal(why.left_nanousd, 310000000);
     assert_int_equal(why.input_nanousd, 300000000);
@@ -133,7 +133,7 @@ static void only_the_output_is_lowered_and_not_below_the_least(void **state)
     assert_int_equal(reserved(&s, 0, now), 0);
     /* Who wants less than the least gets it. */
     a = ask(100000, 600);
-    assert_true(budget_reserve(s.gates, s.n, now, &a, &hold, &granted, &why));
+    assert_int_equal(budget_reserve(s.gates, s.n, now, &a, &hold, &granted, &why), BUDGET_GRANTED);
     assert_int_equal(granted, 600);
     budget_settle(&hold, 0);
     free_scene(&s);
@@ -147,12 +147,12 @@ static void what_costs_nothing_fits_into_an_overdrawn_budget(void **state)
     struct budget_hold hold;
     struct budget_refusal why;
     int64_t granted;
-    struct budget_ask local = {0, 0, 5000, 1024}, paid = {0, 1, 5000, 1024};
+    struct budget_ask local = {.output_tokens = 5000, .output_least = 1024}, paid = {.output_pico = 1, .output_tokens = 5000, .output_least = 1024};
     add_gate(&s, BUDGET_KEY, BUDGET_TOTAL, USD, USD + 5, now);
-    assert_true(budget_reserve(s.gates, s.n, now, &local, &hold, &granted, &why));
+    assert_int_equal(budget_reserve(s.gates, s.n, now, &local, &hold, &granted, &why), BUDGET_GRANTED);
     assert_int_equal(granted, 5000);
     budget_settle(&hold, 0);
-    assert_false(budget_reserve(s.gates, s.n, now, &paid, &hold, &granted, &why));
+    assert_int_equal(budget_reserve(s.gates, s.n, now, &paid, &hold, &granted, &why), BUDGET_REFUSED);
     assert_int_equal(why.left_nanousd, 0);
     assert_int_equal(spent(&s, 0, now), USD + 5);
     free_scene(&s);
@@ -171,7 +171,7 @@ static void all_budgets_must_pass_and_a_failure_leaves_nothing_behind(void **sta
     add_gate(&s, BUDGET_PROJECT, BUDGET_WEEKLY, -1, 0, now);
     add_gate(&s, BUDGET_USER, BUDGET_MONTHLY, USD, USD, now);
     add_gate(&s, BUDGET_KEY, BUDGET_TOTAL, 50 * USD, 0, now);
-    assert_false(budget_reserve(s.gates, s.n, now, &a, &hold, &granted, &why));
+    assert_int_equal(budget_reserve(s.gates, s.n, now, &a, &hold, &granted, &why), BUDGET_REFUSED);
     assert_ptr_equal(why.budget, &s.budgets[2]);
     assert_int_equal(why.left_nanousd, 0);
     for (unsigned i = 0; i < s.n; i++) {
@@ -191,9 +191,9 @@ static void a_call_belongs_to_the_period_that_it_began_in(void **state)
     int64_t granted;
     struct budget_ask a = ask(0, 60000); /* 0.9 */
     add_gate(&s, BUDGET_KEY, BUDGET_DAILY, USD, 0, evening);
-    assert_true(budget_reserve(s.gates, s.n, evening, &a, &hold, &granted, &why));
+    assert_int_equal(budget_reserve(s.gates, s.n, evening, &a, &hold, &granted, &why), BUDGET_GRANTED);
     struct budget_hold next;
-    assert_true(budget_reserve(s.gates, s.n, morning, &a, &next, &granted, &why));
+    assert_int_equal(budget_reserve(s.gates, s.n, morning, &a, &next, &granted, &why), BUDGET_GRANTED);
     assert_int_equal(granted, 60000);
     budget_settle(&hold, 500000000);
     assert_int_equal(spent(&s, 0, morning), 0);
@@ -216,11 +216,11 @@ static void absurd_amounts_are_refused_and_do_not_overflow(void **state)
     struct budget_hold hold;
     struct budget_refusal why;
     int64_t granted;
-    struct budget_ask a = {(picousd)INT64_MAX * 1000, 15000000, INT64_MAX, 1024};
+    struct budget_ask a = {.input_pico = (picousd)INT64_MAX * 1000, .output_pico = 15000000, .output_tokens = INT64_MAX, .output_least = 1024};
     add_gate(&s, BUDGET_KEY, BUDGET_TOTAL, INT64_MAX, 0, now);
-    assert_false(budget_reserve(s.gates, s.n, now, &a, &hold, &granted, &why));
-    a = (struct budget_ask){0, 15000000, INT64_MAX, 1024};
-    assert_true(budget_reserve(s.gates, s.n, now, &a, &hold, &granted, &why));
+    assert_int_equal(budget_reserve(s.gates, s.n, now, &a, &hold, &granted, &why), BUDGET_REFUSED);
+    a = (struct budget_ask){.output_pico = 15000000, .output_tokens = INT64_MAX, .output_least = 1024};
+    assert_int_equal(budget_reserve(s.gates, s.n, now, &a, &hold, &granted, &why), BUDGET_GRANTED);
     assert_true(granted > 0);
     budget_settle(&hold, INT64_MAX);
     budget_hold_open(s.gates, s.n, now, &hold);
@@ -249,7 +249,7 @@ static void *race(void *arg)
         struct budget_refusal why;
         int64_t granted = 0;
         struct budget_ask a = ask(100, 4000); /* 0.0603 */
-        if (!budget_reserve(r->s->gates, r->s->n, r->now, &a, &hold, &granted, &why)) {
+        if (budget_reserve(r->s->gates, r->s->n, r->now, &a, &hold, &granted, &why) != BUDGET_GRANTED) {
             r->refused++;
             continue;
         }
@@ -302,7 +302,7 @@ static void *reserve_and_give_back(void *arg)
         struct budget_refusal why;
         int64_t granted;
         struct budget_ask a = ask(100, 4000);
-        if (r->seed % 2 && budget_reserve(r->s->gates, r->s->n, r->now, &a, &hold, &granted, &why))
+        if (r->seed % 2 && budget_reserve(r->s->gates, r->s->n, r->now, &a, &hold, &granted, &why) == BUDGET_GRANTED)
             budget_settle(&hold, 0);
         r->spent += budget_counter_state(r->s->gates[i % r->s->n].counter, r->now).spent_nanousd;
     }

@@ -6,12 +6,20 @@
 #include "base/err.h"
 
 #define RESERVE_TRIES 64 /* under contention every failed try is somebody else's success */
+#define DRY_US (300 * USEC_PER_MS) /* so long what the database had not is believed not to be there */
 
 struct budget_cell {
     usec start_us, end_us;
     _Atomic int64_t used;  /* spent and reserved */
     _Atomic int64_t spent; /* of that; for showing and alerts, decided is by used alone */
     struct budget_cell *older;
+    /* of shared counters */
+    _Atomic int64_t allowed; /* held by this node and charged in the database: `used` may grow up to it */
+    _Atomic int64_t wanted;  /* by calls that wait */
+    _Atomic usec dry_us;     /* monotonic: when the database had no more last */
+    int64_t charged;         /* in the database, as far as `spent` knows of it; guarded by the drain's lock, as what follows */
+    bool is_leased;
+    struct budget_lease lease;
 };
 
 static const char *const scope_names[BUDGET_SCOPES] = {
@@ -89,10 +97,11 @@ static struct budget_cell *cell_new(enum budget_period period, usec at, int64_t 
     budget_period_bounds(period, at, &cell->start_us, &cell->end_us);
     atomic_init(&cell->used, spent);
     atomic_init(&cell->spent, spent);
+    cell->charged = spent;
     return cell;
 }
 
-struct budget_counter *budget_counter_new(enum budget_scope scope, const uuid *scope_id, enum budget_period period, uint64_t birth,
+struct budget_counter *budget_counter_new(enum budget_scope scope, const uuid *scope_id, enum budget_period period, bool is_shared, uint64_t birth,
                                           usec now_us, int64_t spent_nanousd)
 {
     struct budget_counter *c = calloc(1, sizeof *c);
@@ -102,7 +111,7 @@ struct budget_counter *budget_counter_new(enum budget_scope scope, const uuid *s
         free(cell);
         return NULL;
     }
-    *c = (struct budget_counter){.scope = scope, .scope_id = *scope_id, .period = period, .birth = birth};
+    *c = (struct budget_counter){.scope = scope, .scope_id = *scope_id, .period = period, .is_shared = is_shared, .birth = birth};
     atomic_init(&c->cell, cell);
     atomic_init(&c->refs, 1);
     return c;
@@ -150,6 +159,7 @@ void budget_counter_add(struct budget_counter *c, usec at_us, int64_t nanousd)
         return;
     atomic_fetch_add_explicit(&cell->used, clamp(nanousd), memory_order_relaxed);
     atomic_fetch_add_explicit(&cell->spent, clamp(nanousd), memory_order_relaxed);
+    cell->charged += clamp(nanousd); /* and what is held fell by as much: `allowed` stays */
 }
 
 struct budget_state budget_counter_state(struct budget_counter *c, usec now_us)
@@ -159,6 +169,65 @@ struct budget_state budget_counter_state(struct budget_counter *c, usec now_us)
     int64_t spent = atomic_load_explicit(&cell->spent, memory_order_relaxed);
     /* Read while others settle, the difference can be of another moment; what was spent never is. */
     return (struct budget_state){cell->start_us, cell->end_us, spent, used > spent ? used - spent : 0};
+}
+
+/* --- shared counters --- */
+
+struct budget_share budget_counter_share(struct budget_counter *c, usec now_us, bool takes_wanted)
+{
+    struct budget_cell *cell = cell_at(c, now_us);
+    int64_t used = atomic_load(&cell->used), allowed = atomic_load(&cell->allowed);
+    return (struct budget_share){
+        .cell = cell,
+        .start_us = cell->start_us,
+        .end_us = cell->end_us,
+        .lease = &cell->lease,
+        .is_leased = cell->is_leased,
+        .wanted = takes_wanted ? atomic_exchange(&cell->wanted, 0) : 0,
+        .room = (cell->is_leased ? allowed : cell->charged) - used,
+        .used = used,
+        .held = cell->is_leased ? allowed - cell->charged : 0,
+    };
+}
+
+bool budget_share_claim(const struct budget_share *share, int64_t nanousd)
+{
+    struct budget_cell *cell = share->cell;
+    int64_t used = atomic_load(&cell->used);
+    do {
+        if (nanousd > atomic_load(&cell->allowed) - used)
+            return false;
+    } while (!atomic_compare_exchange_weak(&cell->used, &used, used + nanousd));
+    return true;
+}
+
+void budget_share_charged(const struct budget_share *share, int64_t charged_nanousd)
+{
+    struct budget_cell *cell = share->cell;
+    int64_t more = charged_nanousd - cell->charged; /* by others */
+    /* In this order: in between there is less room, not more. */
+    atomic_fetch_add(&cell->used, more);
+    atomic_fetch_add(&cell->spent, more);
+    atomic_fetch_add(&cell->allowed, more);
+    cell->charged = charged_nanousd;
+}
+
+void budget_share_learn(const struct budget_share *share, int64_t charged_nanousd, int64_t held_nanousd, int64_t claimed_nanousd)
+{
+    struct budget_cell *cell = share->cell;
+    budget_share_charged(share, charged_nanousd);
+    cell->is_leased = true;
+    atomic_store(&cell->allowed, charged_nanousd + held_nanousd);
+    atomic_fetch_sub(&cell->used, claimed_nanousd);
+}
+
+void budget_share_is_dry(const struct budget_share *share, usec mono_us) { atomic_store(&share->cell->dry_us, mono_us); }
+
+void budget_counter_drained(struct budget_counter *c, usec at_us, int64_t nanousd)
+{
+    struct budget_cell *cell = atomic_load_explicit(&c->cell, memory_order_acquire);
+    if (at_us >= cell->start_us && at_us < cell->end_us)
+        cell->charged += clamp(nanousd);
 }
 
 /* --- reserving and settling --- */
@@ -171,9 +240,38 @@ int64_t budget_amount(picousd pico)
     return nano < BUDGET_AMOUNT_MAX ? (int64_t)nano : BUDGET_AMOUNT_MAX;
 }
 
+/* Up to where `used` may grow. Of a shared counter also what was leased before the limit was lowered ends there. */
+static int64_t limit_of(const struct budget_gate *gate, const struct budget_cell *cell)
+{
+    int64_t limit = gate->hard->limit_nanousd;
+    if (!gate->counter->is_shared)
+        return limit;
+    int64_t allowed = atomic_load_explicit(&cell->allowed, memory_order_relaxed);
+    return allowed < limit ? allowed : limit;
+}
+
 static int64_t left_of(const struct budget_gate *gate, const struct budget_cell *cell)
 {
-    return gate->hard->limit_nanousd - atomic_load_explicit(&cell->used, memory_order_relaxed);
+    return limit_of(gate, cell) - atomic_load_explicit(&cell->used, memory_order_relaxed);
+}
+
+/* Whether the database was asked for more just now, or since the call waits, and had none. */
+static bool is_dry(const struct budget_cell *cell, const struct budget_ask *ask)
+{
+    usec dry = atomic_load_explicit(&cell->dry_us, memory_order_acquire);
+    return dry && ((ask->since_us && dry >= ask->since_us) || ask->mono_us - dry < DRY_US);
+}
+
+/* Notes the amount on every shared counter that has no room for it and may have more; whether there is one. */
+static bool want_more(const struct budget_gate *gates, unsigned n, const struct budget_hold *hold, const struct budget_ask *ask, int64_t amount)
+{
+    bool wants = false;
+    for (unsigned i = 0; i < n; i++)
+        if (gates[i].hard && gates[i].counter->is_shared && amount > left_of(&gates[i], hold->cells[i]) && !is_dry(hold->cells[i], ask)) {
+            atomic_fetch_add_explicit(&hold->cells[i]->wanted, amount < BUDGET_AMOUNT_MAX / 1000 ? amount : BUDGET_AMOUNT_MAX / 1000, memory_order_relaxed);
+            wants = true;
+        }
+    return wants;
 }
 
 static void give_back(struct budget_hold *hold, unsigned n, int64_t amount)
@@ -193,7 +291,7 @@ static bool take_all(const struct budget_gate *gates, unsigned n, struct budget_
         }
         int64_t used = atomic_load_explicit(&cell->used, memory_order_relaxed);
         do {
-            if (amount > gates[i].hard->limit_nanousd - used) {
+            if (amount > limit_of(&gates[i], cell) - used) {
                 give_back(hold, i, amount);
                 return false;
             }
@@ -210,8 +308,8 @@ void budget_hold_open(const struct budget_gate *gates, unsigned n, usec now_us, 
         hold->cells[i] = cell_at(gates[i].counter, now_us);
 }
 
-bool budget_reserve(const struct budget_gate *gates, unsigned n, usec now_us, const struct budget_ask *ask, struct budget_hold *hold,
-                    int64_t *granted, struct budget_refusal *why)
+enum budget_verdict budget_reserve(const struct budget_gate *gates, unsigned n, usec now_us, const struct budget_ask *ask, struct budget_hold *hold,
+                                   int64_t *granted, struct budget_refusal *why)
 {
     int64_t least = ask->output_least < ask->output_tokens ? ask->output_least : ask->output_tokens;
     int64_t input = budget_amount(ask->input_pico), needed = budget_amount(ask->input_pico + ask->output_pico * least);
@@ -229,6 +327,10 @@ bool budget_reserve(const struct budget_gate *gates, unsigned n, usec now_us, co
         int64_t tokens = ask->output_tokens;
         int64_t amount = budget_amount(ask->input_pico + ask->output_pico * tokens);
         if ((amount > left && amount) || amount == BUDGET_AMOUNT_MAX) {
+            if (amount != BUDGET_AMOUNT_MAX && want_more(gates, n, hold, ask, amount)) {
+                *hold = (struct budget_hold){0};
+                return BUDGET_WAITS;
+            }
             if (needed > left || needed == BUDGET_AMOUNT_MAX)
                 break;
             /* left covers the input and the least output, so the division is by a price above 0 and gives at least the least. */
@@ -241,12 +343,12 @@ bool budget_reserve(const struct budget_gate *gates, unsigned n, usec now_us, co
         if (take_all(gates, n, hold, amount)) {
             hold->amount_nanousd = amount;
             *granted = tokens;
-            return true;
+            return BUDGET_GRANTED;
         }
     }
     *hold = (struct budget_hold){0};
     *granted = 0;
-    return false;
+    return BUDGET_REFUSED;
 }
 
 void budget_settle(struct budget_hold *hold, int64_t nanousd)

@@ -133,7 +133,7 @@ static enum errc write_start(struct call *k, err *e)
     return call_flush_journal(gl, &ticket, e);
 }
 
-static enum errc reserve(struct call *k, str body, const struct route_choice *choice, struct json_edit *edit, str *param, err *e)
+static enum errc reserve(struct call *k, str body, const struct route_choice *choice, struct json_edit *edit, bool *waits, str *param, err *e)
 {
     const struct virtual_key *key = k->secret->key;
     const struct provider *provider = choice->provider;
@@ -173,9 +173,19 @@ static enum errc reserve(struct call *k, str body, const struct route_choice *ch
         .output_pico = (picousd)output_pico * w->choices,
         .output_tokens = wanted,
         .output_least = w->thinking_tokens >= OUTPUT_LEAST ? w->thinking_tokens + 1 : OUTPUT_LEAST,
+        .mono_us = clock_mono_us(),
+        .since_us = k->waits_since_us,
     };
-    if (!budget_reserve(key->budgets, key->n_budgets, k->r.started_us, &ask, &k->hold, &granted, &why))
+    switch (budget_reserve(key->budgets, key->n_budgets, k->r.started_us, &ask, &k->hold, &granted, &why)) {
+    case BUDGET_GRANTED:
+        break;
+    case BUDGET_WAITS:
+        *waits = true;
+        return ERR_NONE;
+    case BUDGET_REFUSED:
+    default:
         return refuse_budget(k, &why, input, e);
+    }
     if (wanted > 0 && (granted < wanted || w->output_asked < 0)) {
         enum errc rc = worst_case_limit(w, edit, &k->arena, granted, str_eq(provider->kind->name, S("openai")) || str_eq(provider->kind->name, S("azure")), e);
         if (rc != ERR_NONE)
@@ -189,16 +199,27 @@ static enum errc reserve(struct call *k, str body, const struct route_choice *ch
     return k->hold.amount_nanousd ? write_start(k, e) : ERR_NONE;
 }
 
-enum errc call_admit(struct call *k, str body, const struct route_choice *choice, struct json_edit *edit, str *param, err *e)
+static enum errc admit(struct call *k, str body, const struct route_choice *choice, struct json_edit *edit, bool *waits, str *param, err *e)
 {
     const struct virtual_key *key = k->secret->key;
-    enum errc rc = key->n_rates ? take_rates(k, e) : ERR_NONE;
+    enum errc rc = key->n_rates && !k->has_rates ? take_rates(k, e) : ERR_NONE;
     if (rc != ERR_NONE || !key->n_budgets || k->r.dialect == DIALECT_COUNT_TOKENS)
         return rc;
     if (key->has_hard_budget)
-        return reserve(k, body, choice, edit, param, e);
+        return reserve(k, body, choice, edit, waits, param, e);
     budget_hold_open(key->budgets, key->n_budgets, k->r.started_us, &k->hold);
     return ERR_NONE;
+}
+
+enum admission call_admit(struct call *k, str body, const struct route_choice *choice, struct json_edit *edit, str *param, err *e)
+{
+    bool waits = false;
+    if (admit(k, body, choice, edit, &waits, param, e) != ERR_NONE)
+        return ADMISSION_REFUSED;
+    if (!waits)
+        return ADMISSION_GRANTED;
+    leases_wake(k->gl->gateway->leases);
+    return ADMISSION_WAITS;
 }
 
 /* --- settling --- */

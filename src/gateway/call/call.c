@@ -252,6 +252,8 @@ static void answer_error(struct call *k, enum call_outcome outcome, const err *e
     struct dialect_error x = {.status = errc_http_status(e->code), .code = errc_name(e->code), .message = str_c(e->msg), .param = param,
                               .request_id = request_id_text(k, id), .details = k->error_details, .fields = k->error_fields};
     k->r.status = (uint16_t)x.status;
+    if (k->list == &k->gl->parked)
+        list_del(k);
     settle(k, outcome, x.code);
     hold(k);
     k->is_finished = true;
@@ -773,15 +775,9 @@ static void write_fields(struct call *k, const struct http_head *h, struct buf *
     }
 }
 
-/* Routes, edits and sends a request whose body has been scanned. */
-static void forward(struct call *k, str body, str fields)
+/* What the request's record says of it. */
+static void label_request(struct call *k)
 {
-    struct route_choice choice;
-    struct json_edit edit;
-    str slices[2 * JSON_EDITS_MAX + 9];
-    char length[24];
-    err e = {0};
-    unsigned n = 0;
     k->r.model_asked = label(k, k->request.model_name, REQUEST_MODEL_MAX);
     k->r.model = k->r.model_asked;
     if (!k->r.session.len)
@@ -789,12 +785,68 @@ static void forward(struct call *k, str body, str fields)
     if (!k->r.task.len)
         k->r.task = label(k, k->request.task, LABEL_MAX);
     k->r.is_streamed = k->request.is_streamed;
+}
+
+/* --- waiting for a lease --- */
+
+static void park_timer(struct gateway_loop *gl)
+{
+    const struct call *first = gl->parked.first;
+    if (!first) {
+        loop_disarm(gl->loop, &gl->parked_timer);
+        return;
+    }
+    int64_t left_us = first->waits_since_us + (int64_t)gl->gateway->lease_wait_ms * USEC_PER_MS - clock_mono_us();
+    loop_arm(gl->loop, &gl->parked_timer, left_us > 0 ? (uint64_t)(left_us / USEC_PER_MS) + 1 : 0);
+}
+
+/* Keeps what is needed of the request beyond this turn; r NULL: it is the call's own already. */
+static bool keep_request(struct call *k, const struct http_request *r, str fields)
+{
+    if (!r || k->is_kept)
+        return true;
+    buf_init(&k->fields, HEAD_MAX);
+    buf_add(&k->fields, fields);
+    k->query = r->head->query.p ? str_dup(&k->arena, r->head->query) : r->head->query;
+    if (k->fields.failed || !http_take_body(k->conn, r, &k->body))
+        return false;
+    k->worst = NULL; /* it points into the body where that was */
+    return call_request_scan(&k->arena, k->r.dialect, buf_str(&k->body), &k->request, NULL) == ERR_NONE;
+}
+
+static void park(struct call *k, const struct http_request *r, str fields)
+{
+    err e;
+    if (!keep_request(k, r, fields)) {
+        err_code(&e, ERR_NO_MEMORY);
+        answer_error(k, CALL_REFUSED, &e, S(""));
+        return;
+    }
+    k->is_kept = true;
+    if (!k->waits_since_us)
+        k->waits_since_us = clock_mono_us();
+    list_add(&k->gl->parked, k);
+    park_timer(k->gl);
+}
+
+/* Routes, edits and sends a request whose body has been scanned. r: body and fields are not the call's own but of this request. */
+static void forward(struct call *k, const struct http_request *r, str body, str fields)
+{
+    struct route_choice choice;
+    struct json_edit edit;
+    str slices[2 * JSON_EDITS_MAX + 9];
+    char length[24];
+    err e = {0};
+    unsigned n = 0;
+    if (!k->is_kept)
+        label_request(k);
     if (snapshot_route(k->secret->key->workspace, k->r.dialect, k->request.model_name, &choice, &e) != ERR_NONE ||
         virtual_key_allows(k->secret->key, k->request.model_name, &choice, &e) != ERR_NONE) {
         answer_error(k, CALL_REFUSED, &e, S("model"));
         return;
     }
-    k->r.model = label(k, choice.model, REQUEST_MODEL_MAX);
+    if (!k->is_kept)
+        k->r.model = label(k, choice.model, REQUEST_MODEL_MAX);
     bool asks_usage = k->r.dialect == DIALECT_CHAT && k->request.is_streamed && !k->request.wants_usage;
     if (call_request_edit(&k->request, &k->arena, body, choice.model, asks_usage, &edit, &e) != ERR_NONE) {
         answer_error(k, CALL_REFUSED, &e, S(""));
@@ -804,7 +856,14 @@ static void forward(struct call *k, str body, str fields)
     k->provider = choice.provider;
     k->r.provider = choice.provider->name;
     str param = S("");
-    if (call_admit(k, body, &choice, &edit, &param, &e) != ERR_NONE) {
+    switch (call_admit(k, body, &choice, &edit, &param, &e)) {
+    case ADMISSION_GRANTED:
+        break;
+    case ADMISSION_WAITS:
+        park(k, r, fields);
+        return;
+    case ADMISSION_REFUSED:
+    default:
         answer_error(k, CALL_REFUSED, &e, param);
         return;
     }
@@ -827,6 +886,32 @@ static void forward(struct call *k, str body, str fields)
     k->client = (struct client_call){.on_head = on_head, .on_data = on_data, .on_read_done = on_read_done, .on_end = on_end, .on_error = on_error};
     if (client_start(snapshot_use_pool(k->use, choice.provider), &k->client, slices, n, &e) != ERR_NONE)
         answer_upstream_error(k, &e);
+}
+
+void calls_unpark(struct gateway_loop *gl)
+{
+    struct call_list waiting;
+    usec now = clock_mono_us(), most_us = (usec)gl->gateway->lease_wait_ms * USEC_PER_MS;
+    call_list_init(&waiting);
+    while (gl->parked.first) {
+        struct call *k = gl->parked.first;
+        list_del(k);
+        list_add(&waiting, k);
+    }
+    while (waiting.first) { /* one at a time: an answer can end another's connection, which takes itself off the list */
+        struct call *k = waiting.first;
+        list_del(k);
+        if (now - k->waits_since_us < most_us) {
+            forward(k, NULL, buf_str(&k->body), buf_str(&k->fields));
+            continue;
+        }
+        err e;
+        err_set(&e, ERR_UNAVAILABLE, "whether the budget covers this call is not known: the database did not answer in time; nothing was sent to the provider");
+        answer_error(k, CALL_REFUSED, &e, S(""));
+    }
+    park_timer(gl);
+    if (gl->ending.first || journal_is_dirty(gl->writer))
+        calls_end_turn(gl);
 }
 
 static void scan_run(uv_work_t *w)
@@ -858,7 +943,7 @@ static void scanned(uv_work_t *w, int status)
     } else if (k->scan_error.code != ERR_NONE)
         answer_error(k, CALL_REFUSED, &k->scan_error, k->request.bad_member);
     else
-        forward(k, buf_str(&k->body), buf_str(&k->fields));
+        forward(k, NULL, buf_str(&k->body), buf_str(&k->fields));
 }
 
 /* Scanning a very large body would hold the loop up: it moves to libuv's pool with everything that is needed of the request. */
@@ -926,5 +1011,5 @@ void call_start(struct gateway_loop *gl, struct http_conn *c, const struct key_s
     buf_clear(&gl->request_head);
     write_fields(k, r->head, &gl->request_head);
     k->query = r->head->query;
-    forward(k, r->body, buf_str(&gl->request_head));
+    forward(k, r, r->body, buf_str(&gl->request_head));
 }

@@ -40,6 +40,8 @@ struct call {
     bool has_start;             /* a START frame is written: the record keeps its number */
     int64_t estimated_tokens;   /* what its rates were charged */
     struct budget_hold hold;
+    usec waits_since_us;        /* monotonic: parked for a lease; 0: never */
+    bool is_kept;               /* body and fields are its own: it was parked */
     int64_t most_input, most_output; /* tokens that were reserved for */
     struct worst_case *worst;   /* read of the body when a hard budget holds; in the arena */
     int64_t lowered_to;         /* the output limit that was put in place of the client's; 0: it was left alone */
@@ -52,9 +54,15 @@ struct call {
 
 /* --- admit.c --- */
 
-/* Rates, then budgets: everything that may refuse a call that has its provider, before it is sent. Adds what must change in the body to *edit. On an error
- * the call's refusal (fields and details) is filled in; *param is the offending member, if any. */
-WARN_UNUSED enum errc call_admit(struct call *k, str body, const struct route_choice *choice, struct json_edit *edit, str *param, err *e);
+/* What another thread must find out first, by asking the database, leaves a call ADMISSION_WAITS: it is parked on its loop (call.c) with everything that it needs,
+ * nothing taken but what has_rates and hold say, and is admitted again after gateway_leases_changed. It waits no longer than budgets.lease_wait_ms in all; the
+ * client may leave meanwhile. Whoever lets a call wait wakes the thread that will answer, and decides at once when k->waits_since_us lies before the last
+ * answer. */
+enum admission { ADMISSION_GRANTED, ADMISSION_REFUSED, ADMISSION_WAITS };
+
+/* Rates, then budgets: everything that may refuse a call that has its provider, before it is sent. Adds what must change in the body to *edit. With
+ * ADMISSION_REFUSED *e is set and the call's refusal (fields and details) is filled in; *param is the offending member, if any. */
+WARN_UNUSED enum admission call_admit(struct call *k, str body, const struct route_choice *choice, struct json_edit *edit, str *param, err *e);
 /* Its cost, and what its budgets are charged; settles what was reserved and taken. */
 void call_settle_money(struct call *k);
 /* Header fields of its limits, and of a lowered output. */

@@ -825,6 +825,8 @@ void drain_free(struct drain *d)
     free(d);
 }
 
+int64_t drain_node_no(const struct drain *d) { return d->node_no; }
+
 void drain_lock(struct drain *d) { pthread_mutex_lock(&d->lock); }
 void drain_unlock(struct drain *d) { pthread_mutex_unlock(&d->lock); }
 

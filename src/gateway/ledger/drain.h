@@ -54,6 +54,9 @@ struct drain_import {
 };
 WARN_UNUSED enum errc drain_import(struct drain_import *i, struct arena *a, err *e);
 
+/* The number of this folder in the usage database. */
+int64_t drain_node_no(const struct drain *d);
+
 void drain_lock(struct drain *d);
 void drain_unlock(struct drain *d);
 

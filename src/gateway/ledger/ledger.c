@@ -45,6 +45,13 @@ SQL(orphans, DB_USAGE, 0, "", "SELECT 1 FROM calls WHERE workspace_id IS NULL LI
 SQL(oldest_calls, DB_USAGE, SQL_INSTANCE, "i", "SELECT id, started_us FROM calls ORDER BY id LIMIT $1");
 SQL(calls_del, DB_USAGE, SQL_INSTANCE, "i", "DELETE FROM calls WHERE id <= $1");
 
+/* Nodes drain side by side: what they share is only added to, in one order, and a unit that waited for another goes on with what that one left. */
+SQL_PER_ENGINE(drain_isolation, DB_USAGE, SQL_INSTANCE, "", "SELECT 1", "SET TRANSACTION ISOLATION LEVEL READ COMMITTED");
+/* What was drained as spent the node does not hold any more (lease.h). */
+SQL(lease_spent, DB_USAGE, SQL_INSTANCE, "iiuiiii",
+    "UPDATE budget_leases SET held_nanousd = held_nanousd - $1 WHERE scope = $2 AND scope_id = $3 AND node = $4 AND "
+    "((period = 0 AND start_us = $5) OR (period = 1 AND start_us = $6) OR (period = 2 AND start_us = $7) OR period = 3)");
+
 /* --- nodes and places --- */
 
 struct node_job {
@@ -159,6 +166,7 @@ _Static_assert(COST_UNKNOWN == NO_VALUE, "an unknown cost is NULL");
 struct write_job {
     const struct ledger_batch *b;
     struct val *scratch; /* ROWS_AT_ONCE rows of CALL_COLUMNS */
+    bool is_shared;      /* the database: other nodes may be there */
 };
 
 static enum errc write_calls(struct tx *tx, const struct write_job *j, err *e)
@@ -225,12 +233,25 @@ static enum errc is_written(struct tx *tx, const struct ledger_batch *b, bool *o
     return rc;
 }
 
+static enum errc take_off_leases(struct tx *tx, int64_t node_no, const struct ledger_spend *x, err *e)
+{
+    usec at = (usec)x->day * USEC_PER_DAY, day, week, month, end;
+    budget_period_bounds(BUDGET_DAILY, at, &day, &end);
+    budget_period_bounds(BUDGET_WEEKLY, at, &week, &end);
+    budget_period_bounds(BUDGET_MONTHLY, at, &month, &end);
+    return tx_exec(tx, &lease_spent,
+                   PARAMS(v_int(x->nanousd), v_int((int64_t)x->scope), v_uuid(&x->scope_id), v_int(node_no), v_int(day), v_int(week), v_int(month)),
+                   NULL, e);
+}
+
 static enum errc write_unit(struct tx *tx, void *ctx, err *e)
 {
     const struct write_job *j = ctx;
     const struct ledger_batch *b = j->b;
     bool is_done;
-    enum errc rc = is_written(tx, b, &is_done, e);
+    enum errc rc = j->is_shared ? tx_exec(tx, &drain_isolation, NULL, 0, NULL, e) : ERR_NONE;
+    if (rc == ERR_NONE)
+        rc = is_written(tx, b, &is_done, e);
     if (rc != ERR_NONE || is_done)
         return rc;
     if ((rc = move_places(tx, b, e)) == ERR_NONE)
@@ -240,6 +261,8 @@ static enum errc write_unit(struct tx *tx, void *ctx, err *e)
     for (unsigned i = 0; i < b->n_spends && rc == ERR_NONE; i++) {
         const struct ledger_spend *x = &b->spends[i];
         rc = tx_exec(tx, &spend_put, PARAMS(v_int((int64_t)x->scope), v_uuid(&x->scope_id), v_int(x->day), v_int(x->nanousd), v_int(x->calls)), NULL, e);
+        if (rc == ERR_NONE && j->is_shared && x->nanousd)
+            rc = take_off_leases(tx, b->node_no, x, e);
     }
     for (unsigned i = 0; i < b->n_uses && rc == ERR_NONE; i++)
         rc = tx_exec(tx, &use_put, PARAMS(v_uuid(&b->uses[i].key_id), v_int(b->uses[i].used_us)), NULL, e);
@@ -248,7 +271,7 @@ static enum errc write_unit(struct tx *tx, void *ctx, err *e)
 
 enum errc ledger_write(struct store *s, const struct ledger_batch *b, err *e)
 {
-    struct write_job j = {b, calloc(ROWS_AT_ONCE, CALL_COLUMNS * sizeof(struct val))};
+    struct write_job j = {b, calloc(ROWS_AT_ONCE, CALL_COLUMNS * sizeof(struct val)), store_is_postgres(s)};
     if (!j.scratch)
         return err_code(e, ERR_NO_MEMORY);
     enum errc rc = db_write(store_db(s, DB_USAGE), write_unit, &j, e);

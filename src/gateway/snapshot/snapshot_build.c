@@ -378,7 +378,7 @@ static enum errc take_counters(struct builder *b, err *e)
     }
     for (unsigned k = 0; k < n; k++) {
         struct budget_slot *slot = slot_find(s, fresh[k]->scope, &fresh[k]->scope_id);
-        struct budget_counter *c = budget_counter_new(fresh[k]->scope, &fresh[k]->scope_id, fresh[k]->period, source->version,
+        struct budget_counter *c = budget_counter_new(fresh[k]->scope, &fresh[k]->scope_id, fresh[k]->period, source->is_shared, source->version,
                                                       source->now_us, queries[k].nanousd);
         if (!c)
             return err_code(e, ERR_NO_MEMORY);
@@ -393,6 +393,12 @@ struct budget_counter *snapshot_counter(const struct snapshot *s, enum budget_sc
 {
     const struct budget_slot *slot = slot_find(s, scope, scope_id);
     return slot ? slot->counters[period] : NULL;
+}
+
+const struct budget *snapshot_hard_budget(const struct snapshot *s, const struct budget *b)
+{
+    const struct budget_slot *slot = slot_find(s, b->scope, &b->scope_id);
+    return slot ? slot->hard[b->period] : NULL;
 }
 
 /* What a key's calls are counted on. */

@@ -104,6 +104,7 @@ struct snapshot_source {
     const struct snapshot *before;     /* counters that it has too are taken over; NULL: none */
     uint64_t version;
     usec now_us;
+    bool is_shared;                    /* other nodes may spend from the same budgets */
     /* NULL: nothing was spent. Called once, and only when there are new counters. */
     enum errc (*spent)(void *ctx, struct spent_query *queries, unsigned n, err *e);
     void *ctx;
