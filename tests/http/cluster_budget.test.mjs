@@ -38,21 +38,13 @@ async function spendTheRest(cluster, key, nodes = cluster.nodes.map((_, i) => i)
       }
 }
 
-/** A key that every node knows. */
-async function newKey(cluster, body) {
-  const key = await cluster.key(body);
-  for (let i = 0; i < cluster.nodes.length; i++)
-    await until('the key at each node', async () => (await fetch(`${cluster.nodes[i].origin}/v1/models`, { headers: { authorization: `Bearer ${key.key}` } })).status === 200);
-  return key;
-}
-
 const heldOf = (cluster) => cluster.query(`SELECT COALESCE(SUM(GREATEST(held_nanousd, 0)), 0)::bigint AS held FROM usage.budget_leases`).then(([r]) => Number(r.held));
 
 describe('budgets over nodes', { skip: NO_BINARY || NO_POSTGRES }, () => {
   for (const nodes of [2, 3])
     test(`1,000 parallel calls over ${nodes} nodes against $1 never spend more than $1, and nearly all of it`, { timeout: 120_000 }, async (t) => {
       const cluster = await startCluster(t, { nodes, tokens: () => ({}) });
-      const key = await newKey(cluster, { budget_usd: '1' });
+      const key = await cluster.newKey({ budget_usd: '1' });
       const seen = await spend(cluster, key);
       assert.ok(seen[402] > 0 && !seen[503] && !seen.gone, JSON.stringify(seen));
       await spendTheRest(cluster, key);
@@ -68,7 +60,7 @@ describe('budgets over nodes', { skip: NO_BINARY || NO_POSTGRES }, () => {
 
   test('what a node does not use others can spend', { timeout: 120_000 }, async (t) => {
     const cluster = await startCluster(t, { nodes: 2, tokens: () => ({}) });
-    const key = await newKey(cluster, { budget_usd: '0.5' });
+    const key = await cluster.newKey({ budget_usd: '0.5' });
     assert.deepEqual(await spend(cluster, key, { n: 20 }), { 200: 20 });
     await spend(cluster, key, { nodes: [1], isOver: (seen) => seen[402] });
     await spendTheRest(cluster, key, [1]);
@@ -77,7 +69,7 @@ describe('budgets over nodes', { skip: NO_BINARY || NO_POSTGRES }, () => {
 
   test('kill -9 and a node that hangs: what they hold counts as spent until their journal is drained', { timeout: 180_000 }, async (t) => {
     const cluster = await startCluster(t, { nodes: 2, tokens: () => ({}) });
-    const key = await newKey(cluster, { budget_usd: '1' });
+    const key = await cluster.newKey({ budget_usd: '1' });
     const [first, second] = cluster.nodes;
     const load = spend(cluster, key, { n: 400 });
     await until('load', () => cluster.meter.spent > 0.1 * USD);
@@ -99,7 +91,7 @@ describe('budgets over nodes', { skip: NO_BINARY || NO_POSTGRES }, () => {
 
   test('units that fail by 40001 and a PostgreSQL that restarts give no money away', { timeout: 180_000 }, async (t) => {
     const cluster = await startCluster(t, { nodes: 2, tokens: () => ({}) });
-    const key = await newKey(cluster, { budget_usd: '1' });
+    const key = await cluster.newKey({ budget_usd: '1' });
     await cluster.forceSerializationFailures(0.3);
     const load = spend(cluster, key, { n: 600 });
     await until('load', () => cluster.meter.spent > 0.2 * USD);
@@ -115,8 +107,8 @@ describe('budgets over nodes', { skip: NO_BINARY || NO_POSTGRES }, () => {
 
   test('without the database a node goes on with what it has leased, then says that it does not know', { timeout: 120_000 }, async (t) => {
     const cluster = await startCluster(t, { nodes: 2, links: true, tokens: () => ({}), config: { budgets: { lease_wait_ms: 500 } } });
-    const key = await newKey(cluster, { budget_usd: '1' });
-    assert.deepEqual(await spend(cluster, key, { n: 20 }), { 200: 20 });
+    const key = await cluster.newKey({ budget_usd: '1' });
+    assert.deepEqual(await spend(cluster, key, { n: 20, nodes: [1] }), { 200: 20 });
     cluster.cutNode(1);
     const before = cluster.meter.spent;
     const seen = await spend(cluster, key, { nodes: [1], isOver: (s) => s[503] });
@@ -130,11 +122,11 @@ describe('budgets over nodes', { skip: NO_BINARY || NO_POSTGRES }, () => {
 
   test('a node that stops gives back what it holds, and a lower limit holds at once', { timeout: 120_000 }, async (t) => {
     const cluster = await startCluster(t, { nodes: 2, tokens: () => ({}) });
-    const key = await newKey(cluster, { budget_usd: '1' });
-    await spend(cluster, key, { n: 40 });
+    const key = await cluster.newKey({ budget_usd: '1' });
+    for (const i of [0, 1]) assert.deepEqual(await spend(cluster, key, { n: 4, nodes: [i] }), { 200: 4 });
     assert.ok((await heldOf(cluster)) > 0);
-    const path = `/api/gateway/budgets/${key.budget.id}`;
-    await cluster.ada.must(200, cluster.ada.patch(path, { limit_usd: '0.2' }));
+    await cluster.ada.must(200, cluster.ada.patch(`/api/gateway/budgets/${key.budget.id}`, { limit_usd: '0.2' }));
+    await until('both nodes to divide what there is anew', async () => (await heldOf(cluster)) + cluster.meter.spent <= 0.2 * USD);
     await spend(cluster, key, { isOver: (seen) => seen[402] });
     await spendTheRest(cluster, key);
     assert.ok(cluster.meter.spent <= 0.2 * USD && cluster.meter.spent > 0.19 * USD, `${cluster.meter.spent}`);

@@ -294,6 +294,6 @@ export async function startCluster(t, { nodes = 2, config = {}, env = {}, links 
       cluster.ada.post('/api/gateway/providers', { name, kind: name, base_url, api_key: SECRET }),
     );
   cluster.key = await cluster.newKey();
-  await Promise.all(own.slice(1).map((options) => cluster.addNode(options)));
+  for (const options of own.slice(1)) await cluster.addNode(options);
   return cluster;
 }
