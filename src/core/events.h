@@ -9,7 +9,8 @@
  * of the person that the data is about, so that erasing the key erases them and keeps every proof.
  * Listeners follow the log with a durable cursor of their own: an effect and the cursor are stored in one
  * transaction, at least once, idempotent; an event that keeps failing parks its listener and raises an
- * alarm (log, metric, notification).
+ * alarm (log, metric, notification). Of several nodes one at a time feeds a listener; another takes over within some
+ * seconds when it hangs or dies, and at once when it stops.
  * Threads: any but loops.
  * Source: RFC 6962 section 2.1 (leaf hash: SHA-256 of 0x00 and the bytes).
  */

@@ -1,4 +1,4 @@
-/* The log of several nodes on one PostgreSQL: who numbers, when the one that does hangs or dies. The other nodes are this
+/* The log of several nodes on one PostgreSQL: who numbers and who listens, when the one that does hangs or dies. The other nodes are this
  * program, started again. */
 #include "store_fixture.h"
 
@@ -22,6 +22,25 @@ static void die(const err *e)
 {
     fprintf(stderr, "%s\n", e->msg);
     exit(1);
+}
+
+/* --- hearing --- */
+
+/* Nothing in it stands in the way of hearing twice. */
+#define HEARD_TABLE "CREATE TABLE main.heard (number BIGINT NOT NULL, node TEXT NOT NULL)"
+SQL_PER_ENGINE(note_heard, DB_MAIN, SQL_INSTANCE, "it", "SELECT 1", "INSERT INTO heard (number, node) VALUES ($1, $2)");
+
+static enum errc hear(void *ctx, struct tx *tx, const struct sealed_event *ev, err *e)
+{
+    return tx_exec(tx, &note_heard, PARAMS(v_int(ev->number), v_text(str_c(ctx))), NULL, e);
+}
+
+/* s: hears of the others at once; NULL: only looks. */
+static void listen_as(struct events *log, struct store *s, const char *name)
+{
+    err e = {0};
+    events_listen(log, &(struct listener){.name = "ear", .from_the_start = true, .hear = hear, .ctx = (void *)(uintptr_t)name});
+    if (events_start(log, &e) || (s && store_listen(s, &e))) die(&e);
 }
 
 /* --- a node --- */
@@ -55,12 +74,13 @@ static void *write_events(void *arg)
         if (rc) die(&e);
         int len = snprintf(line, sizeof line, "%02x %u\n", w->node.b[15], w->n);
         if (write(1, line, (size_t)len) != len) exit(2);
+        pause_ms(2);
     }
     return NULL;
 }
 
 /* Adds events from three threads until standard input ends. */
-static int node_main(const char *url, const char *dir, const char *name)
+static int node_main(const char *url, const char *dir, const char *name, bool listens)
 {
     struct store_source source = {.data_dir = dir, .url = str_c(url), .migrates = true};
     struct store *store;
@@ -70,6 +90,7 @@ static int node_main(const char *url, const char *dir, const char *name)
     err e = {0};
     char byte;
     if (store_open(&store, &source, &e) || events_new(&log, store, master, &e)) die(&e);
+    if (listens) listen_as(log, store, name);
     for (unsigned i = 0; i < LENGTH_OF(writers); i++) {
         writers[i] = (struct writer){.store = store, .node = {{(uint8_t)*name}}};
         writers[i].node.b[15] = (uint8_t)((unsigned)*name + i);
@@ -80,6 +101,7 @@ static int node_main(const char *url, const char *dir, const char *name)
     is_over = true;
     for (unsigned i = 0; i < LENGTH_OF(writers); i++)
         pthread_join(threads[i], NULL);
+    store_deafen(store);
     events_free(log);
     store_close(store);
     return 0;
@@ -91,10 +113,11 @@ struct node {
     int in;
 };
 
-static void node_start(struct node *n, struct store_fixture *f, const char *name)
+static void node_start(struct node *n, struct store_fixture *f, const char *mode)
 {
     int in[2];
-    char *argv[] = {(char[]){"events_nodes"}, (char[]){"node"}, f->url, n->dir, (char *)(uintptr_t)name, NULL};
+    char *argv[] = {(char[]){"events_nodes"}, (char[]){"node"}, f->url, n->dir, (char[]){"n"},
+                    (char *)(uintptr_t)mode, NULL};
     extern char **environ;
     posix_spawn_file_actions_t actions;
     fixture_dir(n->dir, sizeof n->dir);
@@ -210,7 +233,7 @@ static int set_up(void **state)
     if (fixture_set_up(&fixture)) return -1;
     s->f = fixture;
     if (events_new(&s->log, s->f->store, master, &s->f->e)) return -1;
-    node_start(&s->node, s->f, "n");
+    postgres_do(s->f->url, HEARD_TABLE);
     *state = s;
     return 0;
 }
@@ -245,6 +268,7 @@ static void a_sealer_that_hangs_is_replaced_within_two_seconds_and_goes_on_when_
 {
     struct state *s = *state;
     const uuid here = {{0x88}};
+    node_start(&s->node, s->f, "writes");
     node_wait_for(&s->node, 100);
     for (unsigned i = 1; i <= 3; i++) {
         stop_it_sealing(s);
@@ -264,11 +288,68 @@ static void a_sealer_that_hangs_is_replaced_within_two_seconds_and_goes_on_when_
 static void what_a_killed_node_has_committed_is_numbered_by_another(void **state)
 {
     struct state *s = *state;
+    node_start(&s->node, s->f, "writes");
     node_wait_for(&s->node, 100);
     node_end(&s->node, SIGKILL);
     assert_true(wait_for_zero(s->f, "SELECT count(*) FROM main.events WHERE number IS NULL") < 2 * USEC_PER_S);
     check_numbers(s->f);
     check_acknowledged(s->f, &s->node);
+}
+
+#define HEARD_BY(node) "SELECT count(*) FROM main.heard WHERE node = '" node "'"
+
+static usec wait_for_more(struct store_fixture *f, const char *statement, int64_t than)
+{
+    usec start = clock_mono_us();
+    while (ask(f, statement) <= than) {
+        if (clock_mono_us() - start > 60 * USEC_PER_S) fail_msg("%s: not more than %lld", statement, (long long)than);
+        pause_ms(10);
+    }
+    return clock_mono_us() - start;
+}
+
+static void check_heard(struct store_fixture *f)
+{
+    wait_for_zero(f, "SELECT count(*) FROM main.events WHERE number IS NULL");
+    wait_for_zero(f, "SELECT count(*) FROM main.events AS e WHERE NOT EXISTS (SELECT 1 FROM main.heard AS h WHERE h.number = "
+                     "e.number)");
+    assert_int_equal(ask(f, "SELECT count(*) - count(DISTINCT number) FROM main.heard"), 0);
+}
+
+static void one_node_feeds_a_listener_and_another_takes_over_when_it_hangs_stops_or_dies(void **state)
+{
+    struct state *s = *state;
+    node_start(&s->node, s->f, "listens");
+    wait_for_more(s->f, HEARD_BY("n"), 100);
+    listen_as(s->log, s->f->store, "here");
+    usec until = clock_mono_us() + 3500 * USEC_PER_MS; /* it is watched for longer than a silent one would be borne */
+    while (clock_mono_us() < until)
+        wait_for_more(s->f, HEARD_BY("n"), ask(s->f, HEARD_BY("n")));
+    assert_int_equal(ask(s->f, HEARD_BY("here")), 0);
+
+    kill(s->node.pid, SIGSTOP); /* it writes all the time, so it is in the middle of something */
+    usec took = wait_for_more(s->f, HEARD_BY("here"), 0);
+    print_message("taken over after %lld ms\n", (long long)(took / 1000));
+    assert_true(took < 6 * USEC_PER_S);
+    int64_t n = ask(s->f, HEARD_BY("n"));
+    unsigned written = node_count(&s->node);
+    kill(s->node.pid, SIGCONT);
+    node_wait_for(&s->node, written + 200);
+    wait_for_more(s->f, HEARD_BY("here"), ask(s->f, HEARD_BY("here")) + 100);
+    assert_int_equal(ask(s->f, HEARD_BY("n")), n); /* it woke up and moved nothing */
+
+    events_stop(s->log);
+    took = wait_for_more(s->f, HEARD_BY("n"), n);
+    print_message("given over after %lld ms\n", (long long)(took / 1000));
+    assert_true(took < 2500 * USEC_PER_MS);
+    node_end(&s->node, SIGKILL);
+
+    store_deafen(s->f->store);
+    events_free(s->log);
+    assert_int_equal(events_new(&s->log, s->f->store, master, &s->f->e), ERR_NONE);
+    listen_as(s->log, NULL, "again");
+    check_numbers(s->f);
+    check_heard(s->f);
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -277,10 +358,11 @@ int main(int argc, char **argv)
 {
     log_set_fd(-1);
     if (stats_init(1) != ERR_NONE) return 1;
-    if (argc == 5) return node_main(argv[2], argv[3], argv[4]);
+    if (argc == 6) return node_main(argv[2], argv[3], argv[4], strcmp(argv[5], "listens") == 0);
     const struct CMUnitTest tests[] = {
         T(a_sealer_that_hangs_is_replaced_within_two_seconds_and_goes_on_when_it_wakes),
         T(what_a_killed_node_has_committed_is_numbered_by_another),
+        T(one_node_feeds_a_listener_and_another_takes_over_when_it_hangs_stops_or_dies),
     };
     return RUN_ON_POSTGRES(tests);
 }

@@ -257,6 +257,7 @@ enum errc events_new(struct events **out, struct store *s, const uint8_t *master
     if (!log) return err_code(e, ERR_NO_MEMORY);
     log->store = s;
     log->seals_itself = store_is_postgres(s);
+    log->holder = uuid7_make(clock_now_us());
     rc = people_init(&log->people, s, master, e);
     if (rc == ERR_NONE) rc = waker_init(&log->seal, e);
     if (rc == ERR_NONE) rc = waker_init(&log->follow, e);
@@ -316,7 +317,10 @@ void events_stop(struct events *log)
 {
     if (!log) return;
     waker_stop(&log->follow);
-    if (log->has_follower) pthread_join(log->feeder, NULL);
+    if (log->has_follower) {
+        pthread_join(log->feeder, NULL);
+        followers_release(log);
+    }
     log->has_follower = false;
 }
 

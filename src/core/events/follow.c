@@ -1,5 +1,12 @@
 /* follow.c - the thread that follows the log: tells the live stream how far it has come, and feeds the
- * listeners. */
+ * listeners.
+ *
+ * One node at a time feeds a listener: its id stands in the cursor's row, and the row changes with every move and at
+ * least every HOLD_US. Another one takes the cursor when it is given up, or when it has not seen the row change for
+ * TAKE_US of its own clock. That only spares the others the work: what makes each event heard once is that the cursor is
+ * compared and moved in the very unit that hears, so a holder that hung and wakes moves nothing.
+ * With SQLite the only process takes what is there.
+ */
 #include <assert.h>
 
 #include "base/log.h"
@@ -14,22 +21,38 @@
 #define RETRY_FIRST_US (50LL * USEC_PER_MS)
 #define RETRY_MOST_US (30LL * USEC_PER_S)
 
-SQL(find_cursor, DB_MAIN, SQL_INSTANCE, "t", "SELECT number, parked_us FROM event_cursors WHERE name = $1");
+#define HOLD_US (1 * USEC_PER_S)
+#define TAKE_US (2900 * USEC_PER_MS)
+
+SQL(find_cursor, DB_MAIN, SQL_INSTANCE, "t",
+    "SELECT number, parked_us, holder_id FROM event_cursors WHERE name = $1");
+SQL(list_cursors, DB_MAIN, SQL_INSTANCE, "", "SELECT name, number, holder_id, held_us FROM event_cursors");
+/* By many nodes at once, and each row by itself: SERIALIZABLE would make units fail that hear. */
+SQL_PER_ENGINE(hold_isolation, DB_MAIN, SQL_INSTANCE, "", "SELECT 1",
+               "SET TRANSACTION ISOLATION LEVEL READ COMMITTED");
+SQL(take_cursor, DB_MAIN, SQL_INSTANCE, "uituii",
+    "UPDATE event_cursors SET holder_id = $1, held_us = $2 WHERE name = $3 AND (holder_id IS NULL OR "
+    "(holder_id = $4 AND held_us = $5 AND number = $6))");
+SQL(renew_cursors, DB_MAIN, SQL_INSTANCE, "iu", "UPDATE event_cursors SET held_us = $1 WHERE holder_id = $2");
+SQL(release_cursors, DB_MAIN, SQL_INSTANCE, "u", "UPDATE event_cursors SET holder_id = NULL WHERE holder_id = $1");
 SQL(add_cursor, DB_MAIN, SQL_INSTANCE, "tii",
     "INSERT INTO event_cursors (name, number, moved_us) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING");
-SQL(move_cursor, DB_MAIN, SQL_INSTANCE, "iiti",
-    "UPDATE event_cursors SET number = $1, moved_us = $2, parked_us = NULL, error = NULL WHERE name = $3 AND "
-    "number = $4");
-SQL(park_cursor, DB_MAIN, SQL_INSTANCE, "itti",
-    "UPDATE event_cursors SET parked_us = $1, error = $2 WHERE name = $3 AND number = $4 AND parked_us IS "
-    "NULL");
+SQL(move_cursor, DB_MAIN, SQL_INSTANCE, "iiitiu",
+    "UPDATE event_cursors SET number = $1, moved_us = $2, held_us = $3, parked_us = NULL, error = NULL WHERE name = $4 "
+    "AND number = $5 AND holder_id = $6");
+SQL(park_cursor, DB_MAIN, SQL_INSTANCE, "ittiu",
+    "UPDATE event_cursors SET parked_us = $1, error = $2 WHERE name = $3 AND number = $4 AND holder_id = $5 AND "
+    "parked_us IS NULL");
 
 /* --- cursors --- */
+
+static bool is_same(const uuid *a, const uuid *b) { return memcmp(a, b, sizeof *a) == 0; }
 
 struct cursor {
     const char *name;
     int64_t number;
     bool from_the_start, is_parked;
+    uuid holder;
 };
 
 static enum errc load_unit(struct tx *tx, void *ctx, err *e)
@@ -50,6 +73,7 @@ static enum errc load_unit(struct tx *tx, void *ctx, err *e)
     if (rc == ERR_NONE && rows.n) {
         c->number = val_int(&row_at(&rows, 0)[0]);
         c->is_parked = row_at(&rows, 0)[1].type != VAL_NULL;
+        c->holder = val_uuid(&row_at(&rows, 0)[2]);
     }
     arena_fini(&a);
     return rc;
@@ -62,6 +86,7 @@ static enum errc load(struct events *log, struct follower *f, err *e)
     if (rc == ERR_NONE) {
         f->stored = f->scanned = c.number;
         f->is_parked = c.is_parked;
+        f->is_held = is_same(&c.holder, &log->holder);
         f->is_loaded = true;
     }
     return rc;
@@ -75,7 +100,7 @@ enum errc followers_load(struct events *log, err *e)
                       "1 while an event keeps failing in this listener of the log.", labels, NULL, 0, 1);
     struct stat *behind =
         stats_declare(STAT_GAUGE, "catalyst_listener_behind",
-                      "Events that this listener of the log has not heard yet.", labels, NULL, 0, 1);
+                      "Events that this listener of the log has not heard yet; 0 where another node feeds it.", labels, NULL, 0, 1);
     for (unsigned i = 0; i < log->n_followers; i++) {
         struct follower *f = &log->followers[i];
         const str name[] = {str_c(f->listener.name)};
@@ -86,6 +111,138 @@ enum errc followers_load(struct events *log, err *e)
         f->is_parked = false; /* a start is a fresh attempt */
     }
     return ERR_NONE;
+}
+
+/* --- who holds them --- */
+
+struct holding {
+    struct events *log;
+    struct follower *wanted[EVENT_LISTENERS_MAX];
+    bool is_taken[EVENT_LISTENERS_MAX];
+    unsigned n_wanted;
+    bool renews;
+};
+
+static enum errc hold_unit(struct tx *tx, void *ctx, err *e)
+{
+    struct holding *h = ctx;
+    struct arena a;
+    struct rows rows;
+    arena_init(&a, 4096, 512);
+    enum errc rc = tx_query(tx, &a, &hold_isolation, NULL, 0, &rows, e);
+    if (rc == ERR_NONE && h->renews)
+        rc = tx_exec_unaudited(tx, &renew_cursors, PARAMS(v_int(h->log->held_us), v_uuid(&h->log->holder)), NULL, e);
+    for (unsigned i = 0; i < h->n_wanted && rc == ERR_NONE; i++) {
+        const struct follower *f = h->wanted[i];
+        int64_t changed = 0;
+        rc = tx_exec_unaudited(tx, &take_cursor,
+                               PARAMS(v_uuid(&h->log->holder), v_int(h->log->held_us),
+                                      v_text(str_c(f->listener.name)), v_uuid(&f->seen.holder),
+                                      v_int(f->seen.held_us), v_int(f->seen.number)),
+                               &changed, e);
+        h->is_taken[i] = changed > 0;
+    }
+    arena_fini(&a);
+    return rc;
+}
+
+struct cursors {
+    struct arena *a;
+    struct rows rows;
+};
+
+static enum errc cursors_unit(struct tx *tx, void *ctx, err *e)
+{
+    struct cursors *c = ctx;
+    return tx_query(tx, c->a, &list_cursors, NULL, 0, &c->rows, e);
+}
+
+/* Whether it may be taken. */
+static bool see_cursor(const struct events *log, struct follower *f, const struct rows *rows, usec now)
+{
+    const struct val *row = NULL;
+    for (unsigned i = 0; i < rows->n && !row; i++)
+        if (str_eq(val_str(&row_at(rows, i)[0]), str_c(f->listener.name))) row = row_at(rows, i);
+    if (!row) return false;
+    int64_t number = val_int(&row[1]), held_us = val_int(&row[3]);
+    uuid holder = val_uuid(&row[2]);
+    if (!f->seen.since_us || !is_same(&holder, &f->seen.holder) || held_us != f->seen.held_us ||
+        number != f->seen.number) {
+        f->seen.holder = holder;
+        f->seen.held_us = held_us;
+        f->seen.number = number;
+        f->seen.since_us = now;
+    }
+    f->is_held = is_same(&holder, &log->holder);
+    return !f->is_held && (uuid_is_nil(&holder) || !log->seals_itself || now - f->seen.since_us >= TAKE_US);
+}
+
+/* What another node held until now: from where it stood. */
+static void taken(struct events *log, struct follower *f)
+{
+    err e = {0};
+    uuid before = f->seen.holder;
+    if (load(log, f, &e) != ERR_NONE) {
+        log_error(LOG_WARN, "log_not_readable", &e);
+        f->is_held = false; /* it is seen the next time that it is ours */
+        return;
+    }
+    f->tries = 0;
+    f->retry_us = 0;
+    stats_set(f->parked, 0, f->is_parked);
+    if (!uuid_is_nil(&before)) log_event(LOG_INFO, "listener_taken", LOG_S("listener", str_c(f->listener.name)));
+}
+
+/* Renews what is held, and takes what nobody holds any more. */
+static void hold(struct events *log)
+{
+    struct holding h = {.log = log};
+    struct arena a;
+    struct cursors c = {.a = &a};
+    err e = {0};
+    usec now = clock_mono_us();
+    bool is_all = true;
+    for (unsigned i = 0; i < log->n_followers; i++)
+        is_all = is_all && log->followers[i].is_held;
+    if (is_all && !log->seals_itself) return;
+    if (log->looked_us && now - log->looked_us < HOLD_US) return;
+    log->looked_us = now;
+    arena_init(&a, 1u << 20, 4096);
+    enum errc rc = db_read(store_db(log->store, DB_MAIN), cursors_unit, &c, &e);
+    for (unsigned i = 0; rc == ERR_NONE && i < log->n_followers; i++) {
+        struct follower *f = &log->followers[i];
+        bool was_held = f->is_held;
+        if (see_cursor(log, f, &c.rows, now)) h.wanted[h.n_wanted++] = f;
+        if (f->is_held && !was_held) taken(log, f);
+        h.renews = h.renews || f->is_held;
+    }
+    arena_fini(&a);
+    int64_t mark = clock_now_us();
+    log->held_us = mark > log->held_us ? mark : log->held_us + 1;
+    if (rc == ERR_NONE && (h.renews || h.n_wanted)) rc = db_write(store_db(log->store, DB_MAIN), hold_unit, &h, &e);
+    for (unsigned i = 0; rc == ERR_NONE && i < h.n_wanted; i++)
+        if (h.is_taken[i]) taken(log, h.wanted[i]);
+    if (rc != ERR_NONE && !log->is_cut_off) log_error(LOG_WARN, "listeners_not_held", &e);
+    log->is_cut_off = rc != ERR_NONE;
+}
+
+static enum errc release_unit(struct tx *tx, void *ctx, err *e)
+{
+    return tx_exec_unaudited(tx, &release_cursors, PARAMS(v_uuid(ctx)), NULL, e);
+}
+
+void followers_release(struct events *log)
+{
+    err e = {0};
+    bool has_any = false;
+    for (unsigned i = 0; i < log->n_followers; i++) {
+        has_any = has_any || log->followers[i].is_held;
+        log->followers[i].is_held = false;
+    }
+    log->looked_us = 0;
+    if (!has_any || log->is_cut_off) return; /* another node takes them soon */
+    if (db_write(store_db(log->store, DB_MAIN), release_unit, &log->holder, &e) != ERR_NONE)
+        log_error(LOG_WARN, "listeners_not_released", &e);
 }
 
 /* --- hearing --- */
@@ -104,6 +261,7 @@ struct hearing {
     unsigned n;
     int64_t to; /* where the cursor goes */
     usec now_us;
+    const struct events *log;
     bool is_moved_by_another;
 };
 
@@ -113,10 +271,11 @@ static enum errc hear_unit(struct tx *tx, void *ctx, err *e)
     int64_t changed = 0;
     enum errc rc = tx_exec_unaudited(
         tx, &move_cursor,
-        PARAMS(v_int(h->to), v_int(h->now_us), v_text(str_c(h->f->listener.name)), v_int(h->f->stored)),
+        PARAMS(v_int(h->to), v_int(h->now_us), v_int(h->log->held_us), v_text(str_c(h->f->listener.name)),
+               v_int(h->f->stored), v_uuid(&h->log->holder)),
         &changed, e);
     h->is_moved_by_another = rc == ERR_NONE && changed == 0;
-    if (h->is_moved_by_another) return ERR_NONE; /* another node has heard them */
+    if (h->is_moved_by_another) return ERR_NONE; /* another node has heard them, or will */
     for (unsigned i = 0; i < h->n && rc == ERR_NONE; i++)
         rc = h->f->listener.hear(h->f->listener.ctx, tx, h->events[i], e);
     return rc;
@@ -128,6 +287,7 @@ static bool is_weather(enum errc rc)
 }
 
 struct parking {
+    const struct events *log;
     const struct follower *f;
     const struct sealed_event *event;
     const err *why;
@@ -143,7 +303,8 @@ static enum errc park_unit(struct tx *tx, void *ctx, err *e)
     int64_t changed = 0;
     enum errc rc = tx_exec_unaudited(tx, &park_cursor,
                                      PARAMS(v_int(p->now_us), v_text(str_c(p->why->msg)),
-                                            v_text(str_c(p->f->listener.name)), v_int(p->f->stored)),
+                                            v_text(str_c(p->f->listener.name)), v_int(p->f->stored),
+                                            v_uuid(&p->log->holder)),
                                      &changed, e);
     if (rc != ERR_NONE || changed == 0) return rc;
     buf_init(&text, EVENT_BYTES_MAX);
@@ -172,7 +333,7 @@ static enum errc park_unit(struct tx *tx, void *ctx, err *e)
 
 static void park(struct events *log, struct follower *f, const struct sealed_event *event, const err *why)
 {
-    struct parking p = {.f = f, .event = event, .why = why, .now_us = clock_now_us()};
+    struct parking p = {.log = log, .f = f, .event = event, .why = why, .now_us = clock_now_us()};
     err e = {0};
     p.id = uuid7_make(p.now_us);
     log_event(LOG_ERROR, "listener_parked", LOG_S("listener", str_c(f->listener.name)),
@@ -214,7 +375,8 @@ static void worked(struct follower *f)
 static enum errc hear(struct events *log, struct follower *f, struct sealed_event **events, unsigned n,
                       int64_t to, err *e)
 {
-    struct hearing h = {.f = f, .events = events, .n = n, .to = to, .now_us = clock_now_us()};
+    struct hearing h = {.f = f, .events = events, .n = n, .to = to, .now_us = clock_now_us(), .log = log};
+    log->held_us++;
     enum errc rc = db_write(store_db(log->store, DB_MAIN), hear_unit, &h, e);
     if (rc != ERR_NONE) return rc;
     if (h.is_moved_by_another) return load(log, f, e);
@@ -328,8 +490,8 @@ static usec sleep_of(const struct events *log)
     usec now = clock_mono_us(), most = log->seals_itself ? POLL_US : -1;
     for (unsigned i = 0; i < log->n_followers; i++) {
         const struct follower *f = &log->followers[i];
-        if (!f->retry_us) continue;
-        usec wait = f->retry_us > now ? f->retry_us - now : 1;
+        if (f->is_held && !f->retry_us) continue;
+        usec wait = !f->is_held ? POLL_US : f->retry_us > now ? f->retry_us - now : 1;
         if (most < 0 || wait < most) most = wait;
     }
     return most;
@@ -345,14 +507,19 @@ void *events_feeder_main(void *arg)
             ;
         while (is_busy && !waker_is_stopping(&log->follow)) {
             is_busy = false;
-            for (unsigned i = 0; i < log->n_followers; i++)
-                if (log->followers[i].scanned < log->head && step(log, &log->followers[i])) is_busy = true;
+            hold(log);
+            for (unsigned i = 0; i < log->n_followers; i++) {
+                struct follower *f = &log->followers[i];
+                if (f->is_held && f->scanned < log->head && step(log, f)) is_busy = true;
+            }
             look_at_head(log);
             while (watch(log) && !waker_is_stopping(&log->follow))
                 ;
         }
-        for (unsigned i = 0; i < log->n_followers; i++)
-            stats_set(log->followers[i].behind, 0, log->head - log->followers[i].scanned);
+        for (unsigned i = 0; i < log->n_followers; i++) {
+            const struct follower *f = &log->followers[i];
+            stats_set(f->behind, 0, f->is_held ? log->head - f->scanned : 0);
+        }
     } while (waker_wait(&log->follow, sleep_of(log)));
     return NULL;
 }

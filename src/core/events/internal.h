@@ -21,6 +21,12 @@ struct follower {
     unsigned tries; /* failed ones of the event behind `scanned` */
     usec retry_us;  /* monotonic; 0: at once */
     bool is_loaded, is_parked;
+    bool is_held; /* by this node: it feeds the listener */
+    struct {      /* its row, as it was last seen */
+        uuid holder;
+        int64_t held_us, number;
+        usec since_us; /* monotonic: for how long it has been so at least */
+    } seen;
 };
 
 struct people {
@@ -45,6 +51,11 @@ struct events {
     void *sealed_ctx;
     int64_t head;    /* the feeder's: what `sealed` was told last */
     int64_t watched; /* what the watchers have seen */
+
+    uuid holder;     /* of cursors: this log */
+    int64_t held_us; /* grows with each renewal */
+    usec looked_us;  /* at who holds what; 0: not yet */
+    bool is_cut_off; /* then */
 };
 
 /* --- people --- */
@@ -86,6 +97,7 @@ void *events_sealer_main(void *arg); /* PostgreSQL: struct events * */
 
 void *events_feeder_main(void *arg);
 WARN_UNUSED enum errc followers_load(struct events *log, err *e);
+void followers_release(struct events *log); /* the thread has ended */
 WARN_UNUSED enum errc watchers_load(struct events *log, err *e);
 
 #endif
