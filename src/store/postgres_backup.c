@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "store/files.h"
@@ -19,6 +20,7 @@
 
 #define ENV_MAX 512u
 #define SAID_MAX 4096u
+#define GONE_US (2 * USEC_PER_S)
 #define GUEST_MS                                                                                             \
     30000 /* longest statement of a connection of our own: waiting for units that are under way */
 
@@ -258,9 +260,11 @@ enum errc pg_backup(struct store *s, const char *const paths[DB_IDS], err *e)
 
 /* --- restoring --- */
 
+/* Whoever works on the database as this user; a person's psql does not count. */
 #define OTHERS                                                                                               \
-    "pg_catalog.pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'catalyst%' "  \
-    "AND pid <> pg_backend_pid()"
+    "pg_catalog.pg_stat_activity WHERE datname = current_database() AND usename = current_user AND "         \
+    "backend_type = 'client backend' AND application_name NOT IN ('psql', 'pg_dump') AND pid <> "            \
+    "pg_backend_pid()"
 
 /* Statements for each schema, whose name takes the place of @. */
 static void add_for_each(struct buf *out, const char *format)
@@ -274,38 +278,55 @@ static void add_for_each(struct buf *out, const char *format)
         }
 }
 
-/* A server that goes on while its database is put back in time would go on with what it remembers: money, places in the log. */
-static enum errc check_target(const struct store_source *source, bool replaces, err *e)
+/* A server that goes on while its database is put back in time would go on with what it remembers: money, places in the log. A connection
+ * that was closed just now is seen for some moments yet. */
+static enum errc check_others(struct guest *g, err *e)
 {
-    struct guest g;
-    PGresult *r = NULL;
-    char name[64], address[64];
-    enum errc rc = guest_open(&g, source, e);
-    if (!rc)
-        rc = guest_ask(&g, "SELECT coalesce(client_addr::text, 'this machine') FROM " OTHERS " ORDER BY 1",
-                       &r, e);
-    int n = rc ? 0 : PQntuples(r);
-    if (n) {
-        snprintf(address, sizeof address, "%s", PQgetvalue(r, 0, 0));
-        rc = err_set(e, ERR_CONFLICT,
-                     "%d connection%s of Catalyst (from %s) %s open to this PostgreSQL database: stop every "
-                     "server first",
-                     n, n == 1 ? "" : "s", address, n == 1 ? "is" : "are");
+    char who[128] = "";
+    int n = 1;
+    for (usec until_us = store_mono_us() + GONE_US; n;
+         nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL)) {
+        PGresult *r = NULL;
+        enum errc rc =
+            guest_ask(g,
+                      "SELECT application_name || coalesce(' from ' || client_addr::text, '') FROM " OTHERS
+                      " ORDER BY 1",
+                      &r, e);
+        n = rc ? 0 : PQntuples(r);
+        if (n) snprintf(who, sizeof who, "%s", PQgetvalue(r, 0, 0));
+        PQclear(r);
+        if (rc || n == 0) return rc;
+        if (store_mono_us() > until_us) break;
     }
-    PQclear(r);
-    r = NULL;
-    if (!rc && !replaces)
-        rc = guest_ask(
-            &g,
-            "SELECT n.nspname || '.' || c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
-            "ON n.oid = c.relnamespace WHERE n.nspname IN ('main', 'usage', 'people') ORDER BY 1 LIMIT 1",
-            &r, e);
-    if (!rc && !replaces && PQntuples(r)) {
+    return err_set(e, ERR_CONFLICT,
+                   "%d connection%s open to this PostgreSQL database (%s): stop every server first", n,
+                   n == 1 ? " is" : "s are", who);
+}
+
+static enum errc check_emptiness(struct guest *g, err *e)
+{
+    char name[64];
+    PGresult *r = NULL;
+    enum errc rc = guest_ask(
+        g,
+        "SELECT n.nspname || '.' || c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
+        "ON n.oid = c.relnamespace WHERE n.nspname IN ('main', 'usage', 'people') ORDER BY 1 LIMIT 1",
+        &r, e);
+    if (!rc && PQntuples(r)) {
         snprintf(name, sizeof name, "%s", PQgetvalue(r, 0, 0));
         rc = err_set(e, ERR_CONFLICT,
                      "the PostgreSQL database holds the schemas main, usage or people already (%s)", name);
     }
     PQclear(r);
+    return rc;
+}
+
+static enum errc check_target(const struct store_source *source, bool replaces, err *e)
+{
+    struct guest g;
+    enum errc rc = guest_open(&g, source, e);
+    if (!rc && !replaces) rc = check_emptiness(&g, e);
+    if (!rc) rc = check_others(&g, e);
     guest_close(&g);
     return rc;
 }

@@ -12,7 +12,8 @@
 
 #define BUSY_MS 10000
 /* Any number of our own: one move at a time goes into a PostgreSQL. */
-#define MOVE_LOCK "SELECT pg_try_advisory_lock(7308889914225846)"
+#define MOVE_LOCK "SELECT pg_advisory_lock(7308889914225846)"
+#define MOVE_LOCK_TIMEOUT "30s" /* for the server to notice that a move before was killed */
 
 enum target_state { TARGET_EMPTY, TARGET_FILLED, TARGET_BEGUN, TARGET_COPYING, TARGET_MOVED };
 
@@ -81,20 +82,21 @@ static enum errc open_target(struct move *m, err *e)
 {
     struct store_source source = {
         .data_dir = m->setup->data_dir, .url = m->setup->url, .connections = 1, .write_deadline_ms = BUSY_MS};
-    PGresult *r = NULL;
     enum errc rc = pg_pool_new(&m->pool, &source, e);
     if (!rc) rc = pg_conn_get(m->pool, DB_MAIN, store_mono_us() + BUSY_MS * USEC_PER_MS, &m->target, e);
     if (rc) return rc;
     m->target->deadline_us = 0;
-    rc = move_do(m, "setting up the connection", e,
-                 "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET "
-                 "synchronous_commit = off; "
-                 "SET search_path = ''");
-    if (!rc) rc = move_ask(m, MOVE_LOCK, &r, e);
-    if (!rc && *PQgetvalue(r, 0, 0) != 't')
-        rc = err_set(e, ERR_BUSY, "another move into this PostgreSQL is under way");
-    PQclear(r);
-    return rc;
+    rc = move_do(
+        m, "setting up the connection", e,
+        "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET synchronous_commit = "
+        "off; "
+        "SET search_path = ''; SELECT set_config('client_connection_check_interval', '1s', false) "
+        "WHERE current_setting('server_version_num')::int >= 140000; SET lock_timeout = '" MOVE_LOCK_TIMEOUT
+        "'");
+    if (rc) return rc;
+    rc = pg_run(m->target, MOVE_LOCK, "waiting for another move", e);
+    if (rc == ERR_BUSY) return err_set(e, ERR_BUSY, "another move into this PostgreSQL is under way");
+    return rc ? rc : move_do(m, "setting up the connection", e, "SET lock_timeout = 0");
 }
 
 static enum errc read_state(struct move *m, enum target_state *out, uuid *id, err *e)
@@ -199,7 +201,8 @@ static enum errc make_ready(struct move *m, err *e)
     return move_do(
         m, "preparing the tables", e,
         "BEGIN; " PG_SCHEMA_LOCK "; "
-        "INSERT INTO main.schema_migrations VALUES (%d, '%s', '', 0) ON CONFLICT DO NOTHING; "
+        "INSERT INTO main.schema_migrations (number, name, checksum, applied_us) VALUES (%d, '%s', '', 0) ON "
+        "CONFLICT DO NOTHING; "
         "INSERT INTO catalyst_move.later (statement) SELECT pg_get_indexdef(i.indexrelid) FROM "
         "pg_catalog.pg_index i "
         "JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid JOIN pg_catalog.pg_namespace n ON n.oid = "
@@ -218,7 +221,7 @@ static enum errc make_ready(struct move *m, err *e)
         "FOR x IN SELECT format('DROP INDEX %%s', i.indexrelid::regclass) FROM pg_catalog.pg_index i "
         "JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid JOIN pg_catalog.pg_namespace n ON n.oid = "
         "c.relnamespace WHERE " OURS " AND NOT i.indisprimary AND NOT EXISTS (SELECT 1 FROM "
-                                     "pg_catalog.pg_constraint k WHERE k.conindid = i.indexrelid) "
+        "pg_catalog.pg_constraint k WHERE k.conindid = i.indexrelid) "
         "LOOP EXECUTE x; END LOOP; "
         "FOR x IN SELECT format('TRUNCATE %%s', c.oid::regclass) FROM pg_catalog.pg_class c "
         "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE " OURS
