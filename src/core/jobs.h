@@ -2,7 +2,9 @@
  *
  * tx_job is the only way to cause an effect outside the database: the job exists when the unit that wanted
  * it commits. A job runs at least once and is idempotent by design; it may store a checkpoint and find it
- * again when it resumes (after kill -9 the lease of the old boot id is void at once on the same node).
+ * again when it resumes. After kill -9 the lease of the old boot id is void at once on the same node, and on others as soon as
+ * they know the node to be away or have seen no renewal for jobs.lease_ms; a run that has lost its lease is told to stop, and its
+ * end is not stored.
  * Progress goes to the row now and then and to the live stream at once.
  * States: queued → running → succeeded | failed | cancelled; a failed try goes back to queued with backoff
  * until max_tries.
@@ -69,9 +71,13 @@ WARN_UNUSED enum errc job_progress(struct job_run *j, int64_t done, int64_t tota
 void job_result(struct job_run *j, str json); /* shown with the job */
 
 struct live;
+struct nodes;
 /* node: of the data folder; boot: of this start of it. live may be NULL. */
 WARN_UNUSED enum errc jobs_new(struct jobs **out, struct store *s, struct live *live,
                                const struct config *config, const uuid *node, const uuid *boot, err *e);
+/* Work is shared with the nodes that are alive, and what they add or cancel is seen at once. Before jobs_start and
+ * store_listen. */
+void jobs_join(struct jobs *j, const struct nodes *nodes);
 void jobs_add_kind(struct jobs *j, const struct job_kind *kind); /* before jobs_start */
 /* A unit of DB_MAIN that is run now and then, about every hour, on every node: forgetting what is old.
  * Before jobs_start. */

@@ -16,6 +16,8 @@ SQL(test_leave, DB_MAIN, SQL_INSTANCE, "uuiitu",
     "UPDATE jobs SET state = 'running', node_id = $1, boot_id = $2, lease_us = $3, tries = $4, stalled = $4, "
     "checkpoint = $5 WHERE id = $6");
 SQL(test_cancel, DB_MAIN, SQL_INSTANCE, "u", "UPDATE jobs SET is_cancelled = 1 WHERE id = $1");
+SQL(test_requeue, DB_MAIN, SQL_INSTANCE, "u",
+    "UPDATE jobs SET state = 'queued', node_id = NULL, boot_id = NULL, lease_us = NULL WHERE id = $1");
 SQL(test_failures, DB_MAIN, SQL_INSTANCE, "",
     "SELECT bytes FROM events WHERE type = 'job.failed' ORDER BY seq");
 SQL(test_count_jobs, DB_MAIN, SQL_INSTANCE, "", "SELECT COUNT(*) FROM jobs");
@@ -230,6 +232,11 @@ static void leave_running(struct state *s, const uuid *id, const uuid *on, usec 
     assert_int_equal(db_write(store_db(s->store, DB_MAIN), leave_unit, &l, &s->e), ERR_NONE);
 }
 
+static enum errc requeue_unit(struct tx *tx, void *ctx, err *e)
+{
+    return tx_exec(tx, &test_requeue, PARAMS(v_uuid(ctx)), NULL, e);
+}
+
 /* --- tests --- */
 
 static void a_job_runs_once_and_keeps_its_result(void **state)
@@ -355,18 +362,53 @@ static void jobs_of_a_killed_server_go_on_at_once_when_it_starts_again(void **st
 {
     struct state *s = *state;
     usec far = clock_now_us() + 3600LL * USEC_PER_S;
-    uuid mine = add(s, "test.wait", "{}"), theirs = add(s, "test.wait", "{}"),
-         overdue = add(s, "test.wait", "{}");
+    uuid mine = add(s, "test.wait", "{}");
     leave_running(s, &mine, &node, far, 1);
-    leave_running(s, &theirs, &other_node, far, 1);
-    leave_running(s, &overdue, &other_node, clock_now_us() - 1, 1);
     s->script.goes_on = true;
     s->jobs = start(s, &node);
     const struct val *row = until(s, &mine, "succeeded");
     assert_int_equal(val_int(&row[1]), 2);
     assert_true(str_eq(val_str(&row[2]), S("{\"at\":5}"))); /* from the checkpoint it had */
-    until(s, &overdue, "succeeded");
-    assert_true(str_eq(val_str(&row_of(s, &theirs)[0]), S("running"))); /* its node may well be alive */
+}
+
+static void a_lease_is_void_when_it_was_not_renewed_whatever_the_clocks_say(void **state)
+{
+    struct state *s = *state;
+    usec hour = 3600LL * USEC_PER_S, now = clock_now_us();
+    uuid theirs = add(s, "test.wait", "{}"), ahead = add(s, "test.wait", "{}"), behind = add(s, "test.wait", "{}");
+    leave_running(s, &ahead, &other_node, now + hour, 1); /* of a machine whose clock is an hour ahead, and that is gone */
+    leave_running(s, &behind, &other_node, now - hour, 1);
+    leave_running(s, &theirs, &other_node, now - 2 * hour, 1);
+    s->script.goes_on = true;
+    s->jobs = start(s, &node);
+    /* a node whose clock is two hours behind renews its lease all the while */
+    for (usec end = clock_mono_us() + 20 * USEC_PER_S, i = 1;; i++, wait_a_little()) {
+        leave_running(s, &theirs, &other_node, now - 2 * hour + i, 1);
+        bool is_done = true;
+        for (unsigned k = 0; k < 2; k++)
+            is_done = is_done && str_eq(val_str(&row_of(s, k ? &ahead : &behind)[0]), S("succeeded"));
+        if (is_done) break;
+        assert_true(clock_mono_us() < end);
+    }
+    assert_true(str_eq(val_str(&row_of(s, &theirs)[0]), S("running")));
+    assert_int_equal(val_int(&row_of(s, &theirs)[1]), 1);
+}
+
+static void a_server_that_claims_again_what_it_lost_ends_the_run_that_lost_it(void **state)
+{
+    struct state *s = *state;
+    s->jobs = start(s, &node);
+    uuid id = add(s, "test.wait", "{}");
+    until_reached(s, 1);
+    assert_int_equal(db_write(store_db(s->store, DB_MAIN), requeue_unit, &id, &s->e), ERR_NONE); /* as others would */
+    until_reached(s, 2);
+    for (usec end = clock_mono_us() + 20 * USEC_PER_S; job_free_workers(s->jobs) + 1 < s->jobs->n_threads;
+         wait_a_little())
+        assert_true(clock_mono_us() < end);
+    s->script.goes_on = true;
+    const struct val *row = until(s, &id, "succeeded");
+    assert_int_equal(val_int(&row[1]), 2);
+    assert_true(str_eq(val_str(&row[2]), S("{\"at\":7}"))); /* of the second run, which began at the checkpoint */
 }
 
 static void a_job_that_takes_its_server_along_is_given_up(void **state)
@@ -447,6 +489,8 @@ int main(void)
         T(a_running_job_stops_when_it_is_cancelled),
         T(a_stop_lets_jobs_go_and_they_go_on_from_their_checkpoint),
         T(jobs_of_a_killed_server_go_on_at_once_when_it_starts_again),
+        T(a_lease_is_void_when_it_was_not_renewed_whatever_the_clocks_say),
+        T(a_server_that_claims_again_what_it_lost_ends_the_run_that_lost_it),
         T(a_job_that_takes_its_server_along_is_given_up),
         T(a_lost_lease_stops_the_job_and_its_end_is_not_stored),
         T(two_nodes_share_the_work_and_no_job_runs_twice),

@@ -42,6 +42,7 @@ static enum errc open_background(struct services *s, const struct config *c, con
     enum errc rc = jobs_new(&s->jobs, s->backend.store, s->live, c, nodes_id(s->nodes), nodes_boot(s->nodes), e);
     if (rc != ERR_NONE)
         return rc;
+    jobs_join(s->jobs, s->nodes);
     export.jobs = s->jobs;
     rc = export_new(&s->export, &export, e);
     return rc == ERR_NONE ? notify_new(&s->notify, s->backend.store, s->backend.events, s->live, s->jobs, c, e) : rc;

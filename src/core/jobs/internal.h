@@ -30,12 +30,21 @@ struct job_run {
     usec row_us, live_us;      /* monotonic: when progress was last stored and shown */
     _Atomic bool is_cancelled; /* somebody asked for it to stop */
     _Atomic bool is_lost;      /* the lease is somebody else's */
+    _Atomic bool is_ending;    /* its end is being stored */
     struct job_run *next;
+};
+
+/* A lease of another boot, as it was seen. */
+struct job_lease {
+    uuid id, boot;
+    usec lease_us;
+    usec changed_us; /* monotonic: since when it has been as it is */
 };
 
 struct jobs {
     struct store *store;
     struct live *live;
+    const struct nodes *nodes; /* NULL: nobody else is there */
     uuid node, boot;
     const struct job_kind *kinds[JOB_KINDS_MAX];
     struct {
@@ -48,6 +57,10 @@ struct jobs {
     struct waker waker; /* the dispatcher's */
     pthread_t dispatcher, *workers;
     bool has_dispatcher;
+    struct job_lease *leases; /* the dispatcher's: of others, by id */
+    unsigned n_leases;
+    usec looked_us;             /* monotonic: when they were last seen; 0: not since the database was away */
+    _Atomic bool has_been_told; /* another node has added or cancelled something */
     _Atomic bool is_stopping;
     pthread_mutex_t lock; /* guards what follows, and the list of runs */
     pthread_cond_t has_work;
@@ -91,26 +104,39 @@ WARN_UNUSED enum errc job_save_unit(struct tx *tx, void *touch, err *e);
 WARN_UNUSED enum errc job_progress_unit(struct tx *tx, void *touch, err *e);
 WARN_UNUSED enum errc job_lease_all_unit(struct tx *tx, void *touch, err *e);
 
-struct job_watch { /* the rows of this boot's leases */
+struct job_watch {
     const struct jobs *jobs;
     struct arena *arena;
-    struct rows rows; /* id, is_cancelled */
+    struct rows rows;
 };
+/* This boot's leases: id, boot, lease, is_cancelled, tries. */
 WARN_UNUSED enum errc job_watch_unit(struct tx *tx, void *watch, err *e);
+
+/* Those of others, by id: id, boot, lease, whether their server is known to be gone. */
+WARN_UNUSED enum errc job_leases_unit(struct tx *tx, void *watch, err *e);
+
+/* Leases that hold no longer: their jobs are queued again. */
+struct job_void {
+    const struct jobs *jobs;
+    usec now_us;
+    bool is_start; /* all of this node's earlier boots */
+    const struct job_lease *leases;
+    unsigned n;
+    int64_t n_voided; /* out */
+};
+WARN_UNUSED enum errc job_void_unit(struct tx *tx, void *sweep, err *e);
 
 struct job_sweep {
     const struct jobs *jobs;
     usec now_us;
-    bool is_start;    /* leases of this node's earlier boots are void */
-    int64_t n_voided; /* out */
 };
-WARN_UNUSED enum errc job_void_unit(struct tx *tx, void *sweep, err *e);
 WARN_UNUSED enum errc job_forget_unit(struct tx *tx, void *sweep, err *e);
 
 struct job_due {
     const struct jobs *jobs;
     usec now_us;
-    bool is_due; /* out */
+    unsigned most;
+    unsigned n; /* out */
 };
 WARN_UNUSED enum errc job_due_unit(struct tx *tx, void *due, err *e);
 

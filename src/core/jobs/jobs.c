@@ -1,5 +1,9 @@
-/* jobs.c - one thread hands jobs out, keeps their leases and looks for those that were cancelled; workers
- * run them. */
+/* jobs.c - one thread hands jobs out, keeps their leases, looks for those that were cancelled and takes those of servers that
+ * are gone; workers run them.
+ *
+ * A lease of another server is void when its row has not changed for jobs.lease_ms by this server's monotonic clock, and at once
+ * when the server is known to have stopped, to run anew or to be away (core/nodes.h): no two machines' clocks are compared. What a
+ * row says about the lease's end only has to differ from one renewal to the next. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -7,6 +11,7 @@
 #include "core/config.h"
 #include "core/events.h"
 #include "core/jobs/internal.h"
+#include "core/nodes.h"
 
 #define POLL_US                                                                                              \
     (500LL * USEC_PER_MS) /* for what nobody woke us for: other nodes, retries, a time that has come */
@@ -15,7 +20,10 @@
 #define SHOW_US (100LL * USEC_PER_MS)      /* between frames of progress */
 #define STORE_US (1LL * USEC_PER_S)        /* between rows of progress */
 #define AGAIN_MOST_US (600LL * USEC_PER_S) /* between two tries */
-#define END_TRIES 20 /* to store how a job ended; then its lease runs out and it runs again */
+#define LOOK_US (1LL * USEC_PER_S)         /* PostgreSQL: between looks at the leases of others */
+#define SHARE_US (20LL * USEC_PER_MS)      /* what is due beyond this node's share is left to the others for so long */
+#define END_AGAIN_US (200LL * USEC_PER_MS) /* between tries to store how a job ended */
+#define END_TRIES 20                       /* while the server stops; else until it is stored, or the lease is lost */
 #define DEFAULT_TRIES 5
 #define DEFAULT_TIMEOUT_S 3600
 
@@ -163,10 +171,13 @@ static void finish(struct job_run *run, enum errc rc, err *why)
         rc = err_set(why, ERR_TOO_LARGE, "the job's result is more than %u bytes", JOB_RESULT_MAX);
     decide(&end, rc);
     end.event_id = event_id_of(&run->job.id, 0);
-    for (unsigned i = 0; i < END_TRIES && !run->is_lost; i++) {
+    run->is_ending = true;
+    for (unsigned i = 1; !run->is_lost; i++) { /* while the database is away: the job must not run again for that */
+        e = (err){0};
         if (db_write(main_db(j), job_end_unit, &end, &e) == ERR_NONE) break;
-        log_error(LOG_WARN, "job_end_not_stored", &e);
-        struct timespec pause = {.tv_nsec = 200 * 1000 * 1000};
+        if (i == 1) log_error(LOG_WARN, "job_end_not_stored", &e);
+        if (j->is_stopping && i >= END_TRIES) break;
+        struct timespec pause = {.tv_nsec = END_AGAIN_US * 1000};
         nanosleep(&pause, NULL);
     }
     if (end.is_lost || run->is_lost || e.code != ERR_NONE) return;
@@ -274,80 +285,176 @@ static void warn_once(bool *was_well, enum errc rc, const err *e)
     *was_well = rc == ERR_NONE;
 }
 
-/* Claims as many as there are free workers. */
-static enum errc claim(struct jobs *j, err *e)
+/* Claims what is due, as many as there are free workers, and of several nodes each its share. *has_more: it left some to the
+ * others for now. */
+static enum errc claim(struct jobs *j, bool *has_more, err *e)
 {
-    struct job_due due = {.jobs = j, .now_us = clock_now_us()};
+    unsigned n_free = job_free_workers(j), n_nodes = j->nodes ? nodes_alive(j->nodes) : 1;
+    struct job_due due = {.jobs = j, .now_us = clock_now_us(), .most = n_free * n_nodes};
     struct arena a;
-    struct job_claim c = {.jobs = j, .arena = &a, .most = job_free_workers(j), .now_us = due.now_us};
-    if (c.most == 0) return ERR_NONE;
+    struct job_claim c = {.jobs = j, .arena = &a, .now_us = due.now_us};
+    *has_more = false;
+    if (n_free == 0) return ERR_NONE;
     enum errc rc = db_read(main_db(j), job_due_unit, &due, e);
-    if (rc != ERR_NONE || !due.is_due) return rc;
+    if (rc != ERR_NONE || due.n == 0) return rc;
+    c.most = (due.n + n_nodes - 1) / n_nodes;
+    *has_more = c.most < due.n && c.most < n_free;
     arena_init(&a, JOB_ARENA_MAX, 4096);
     rc = db_write(main_db(j), job_claim_unit, &c, e);
     for (unsigned i = 0; rc == ERR_NONE && i < c.rows.n; i++) {
         struct job_run *run = job_run_of_row(j, row_at(&c.rows, i), c.now_us);
-        if (run) hand_over(j, run); /* else its lease runs out */
+        if (run) hand_over(j, run); /* else it is found without a run */
     }
     arena_fini(&a);
     return rc;
 }
 
-/* Runs whose row is not ours any more, or says that they shall stop. */
+static bool is_same(const uuid *a, const uuid *b) { return memcmp(a, b, sizeof *a) == 0; }
+
+/* The run of a row of job_watch_unit; NULL: none here. Locked. */
+static struct job_run *run_of(struct job_run *list, const struct val *row)
+{
+    uuid id = val_uuid(&row[0]);
+    for (; list; list = list->next)
+        if (is_same(&list->job.id, &id) && list->view.tries == val_int(&row[4])) return list;
+    return NULL;
+}
+
+static bool has_row(const struct rows *rows, const struct job_run *run)
+{
+    for (unsigned i = 0; i < rows->n; i++) {
+        uuid id = val_uuid(&row_at(rows, i)[0]);
+        if (is_same(&run->job.id, &id) && run->view.tries == val_int(&row_at(rows, i)[4])) return true;
+    }
+    return false;
+}
+
+static struct job_lease lease_of(const struct val *row)
+{
+    return (struct job_lease){.id = val_uuid(&row[0]), .boot = val_uuid(&row[1]), .lease_us = val_int(&row[2])};
+}
+
+static enum errc void_leases(struct jobs *j, bool is_start, const struct job_lease *leases, unsigned n, err *e)
+{
+    struct job_void v = {.jobs = j, .now_us = clock_now_us(), .is_start = is_start, .leases = leases, .n = n};
+    if (!is_start && n == 0) return ERR_NONE;
+    enum errc rc = db_write(main_db(j), job_void_unit, &v, e);
+    if (rc == ERR_NONE && v.n_voided) log_event(LOG_WARN, "jobs_resume", LOG_I("jobs", v.n_voided));
+    return rc;
+}
+
+/* Runs whose row is not theirs any more, or says that they shall stop; and rows of ours that nothing runs for. */
 static enum errc watch(struct jobs *j, err *e)
 {
     struct arena a;
     struct job_watch w = {.jobs = j, .arena = &a};
+    unsigned n_orphans = 0;
     arena_init(&a, 4u << 20, 4096);
     enum errc rc = db_read(main_db(j), job_watch_unit, &w, e);
+    struct job_lease *orphans = arena_news(&a, struct job_lease, w.rows.n);
+    if (rc == ERR_NONE && !orphans) rc = err_code(e, ERR_NO_MEMORY);
     pthread_mutex_lock(&j->lock);
+    for (unsigned i = 0; rc == ERR_NONE && i < w.rows.n; i++) {
+        const struct val *row = row_at(&w.rows, i);
+        struct job_run *run = run_of(j->running, row);
+        if (run && val_bool(&row[3])) run->is_cancelled = true;
+        if (!run && !run_of(j->waiting, row)) orphans[n_orphans++] = lease_of(row);
+    }
     for (struct job_run *run = rc == ERR_NONE ? j->running : NULL; run; run = run->next)
-        for (unsigned i = 0; i < w.rows.n; i++) {
-            uuid id = val_uuid(&row_at(&w.rows, i)[0]);
-            if (memcmp(&id, &run->job.id, sizeof id) == 0 && val_bool(&row_at(&w.rows, i)[1]))
-                run->is_cancelled = true;
-        }
+        if (!run->is_ending && !has_row(&w.rows, run)) run->is_lost = true;
     pthread_mutex_unlock(&j->lock);
+    if (rc == ERR_NONE) rc = void_leases(j, false, orphans, n_orphans, e);
     arena_fini(&a);
+    return rc;
+}
+
+/* Looks at the leases of others, and takes those that hold no longer. */
+static enum errc judge(struct jobs *j, err *e)
+{
+    struct arena a;
+    struct job_watch w = {.jobs = j, .arena = &a};
+    usec now = clock_mono_us();
+    unsigned n_lost = 0;
+    arena_init(&a, 4u << 20, 4096);
+    enum errc rc = db_read(main_db(j), job_leases_unit, &w, e);
+    struct job_lease *seen = rc == ERR_NONE ? calloc(w.rows.n + 1, sizeof *seen) : NULL;
+    struct job_lease *lost = arena_news(&a, struct job_lease, w.rows.n);
+    if (rc == ERR_NONE && (!seen || !lost)) rc = err_code(e, ERR_NO_MEMORY);
+    bool was_blind = !j->looked_us || now - j->looked_us > j->lease_us; /* and so perhaps were they: nobody's time ran */
+    for (unsigned i = 0; rc == ERR_NONE && i < w.rows.n; i++) {
+        const struct val *row = row_at(&w.rows, i);
+        struct job_lease *l = &seen[i];
+        *l = lease_of(row);
+        l->changed_us = now;
+        for (unsigned k = 0; k < j->n_leases && !was_blind; k++)
+            if (is_same(&j->leases[k].id, &l->id) && is_same(&j->leases[k].boot, &l->boot) &&
+                j->leases[k].lease_us == l->lease_us)
+                l->changed_us = j->leases[k].changed_us;
+        if (val_bool(&row[3]) || now - l->changed_us >= j->lease_us) lost[n_lost++] = *l;
+    }
+    if (rc == ERR_NONE) {
+        free(j->leases);
+        j->leases = seen;
+        j->n_leases = w.rows.n;
+        j->looked_us = now;
+        rc = void_leases(j, false, lost, n_lost, e);
+    } else {
+        free(seen);
+    }
+    arena_fini(&a);
+    return rc;
+}
+
+static enum errc keep_leases(struct jobs *j, err *e)
+{
+    struct job_touch t = {.jobs = j, .lease_us = clock_now_us() + j->lease_us};
+    return db_write(main_db(j), job_lease_all_unit, &t, e);
+}
+
+static enum errc forget(struct jobs *j, err *e)
+{
+    struct job_sweep sweep = {.jobs = j, .now_us = clock_now_us()};
+    enum errc rc = db_write(main_db(j), job_forget_unit, &sweep, e);
+    for (unsigned i = 0; i < j->n_chores && rc == ERR_NONE; i++)
+        rc = db_write(main_db(j), j->chores[i].unit, j->chores[i].ctx, e);
     return rc;
 }
 
 static void *dispatcher_main(void *arg)
 {
     struct jobs *j = arg;
-    usec lease_at = 0, watch_at = 0, void_at = 0, forget_at = 0;
-    bool was_well = true;
-    struct job_sweep sweep = {.jobs = j, .is_start = true};
+    usec lease_at = 0, watch_at = 0, look_at = 0, forget_at = 0, look_us = j->lease_us / 4;
+    bool was_well = true, is_start = true, has_more = false;
+    if (store_is_postgres(j->store) && look_us > LOOK_US) look_us = LOOK_US;
     do {
         usec now = clock_mono_us();
         err e = {0};
         enum errc rc = ERR_NONE;
-        sweep.now_us = clock_now_us();
+        if (is_start && (rc = void_leases(j, true, NULL, 0, &e)) == ERR_NONE) is_start = false;
         if (rc == ERR_NONE && has_runs(j) && now >= lease_at) {
-            struct job_touch t = {.jobs = j, .lease_us = sweep.now_us + j->lease_us};
-            rc = db_write(main_db(j), job_lease_all_unit, &t, &e);
+            rc = keep_leases(j, &e);
             lease_at = now + j->lease_us / 3;
+        }
+        if (j->has_been_told) {
+            j->has_been_told = false;
+            watch_at = 0;
         }
         if (rc == ERR_NONE && has_runs(j) && now >= watch_at) {
             rc = watch(j, &e);
             watch_at = now + WATCH_US;
         }
-        if (rc == ERR_NONE && now >= void_at) {
-            rc = db_write(main_db(j), job_void_unit, &sweep, &e);
-            if (rc == ERR_NONE && sweep.n_voided)
-                log_event(LOG_WARN, "jobs_resume", LOG_I("jobs", sweep.n_voided));
-            sweep.is_start = sweep.is_start && rc != ERR_NONE;
-            void_at = now + j->lease_us / 2;
+        if (rc == ERR_NONE && now >= look_at) {
+            rc = judge(j, &e);
+            look_at = now + look_us;
         }
         if (rc == ERR_NONE && now >= forget_at) {
-            rc = db_write(main_db(j), job_forget_unit, &sweep, &e);
-            for (unsigned i = 0; i < j->n_chores && rc == ERR_NONE; i++)
-                rc = db_write(main_db(j), j->chores[i].unit, j->chores[i].ctx, &e);
+            rc = forget(j, &e);
             forget_at = now + FORGET_US;
         }
-        if (rc == ERR_NONE) rc = claim(j, &e);
+        if (rc == ERR_NONE) rc = claim(j, &has_more, &e);
         warn_once(&was_well, rc, &e);
-    } while (waker_wait(&j->waker, POLL_US));
+        if (rc == ERR_UNAVAILABLE || rc == ERR_BUSY) j->looked_us = 0;
+    } while (waker_wait(&j->waker, has_more ? SHARE_US : POLL_US));
     return NULL;
 }
 
@@ -432,6 +539,19 @@ enum errc jobs_start(struct jobs *j, err *e)
 
 void jobs_wake(struct jobs *j) { waker_wake(&j->waker); }
 
+static void on_told(void *ctx)
+{
+    struct jobs *j = ctx;
+    j->has_been_told = true;
+    waker_wake(&j->waker);
+}
+
+void jobs_join(struct jobs *j, const struct nodes *nodes)
+{
+    j->nodes = nodes;
+    store_on_told(j->store, TOPIC_JOBS, on_told, j);
+}
+
 void job_cancel_here(struct jobs *j, const uuid *id)
 {
     pthread_mutex_lock(&j->lock);
@@ -462,6 +582,7 @@ void jobs_free(struct jobs *j)
     pthread_cond_destroy(&j->has_work);
     pthread_mutex_destroy(&j->lock);
     buf_fini(&j->names);
+    free(j->leases);
     free(j->workers);
     free(j);
 }

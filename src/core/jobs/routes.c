@@ -148,6 +148,7 @@ static enum errc cancel_apply(struct api_request *r, struct tx *tx, err *e)
     rc = tx_exec(tx, &cancel_queued_job, PARAMS(v_int(r->now_us), v_uuid(&before->id)), &changed, e);
     if (rc == ERR_NONE && changed == 0)
         rc = tx_exec(tx, &cancel_running_job, PARAMS(v_uuid(&before->id)), &changed, e);
+    if (rc == ERR_NONE && changed) rc = tx_tell(tx, TOPIC_JOBS, e); /* it may run elsewhere */
     if (rc == ERR_NONE && changed == 0)
         return err_set(e, ERR_CONFLICT, "the job has ended already: it is %.*s", STR(before->state));
     if (rc == ERR_NONE) rc = find(r, tx, &after, e);

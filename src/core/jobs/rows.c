@@ -11,9 +11,9 @@ SQL(add_job, DB_MAIN, 0, "uuuuttiit",
 SQL(find_job, DB_MAIN, SQL_INSTANCE, "u", "SELECT " JOB_VIEW_COLUMNS " FROM jobs WHERE id = $1");
 
 #define DUE "state = 'queued' AND run_at_us <= $1"
-SQL_PER_ENGINE(job_due, DB_MAIN, SQL_INSTANCE, "it",
-               "SELECT id FROM jobs WHERE " DUE " AND instr($2, ',' || kind || ',') > 0 LIMIT 1",
-               "SELECT id FROM jobs WHERE " DUE " AND strpos($2, ',' || kind || ',') > 0 LIMIT 1");
+SQL_PER_ENGINE(job_due, DB_MAIN, SQL_INSTANCE, "iti",
+               "SELECT id FROM jobs WHERE " DUE " AND instr($2, ',' || kind || ',') > 0 LIMIT $3",
+               "SELECT id FROM jobs WHERE " DUE " AND strpos($2, ',' || kind || ',') > 0 LIMIT $3");
 #define CLAIM_COLUMNS JOB_VIEW_COLUMNS ", input, checkpoint, is_cancelled, stalled"
 SQL_PER_ENGINE(jobs_due, DB_MAIN, SQL_INSTANCE, "iti",
                "SELECT " CLAIM_COLUMNS " FROM jobs WHERE " DUE
@@ -26,27 +26,34 @@ SQL(claim_job, DB_MAIN, SQL_INSTANCE, "uuiiu",
     "stalled = stalled + 1, started_us = COALESCE(started_us, $4) "
     "WHERE id = $5 AND state = 'queued'");
 
-SQL(save_job, DB_MAIN, SQL_INSTANCE, "tiuu",
+/* A run owns its row while the boot and the number of tries are its own: a server that hung may claim again what was taken from
+ * it, while its first run still goes on. */
+SQL(save_job, DB_MAIN, SQL_INSTANCE, "tiuui",
     "UPDATE jobs SET stalled = CASE WHEN checkpoint = $1 THEN stalled ELSE 1 END, checkpoint = $1, lease_us "
-    "= $2 WHERE id = $3 AND boot_id = $4 AND state = 'running'");
-SQL(progress_job, DB_MAIN, SQL_INSTANCE, "iituu",
-    "UPDATE jobs SET done = $1, total = $2, phase = $3 WHERE id = $4 AND boot_id = $5 AND state = 'running'");
+    "= $2 WHERE id = $3 AND boot_id = $4 AND tries = $5 AND state = 'running'");
+SQL(progress_job, DB_MAIN, SQL_INSTANCE, "iituui",
+    "UPDATE jobs SET done = $1, total = $2, phase = $3 WHERE id = $4 AND boot_id = $5 AND tries = $6 AND "
+    "state = 'running'");
 SQL(lease_jobs, DB_MAIN, SQL_INSTANCE, "iu",
     "UPDATE jobs SET lease_us = $1 WHERE boot_id = $2 AND state = 'running'");
 SQL(watch_jobs, DB_MAIN, SQL_INSTANCE, "u",
-    "SELECT id, is_cancelled FROM jobs WHERE state = 'running' AND boot_id = $1");
-SQL(end_job, DB_MAIN, SQL_INSTANCE, "tttiiituu",
+    "SELECT id, boot_id, lease_us, is_cancelled, tries FROM jobs WHERE state = 'running' AND boot_id = $1");
+SQL(end_job, DB_MAIN, SQL_INSTANCE, "tttiiituui",
     "UPDATE jobs SET state = $1, error_code = $2, error = $3, done = $4, total = $5, finished_us = $6, "
     "result = $7, node_id = NULL, boot_id = NULL, "
-    "lease_us = NULL WHERE id = $8 AND boot_id = $9 AND state = 'running'");
-SQL(release_job, DB_MAIN, SQL_INSTANCE, "ittiiuu",
+    "lease_us = NULL WHERE id = $8 AND boot_id = $9 AND tries = $10 AND state = 'running'");
+SQL(release_job, DB_MAIN, SQL_INSTANCE, "ittiiuui",
     "UPDATE jobs SET state = 'queued', run_at_us = $1, error_code = $2, error = $3, tries = tries - $4, "
     "stalled = stalled - $5, node_id = NULL, boot_id = NULL, lease_us = NULL "
-    "WHERE id = $6 AND boot_id = $7 AND state = 'running'");
+    "WHERE id = $6 AND boot_id = $7 AND tries = $8 AND state = 'running'");
 
 #define VOID                                                                                                 \
     "UPDATE jobs SET state = 'queued', run_at_us = $1, node_id = NULL, boot_id = NULL, lease_us = NULL "
-SQL(void_expired, DB_MAIN, SQL_INSTANCE, "ii", VOID "WHERE state = 'running' AND lease_us < $2");
+SQL(void_lost, DB_MAIN, SQL_INSTANCE, "iuui",
+    VOID "WHERE id = $2 AND boot_id = $3 AND lease_us = $4 AND state = 'running'");
+SQL(list_leases, DB_MAIN, SQL_INSTANCE, "u",
+    "SELECT j.id, j.boot_id, j.lease_us, CASE WHEN n.boot_id <> j.boot_id OR n.state IN ('away', 'stopped') THEN 1 ELSE 0 END "
+    "FROM jobs j LEFT JOIN nodes n ON n.id = j.node_id WHERE j.state = 'running' AND j.boot_id <> $1 ORDER BY j.id");
 SQL(void_of_node, DB_MAIN, SQL_INSTANCE, "iuu",
     VOID "WHERE state = 'running' AND node_id = $2 AND boot_id <> $3");
 SQL(forget_jobs, DB_MAIN, SQL_INSTANCE, "i",
@@ -64,7 +71,7 @@ enum errc tx_job(struct tx *tx, const struct job *job, err *e)
                            &added, e);
     if (rc == ERR_NONE && added == 0)
         return err_set(e, ERR_CONFLICT, "such a job (%.*s) is under way already", STR(job->kind));
-    return rc;
+    return rc == ERR_NONE ? tx_tell(tx, TOPIC_JOBS, e) : rc;
 }
 
 void job_view_of_row(const struct val *v, struct job_view *out)
@@ -102,10 +109,10 @@ enum errc job_due_unit(struct tx *tx, void *ctx, err *e)
     struct job_due *d = ctx;
     struct arena a;
     struct rows rows;
-    arena_init(&a, 4096, 512);
-    enum errc rc =
-        tx_query(tx, &a, &job_due, PARAMS(v_int(d->now_us), v_text(buf_str(&d->jobs->names))), &rows, e);
-    d->is_due = rc == ERR_NONE && rows.n > 0;
+    arena_init(&a, 64u << 10, 512);
+    enum errc rc = tx_query(tx, &a, &job_due,
+                            PARAMS(v_int(d->now_us), v_text(buf_str(&d->jobs->names)), v_int(d->most)), &rows, e);
+    d->n = rc == ERR_NONE ? rows.n : 0;
     arena_fini(&a);
     return rc;
 }
@@ -223,7 +230,7 @@ enum errc job_end_unit(struct tx *tx, void *ctx, err *e)
         rc = tx_exec_unaudited(tx, &release_job,
                                PARAMS(v_int(end->again_us), code, why, v_int(end->how == JOB_RELEASED),
                                       v_int(end->how == JOB_RELEASED), v_uuid(&v->id),
-                                      v_uuid(&run->jobs->boot)),
+                                      v_uuid(&run->jobs->boot), v_int(v->tries)),
                                &changed, e);
     else
         rc = tx_exec_unaudited(
@@ -231,7 +238,7 @@ enum errc job_end_unit(struct tx *tx, void *ctx, err *e)
             PARAMS(v_text(str_c(states[end->how])), code, why, v_int(v->progress.done),
                    v_int(v->progress.total), v_int(end->now_us),
                    end->how == JOB_SUCCEEDED && run->result.len ? v_text(buf_str(&run->result)) : v_null(),
-                   v_uuid(&v->id), v_uuid(&run->jobs->boot)),
+                   v_uuid(&v->id), v_uuid(&run->jobs->boot), v_int(v->tries)),
             &changed, e);
     end->is_lost = rc == ERR_NONE && changed == 0;
     if (rc == ERR_NONE && end->how == JOB_FAILED && !end->is_lost) rc = add_failed_event(tx, end, e);
@@ -246,7 +253,8 @@ enum errc job_save_unit(struct tx *tx, void *ctx, err *e)
     int64_t changed = 0;
     enum errc rc = tx_exec_unaudited(tx, &save_job,
                                      PARAMS(v_text(t->checkpoint), v_int(t->lease_us),
-                                            v_uuid(&t->run->view.id), v_uuid(&t->run->jobs->boot)),
+                                            v_uuid(&t->run->view.id), v_uuid(&t->run->jobs->boot),
+                                            v_int(t->run->view.tries)),
                                      &changed, e);
     t->is_lost = rc == ERR_NONE && changed == 0;
     return rc;
@@ -259,7 +267,8 @@ enum errc job_progress_unit(struct tx *tx, void *ctx, err *e)
     int64_t changed = 0;
     enum errc rc = tx_exec_unaudited(tx, &progress_job,
                                      PARAMS(v_int(p->done), v_int(p->total), v_text(p->phase),
-                                            v_uuid(&t->run->view.id), v_uuid(&t->run->jobs->boot)),
+                                            v_uuid(&t->run->view.id), v_uuid(&t->run->jobs->boot),
+                                            v_int(t->run->view.tries)),
                                      &changed, e);
     t->is_lost = rc == ERR_NONE && changed == 0;
     return rc;
@@ -277,18 +286,29 @@ enum errc job_watch_unit(struct tx *tx, void *ctx, err *e)
     return tx_query(tx, w->arena, &watch_jobs, PARAMS(v_uuid(&w->jobs->boot)), &w->rows, e);
 }
 
+enum errc job_leases_unit(struct tx *tx, void *ctx, err *e)
+{
+    struct job_watch *w = ctx;
+    return tx_query(tx, w->arena, &list_leases, PARAMS(v_uuid(&w->jobs->boot)), &w->rows, e);
+}
+
 enum errc job_void_unit(struct tx *tx, void *ctx, err *e)
 {
-    struct job_sweep *s = ctx;
-    int64_t of_node = 0, expired = 0;
+    struct job_void *v = ctx;
     enum errc rc = ERR_NONE;
-    if (s->is_start)
+    v->n_voided = 0;
+    if (v->is_start)
         rc = tx_exec_unaudited(tx, &void_of_node,
-                               PARAMS(v_int(s->now_us), v_uuid(&s->jobs->node), v_uuid(&s->jobs->boot)),
-                               &of_node, e);
-    if (rc == ERR_NONE)
-        rc = tx_exec_unaudited(tx, &void_expired, PARAMS(v_int(s->now_us), v_int(s->now_us)), &expired, e);
-    s->n_voided = of_node + expired;
+                               PARAMS(v_int(v->now_us), v_uuid(&v->jobs->node), v_uuid(&v->jobs->boot)),
+                               &v->n_voided, e);
+    for (unsigned i = 0; i < v->n && rc == ERR_NONE; i++) {
+        int64_t changed = 0;
+        const struct job_lease *l = &v->leases[i];
+        rc = tx_exec_unaudited(tx, &void_lost,
+                               PARAMS(v_int(v->now_us), v_uuid(&l->id), v_uuid(&l->boot), v_int(l->lease_us)),
+                               &changed, e);
+        v->n_voided += changed;
+    }
     return rc;
 }
 
