@@ -1,10 +1,10 @@
 /* export.h - everything that a workspace holds, as files of lines (NDJSON) that another program can read.
  *
- * POST /api/workspaces/:id/export starts the job workspace.export; its files lie in DIR/exports/JOB/ and
- * are read part by part at GET /api/workspaces/:id/exports/:job_id/:part, as long as the job is kept. A
+ * POST /api/workspaces/:id/export starts the job workspace.export; its parts are files in DIR/exports/JOB/, or
+ * with PostgreSQL rows, so that every node has them. They are read one by one at GET /api/workspaces/:id/exports/:job_id/:part, as long as the job is kept. A
  * line is {"kind":"project","record":{…}}; the log's lines hold the exact bytes of their event, so that
  * hashes can be checked. Secrets are never in it. A service adds what it stores with a table of sources.
- * After a crash the job goes on behind its last checkpoint: the file is cut there first.
+ * After a crash the job goes on behind its last checkpoint: the part is cut there first.
  * Threads: any but loops.
  */
 #ifndef CORE_EXPORT_H

@@ -70,6 +70,10 @@ WARN_UNUSED enum errc job_save(struct job_run *j, str checkpoint, err *e);
 WARN_UNUSED enum errc job_progress(struct job_run *j, int64_t done, int64_t total, str phase, err *e);
 void job_result(struct job_run *j, str json); /* shown with the job */
 
+/* In a unit that stores what the job does: ERR_CANCELLED when the job is not this run's any more, so that a run which lost its
+ * lease changes nothing. */
+WARN_UNUSED enum errc tx_job_holds(struct tx *tx, const struct job_run *j, err *e);
+
 struct live;
 struct nodes;
 /* node: of the data folder; boot: of this start of it. live may be NULL. */

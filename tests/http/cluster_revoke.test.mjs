@@ -73,7 +73,7 @@ describe('at the other node', { skip: NO_BINARY || NO_POSTGRES }, () => {
   });
 
   test('a virtual key that was revoked is refused, and its stream is cut', async (t) => {
-    const key = await cluster.key();
+    const key = await cluster.newKey();
     const scene = cluster.scene(1, key);
     await until('the key at the other node', async () => (await call(scene, 'chat')).status === 200, WITHIN);
     const open = gate();
@@ -87,7 +87,7 @@ describe('at the other node', { skip: NO_BINARY || NO_POSTGRES }, () => {
   });
 
   test('a provider that was switched off, and prices', async () => {
-    const key = await cluster.key();
+    const key = await cluster.newKey();
     const scene = cluster.scene(1, key);
     await until('the key at the other node', async () => (await call(scene, 'chat')).status === 200, WITHIN);
     const at = `/api/gateway/providers/${cluster.providers.openai.id}`;

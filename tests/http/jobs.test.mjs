@@ -194,6 +194,7 @@ onEngines('after kill -9 a job goes on from its checkpoint and loses and repeats
   const numbers = all.filter((l) => l.kind === 'event').map((l) => l.record.id);
   assert.equal(new Set(numbers).size, numbers.length);
   const folder = path.join(catalyst.dataDir, 'exports');
-  assert.ok(existsSync(folder));
-  assert.deepEqual(readdirSync(folder), [begun.id]);
+  // With PostgreSQL its parts are rows, so that every node has them.
+  if (engine.database) assert.ok(!existsSync(folder));
+  else assert.deepEqual(readdirSync(folder), [begun.id]);
 });

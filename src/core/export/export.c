@@ -13,7 +13,6 @@
 #include "core/config.h"
 #include "core/export/internal.h"
 
-#define PAGE_ARENA (64u << 20)
 
 SQL(job_is_kept, DB_MAIN, SQL_INSTANCE, "u", "SELECT id FROM jobs WHERE id = $1");
 
@@ -203,11 +202,13 @@ static enum errc count_all(const struct export *x, const uuid *workspace, int64_
 
 /* --- writing --- */
 
-/* The part, cut to what the checkpoint says of it. */
-static enum errc open_part(const struct export *x, const uuid *job, const struct place *p, int *fd, err *e)
+/* The part, cut to what the checkpoint says of it. *fd -1: it is in the database. */
+static enum errc open_part(const struct export *x, const struct job_run *j, const struct place *p, int *fd, err *e)
 {
     char path[EXPORT_PATH_MAX];
-    export_path(x, job, p->part, path);
+    *fd = -1;
+    if (store_is_postgres(x->setup.store)) return export_pages_begin(j, p->part, p->bytes, e);
+    export_path(x, &job_of(j)->id, p->part, path);
     *fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     if (*fd < 0) return err_errno(e, ERR_IO, errno, "making %.150s", path);
     if (ftruncate(*fd, p->bytes) < 0 || lseek(*fd, p->bytes, SEEK_SET) < 0)
@@ -247,13 +248,14 @@ static enum errc write_page(const struct export *x, struct job_run *j, struct pl
     struct buf text;
     const struct export_source *source = source_at(x, p->source);
     struct page page = {.x = x, .source = source, .a = &a, .workspace = job_of(j)->workspace_id, .place = p};
-    arena_init(&a, PAGE_ARENA, 16384);
-    buf_init(&text, PAGE_ARENA);
+    arena_init(&a, EXPORT_PAGE_ARENA, 16384);
+    buf_init(&text, EXPORT_PAGE_ARENA);
     enum errc rc = db_read(store_db(x->setup.store, source->page->db), page_unit, &page, e);
     for (unsigned i = 0; i < page.rows.n && rc == ERR_NONE; i++)
         put_line(&text, source, row_at(&page.rows, i));
     if (rc == ERR_NONE && text.failed) rc = err_code(e, text.failed);
-    if (rc == ERR_NONE && page.rows.n) rc = write_all(fd, buf_str(&text), e);
+    if (rc == ERR_NONE && page.rows.n)
+        rc = fd >= 0 ? write_all(fd, buf_str(&text), e) : export_pages_put(j, p->part, p->bytes, buf_str(&text), e);
     if (rc == ERR_NONE) {
         *is_last = page.rows.n < x->page_rows;
         p->bytes += (int64_t)text.len;
@@ -328,10 +330,10 @@ static enum errc write_source(const struct export *x, struct job_run *j, struct 
     const struct export_source *source = source_at(x, p->source);
     while (!is_last && rc == ERR_NONE) {
         if (p->bytes >= EXPORT_PART_BYTES) {
-            close(*fd);
+            if (*fd >= 0) close(*fd);
             p->part++;
             p->bytes = 0;
-            if ((rc = open_part(x, &job_of(j)->id, p, fd, e)) != ERR_NONE) break;
+            if ((rc = open_part(x, j, p, fd, e)) != ERR_NONE) break;
         }
         rc = write_page(x, j, p, *fd, &is_last, e);
         if (rc == ERR_NONE && is_last) {
@@ -354,9 +356,9 @@ enum errc export_run(void *ctx, struct job_run *j, err *e)
     int fd = -1;
     remove_old(x);
     enum errc rc = load(j, &p, e);
-    if (rc == ERR_NONE) rc = make_folder(x, &job_of(j)->id, e);
+    if (rc == ERR_NONE && !store_is_postgres(x->setup.store)) rc = make_folder(x, &job_of(j)->id, e);
     if (rc == ERR_NONE) rc = count_all(x, &job_of(j)->workspace_id, &total, e);
-    if (rc == ERR_NONE) rc = open_part(x, &job_of(j)->id, &p, &fd, e);
+    if (rc == ERR_NONE) rc = open_part(x, j, &p, &fd, e);
     while (rc == ERR_NONE && source_at(x, p.source))
         rc = write_source(x, j, &p, &fd, total, e);
     if (fd >= 0) close(fd);

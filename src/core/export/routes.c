@@ -34,33 +34,42 @@ static enum errc start_apply(struct api_request *r, struct tx *tx, err *e)
     return rc == ERR_NONE ? tx_event(tx, &ev, e) : rc;
 }
 
-static enum errc read_prepare(struct api_request *r, err *e)
+static enum errc read_file(const struct export *x, struct arena *a, const uuid *job, unsigned part, str *out, err *e)
 {
-    const struct export *x = r->service;
     char path[EXPORT_PATH_MAX];
     struct stat st;
-    uint64_t part = 0;
     size_t len = 0;
-    if (!str_to_u64(r->path_text[2], &part) || part == 0 || part > UINT32_MAX)
-        return err_set(e, ERR_NOT_FOUND, "there is no such part: they are numbered from 1");
-    export_path(x, &r->path_id[1], (unsigned)part, path);
+    export_path(x, job, part, path);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return errno == ENOENT ? err_set(e, ERR_NOT_FOUND, "there is no such part on this node")
+        return errno == ENOENT ? err_set(e, ERR_NOT_FOUND, "there is no such part")
                                : err_errno(e, ERR_IO, errno, "opening an export");
     if (fstat(fd, &st) < 0 || st.st_size < 0) {
         close(fd);
         return err_errno(e, ERR_IO, errno, "reading an export");
     }
-    char *bytes = arena_bytes(r->arena, (size_t)st.st_size + 1);
+    char *bytes = arena_bytes(a, (size_t)st.st_size + 1);
     for (ssize_t n = 1; bytes && n > 0 && len<(size_t)st.st_size; len += n> 0 ? (size_t)n : 0)
         n = read(fd, bytes + len, (size_t)st.st_size - len);
     close(fd);
     if (!bytes) return err_code(e, ERR_TOO_LARGE);
     if (len != (size_t)st.st_size) return err_set(e, ERR_IO, "reading an export: it ends before its length");
-    r->raw = str_of(bytes, len);
-    r->raw_type = S("application/x-ndjson");
+    *out = str_of(bytes, len);
     return ERR_NONE;
+}
+
+static enum errc read_prepare(struct api_request *r, err *e)
+{
+    const struct export *x = r->service;
+    uint64_t part = 0;
+    enum errc rc = ERR_NONE;
+    if (!str_to_u64(r->path_text[2], &part) || part == 0 || part > UINT32_MAX)
+        return err_set(e, ERR_NOT_FOUND, "there is no such part: they are numbered from 1");
+    r->raw = (str){0};
+    if (store_is_postgres(x->setup.store)) rc = export_pages_read(x, r->arena, &r->path_id[1], (unsigned)part, &r->raw, e);
+    if (rc == ERR_NONE && !r->raw.p) rc = read_file(x, r->arena, &r->path_id[1], (unsigned)part, &r->raw, e);
+    r->raw_type = S("application/x-ndjson");
+    return rc;
 }
 
 static const struct api_route routes[] = {

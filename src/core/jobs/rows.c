@@ -34,6 +34,8 @@ SQL(save_job, DB_MAIN, SQL_INSTANCE, "tiuui",
 SQL(progress_job, DB_MAIN, SQL_INSTANCE, "iituui",
     "UPDATE jobs SET done = $1, total = $2, phase = $3 WHERE id = $4 AND boot_id = $5 AND tries = $6 AND "
     "state = 'running'");
+SQL(job_is_held, DB_MAIN, SQL_INSTANCE, "uui",
+    "SELECT id FROM jobs WHERE id = $1 AND boot_id = $2 AND tries = $3 AND state = 'running'");
 SQL(lease_jobs, DB_MAIN, SQL_INSTANCE, "iu",
     "UPDATE jobs SET lease_us = $1 WHERE boot_id = $2 AND state = 'running'");
 SQL(watch_jobs, DB_MAIN, SQL_INSTANCE, "u",
@@ -271,6 +273,18 @@ enum errc job_progress_unit(struct tx *tx, void *ctx, err *e)
                                             v_int(t->run->view.tries)),
                                      &changed, e);
     t->is_lost = rc == ERR_NONE && changed == 0;
+    return rc;
+}
+
+enum errc tx_job_holds(struct tx *tx, const struct job_run *run, err *e)
+{
+    struct arena a;
+    struct rows rows;
+    arena_init(&a, 4096, 512);
+    enum errc rc = tx_query(tx, &a, &job_is_held,
+                            PARAMS(v_uuid(&run->view.id), v_uuid(&run->jobs->boot), v_int(run->view.tries)), &rows, e);
+    if (rc == ERR_NONE && rows.n == 0) rc = err_set(e, ERR_CANCELLED, "the job's lease was lost: it may run elsewhere by now");
+    arena_fini(&a);
     return rc;
 }
 
