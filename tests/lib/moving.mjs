@@ -71,10 +71,10 @@ export async function moveMonth(t, postgres, { month: options, kills, late = 250
   tell(`${n} times killed`);
   assert.equal(n, kills.length);
 
-  const half = await runCatalyst(['serve', '--data', dataDir], { env: { CATALYST_DATABASE__URL: url } });
-  assert.equal(half.code, EXIT_USAGE);
+  const half = await runCatalyst(['serve', '--data', dataDir, '--listen', '127.0.0.1:0'], { env: { CATALYST_DATABASE__URL: url } });
+  assert.equal(half.code, EXIT_USAGE, half.stderr);
   assert.match(half.stderr, /being filled by a move/);
-  const old = await runCatalyst(['serve', '--data', dataDir]);
+  const old = await runCatalyst(['serve', '--data', dataDir, '--listen', '127.0.0.1:0']);
   assert.equal(old.code, EXIT_USAGE);
   assert.match(old.stderr, /are being moved to PostgreSQL/);
 
@@ -94,10 +94,10 @@ export async function moveMonth(t, postgres, { month: options, kills, late = 250
   assert.deepEqual(JSON.parse(again.stdout).tables, report.tables);
 
   // Without the new URL nothing starts: there are no two truths.
-  const forgot = await runCatalyst(['serve', '--data', dataDir]);
+  const forgot = await runCatalyst(['serve', '--data', dataDir, '--listen', '127.0.0.1:0']);
   assert.equal(forgot.code, EXIT_USAGE);
   assert.match(forgot.stderr, /were moved to PostgreSQL .*set database\.url/);
-  const elsewhere = await runCatalyst(['serve', '--data', dataDir], { env: { CATALYST_DATABASE__URL: await postgres.database() } });
+  const elsewhere = await runCatalyst(['serve', '--data', dataDir, '--listen', '127.0.0.1:0'], { env: { CATALYST_DATABASE__URL: await postgres.database() } });
   assert.equal(elsewhere.code, EXIT_USAGE);
   assert.match(elsewhere.stderr, /empty PostgreSQL database, but .*MOVED says/);
 
