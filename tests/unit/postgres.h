@@ -17,6 +17,7 @@ static struct {
     bool is_started;
     char url[256]; /* empty: there are no programs */
     int hold;      /* the server lives as long as the other end of this pipe */
+    FILE *answers;
     pid_t pid;
     unsigned n_databases;
 } private_postgres = {.hold = -1};
@@ -27,6 +28,7 @@ static inline void postgres_end(void)
     close(private_postgres.hold);
     private_postgres.hold = -1;
     waitpid(private_postgres.pid, NULL, 0);
+    fclose(private_postgres.answers);
 }
 
 /* Its URL, or NULL where PostgreSQL is not installed. */
@@ -50,6 +52,7 @@ static inline const char *postgres_url(void)
     if (!f) abort();
     if (fgets(private_postgres.url, sizeof private_postgres.url, f)) {
         private_postgres.url[strcspn(private_postgres.url, "\n")] = '\0';
+        private_postgres.answers = f;
         atexit(postgres_end);
     } else {
         close(in[1]);
@@ -59,9 +62,18 @@ static inline const char *postgres_url(void)
             fprintf(stderr, "tests/lib/postgres.sh ended with %d\n", status);
             abort();
         }
+        fclose(f);
     }
-    fclose(f);
     return *private_postgres.url ? private_postgres.url : NULL;
+}
+
+/* "stop fast", "stop smart", "stop immediate", "start"; when it is done. */
+static inline void postgres_command(const char *command)
+{
+    char answer[32];
+    if (dprintf(private_postgres.hold, "%s\n", command) < 0 ||
+        !fgets(answer, sizeof answer, private_postgres.answers))
+        abort();
 }
 
 /* One statement on a connection of its own. */
