@@ -10,6 +10,9 @@ static const struct option options[] = {
      .meaning = "URL that browsers reach Catalyst by, such as https://catalyst.example.com; links in invitations start with it."},
     {.key = "listen.path_prefix", .type = OPTION_TEXT, .fallback = "",
      .meaning = "Path below which browsers see the web page, such as /catalyst; the proxy in front takes it off."},
+    {.key = "listen.drain_delay_ms", .type = OPTION_MS, .change = OPTION_ON_RELOAD, .min = 0, .max = 600000,
+     .meaning = "After SIGTERM /readyz says 503 for so long before the listener closes, so that a balancer sends requests elsewhere; without it "
+                "2s with PostgreSQL, else 0."},
     {.key = "tls.cert", .type = OPTION_TEXT, .change = OPTION_ON_RELOAD, .meaning = "PEM file with the certificate chain; turns TLS on."},
     {.key = "tls.key", .type = OPTION_TEXT, .change = OPTION_ON_RELOAD, .meaning = "PEM file with the certificate's private key."},
     {.key = "tls.min_version", .type = OPTION_ONE_OF, .change = OPTION_ON_RELOAD, .fallback = "1.3", .choices = "1.2|1.3",

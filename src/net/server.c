@@ -381,7 +381,7 @@ void http_release(struct http_conn *c)
 
 str http_connection_line(const struct http_conn *c)
 {
-    if (!c->keeps_alive || c->server->is_stopping)
+    if (!c->keeps_alive || c->server->is_draining)
         return S("Connection: close\r\n");
     return c->is_http10 ? S("Connection: keep-alive\r\n") : S("");
 }
@@ -433,7 +433,7 @@ void http_finish(struct http_conn *c, bool keeps_alive)
     c->on_drained = NULL;
     c->on_stop = NULL;
     c->was_congested = false;
-    c->keeps_alive = c->keeps_alive && keeps_alive && !c->server->is_stopping;
+    c->keeps_alive = c->keeps_alive && keeps_alive && !c->server->is_draining;
     buf_fini(&c->body);
     c->state = CONN_FLUSH;
     c->n_requests++;
@@ -651,7 +651,7 @@ static void begin_request(struct http_conn *c, str head, str *rest)
     }
     c->is_head_request = h->method == HTTP_HEAD;
     c->is_http10 = h->minor_version == 0;
-    c->keeps_alive = h->keeps_alive && !s->is_stopping;
+    c->keeps_alive = h->keeps_alive && !s->is_draining;
     if (s->handler.on_head(s->ctx, c, h, &body_max, &e) != ERR_NONE ||
         coding_parse(h->content_encoding, &c->coding, &e) != ERR_NONE) {
         refuse(c, h, &e);
@@ -1025,9 +1025,11 @@ void server_change(struct server *s, const struct server_limits *limits, SSL_CTX
     s->tls = tls;
 }
 
+void server_drain(struct server *s) { s->is_draining = true; }
+
 void server_stop(struct server *s, void (*on_idle)(struct server *s))
 {
-    s->is_stopping = true;
+    s->is_draining = s->is_stopping = true;
     s->on_idle = on_idle;
     if (s->is_listening) {
         s->is_listening = false;

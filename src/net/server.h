@@ -66,7 +66,7 @@ struct server {
     SSL_CTX *tls;                    /* of new connections; a reference of its own */
     uv_poll_t listener;
     int listen_fd;
-    bool is_listening, is_stopping, is_aborting, is_accept_paused;
+    bool is_listening, is_draining, is_stopping, is_aborting, is_accept_paused;
     struct wheel_timer accept_pause;
     struct http_conn *first;         /* all open connections */
     struct http_conn *spare;         /* freed ones, kept for the next */
@@ -141,6 +141,9 @@ WARN_UNUSED enum errc server_start(struct server *s, struct loop *l, struct serv
                                    const struct http_handler *handler, void *ctx, err *e);
 /* Other limits and another certificate from now on, on the loop's thread: connections that stand keep the TLS they were made with. */
 void server_change(struct server *s, const struct server_limits *limits, SSL_CTX *tls);
+/* The server will stop soon: it goes on taking connections and requests, and each answer is the last on its connection, so that
+ * whoever keeps connections open (a proxy) does not find them closed under a request. */
+void server_drain(struct server *s);
 /* Stops accepting; idle connections close, busy ones after their answer. on_idle (may be NULL) follows, at once when there are none. */
 void server_stop(struct server *s, void (*on_idle)(struct server *s));
 /* The stop deadline has passed: handlers end their answers (on_stop), everything else is closed. Called again, closes what is still open. */

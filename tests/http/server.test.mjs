@@ -121,6 +121,39 @@ describe('stopping', { skip: NO_BINARY }, () => {
     });
   }
 
+  test('with a drain delay /readyz turns before the listener closes, and each answer is the last of its connection', async (t) => {
+    const scene = await startGateway(t, { env: { CATALYST_LISTEN__DRAIN_DELAY_MS: '60s' } });
+    const rest = gate();
+    scene.double.anthropic.next({ gate: rest, after: 3 });
+    const c = await startCall(t, scene, 'messages', bodyOf('messages', { stream: true }));
+    await until('the stream to run', () => c.received.length > 600);
+    const kept = await RawConnection.open(scene.catalyst.port);
+    defer(t, () => kept.close());
+    await kept.send(request('GET', '/readyz'));
+    assert.equal((await kept.readAnswer()).status, 200);
+    scene.catalyst.signal('SIGTERM');
+    await until('/readyz to turn', async () => {
+      const ready = await exchange(scene.catalyst.port, request('GET', '/readyz'));
+      return ready.status === 503 && ready.body.toString() === '{"status":"draining"}';
+    });
+    assert.equal((await call(scene, 'chat')).status, 200, 'calls are still taken');
+    await kept.send(request('GET', '/healthz'));
+    const last = await kept.readAnswer();
+    assert.equal(last.status, 200);
+    assert.equal(last.header('connection'), 'close');
+    await within('that connection to be closed', kept.ended);
+    scene.catalyst.signal('SIGTERM'); // the balancer need not be waited for
+    await until('no more to be taken', async () => {
+      const probe = await RawConnection.open(scene.catalyst.port).catch(() => null);
+      probe?.close();
+      return probe === null;
+    });
+    assert.ok(scene.catalyst.isRunning(), 'the stream is waited for');
+    rest.open();
+    assert.ok((await c.readAnswer()).body.toString().endsWith('event: message_stop\ndata: {"type":"message_stop"}\n\n'));
+    assert.deepEqual(await within('the end', scene.catalyst.ended), { code: 0, signal: null });
+  });
+
   test('a stream beyond the deadline is ended with an error and recorded', async (t) => {
     const scene = await startGateway(t, {
       config: ({ standard }) => ({ ...standard, limits: { stop_deadline_ms: '300ms' } }),

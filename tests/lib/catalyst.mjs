@@ -91,6 +91,7 @@ export class Catalyst {
     const env = Object.fromEntries(
       Object.entries(process.env).filter(([n]) => !/proxy$|^CATALYST_|^OPENAI|^ANTHROPIC/i.test(n)),
     );
+    if (this.command.includes(BINARY)) env.CATALYST_LISTEN__DRAIN_DELAY_MS = '0'; // no balancer has to be waited for
     this.child = spawn(program, args, { env: { ...env, ...this.env }, stdio: ['ignore', 'pipe', 'pipe'] });
     const child = this.child;
     children.add(child);

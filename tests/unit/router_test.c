@@ -12,7 +12,8 @@ struct state {
     struct server server;
     struct router router;
     struct ops ops;
-    _Atomic bool is_ready;
+    _Atomic bool is_ready, is_draining;
+    bool is_cut_off;
     const char *obstacle; /* why calls cannot be served, NULL when they can */
     uint16_t port;
     struct wire *w;
@@ -66,6 +67,8 @@ static const struct route rest_routes[] = {
 static const struct route_table rest = {STR_LIT(""), rest_routes, LENGTH_OF(rest_routes), NULL};
 static const struct route_table inner = {STR_LIT("/v1/inner"), inner_routes, LENGTH_OF(inner_routes), NULL};
 
+static bool is_cut_off(void *ctx) { return ((struct state *)ctx)->is_cut_off; }
+
 static bool can_serve(void *ctx, const char **reason)
 {
     const struct state *s = ctx;
@@ -94,8 +97,13 @@ static int set_up(void **state)
                                               .queue_bytes = 64 << 10,
                                               .connections = 10,
                                               .connections_per_address = 10};
-    s->ops =
-        (struct ops){.trusts_loopback = true, .is_ready = &s->is_ready, .can_serve = can_serve, .ctx = s};
+    s->ops = (struct ops){.trusts_loopback = true,
+                          .is_ready = &s->is_ready,
+                          .is_draining = &s->is_draining,
+                          .can_serve = can_serve,
+                          .ctx = s,
+                          .is_cut_off = is_cut_off,
+                          .cut_off_ctx = s};
     router_init(&s->router, 10, 20);
     router_mount(&s->router, &ops_routes, &s->ops);
     router_mount(&s->router, &v1, &services[0]);
@@ -275,13 +283,25 @@ static void health_and_readiness_are_told_apart(void **state)
     ask(s, "GET /healthz", "", "");
     assert_answer(s, "200", "{\"status\":\"ok\"}");
     ask(s, "GET /readyz", "", "");
-    assert_answer(s, "503", "{\"status\":\"stopping\"}");
+    assert_answer(s, "503", "{\"status\":\"starting\"}");
     s->is_ready = true;
     ask(s, "GET /readyz", "", "");
     assert_answer(s, "200", "{\"status\":\"ready\"}");
+    ask(s, "GET /readyz?for=api", "", "");
+    assert_answer(s, "200", "{\"status\":\"ready\"}");
+    s->is_cut_off = true; /* calls go on */
+    ask(s, "GET /readyz", "", "");
+    assert_answer(s, "200", "{\"status\":\"ready\",\"degraded\":\"database_unavailable\"}");
+    ask(s, "GET /readyz?x&for=api", "", "");
+    assert_answer(s, "503", "{\"status\":\"database_unavailable\"}");
+    s->is_cut_off = false;
     s->obstacle = "disk_full";
     ask(s, "GET /readyz", "", "");
     assert_answer(s, "503", "{\"status\":\"disk_full\"}");
+    s->is_ready = false;
+    s->is_draining = true;
+    ask(s, "GET /readyz", "", "");
+    assert_answer(s, "503", "{\"status\":\"draining\"}");
 }
 
 static void metrics_are_open_to_the_trusted_loopback_and_to_the_token(void **state)

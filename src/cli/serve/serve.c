@@ -25,6 +25,11 @@ static void on_idle(struct server *s)
     loop_finish(&n->loop);
 }
 
+static void run_drain(struct loop_task *task)
+{
+    server_drain(&((struct node *)((char *)task - offsetof(struct node, drain)))->server);
+}
+
 static void run_stop(struct loop_task *task)
 {
     struct node *n = (struct node *)((char *)task - offsetof(struct node, stop));
@@ -50,22 +55,44 @@ static void on_deadline(uv_timer_t *t)
     abort_all(p);
 }
 
-static void on_signal(uv_signal_t *h, int number)
+/* The balancer, if there is one, has been told: the listener closes, streams come to their end. */
+static void stop_all(struct process *p)
 {
-    struct process *p = h->data;
-    if (p->is_stopping) { /* asked twice: do not wait for streams any longer */
-        abort_all(p);
-        return;
-    }
     p->is_stopping = true;
-    p->is_ready = false;
-    nodes_set_state(p->services.nodes, "draining");
-    live_stop(p->services.live);
-    reload_close(p->reload); /* what it posted to the loops comes before their end */
-    log_event(LOG_INFO, "stopping", LOG_S("signal", number == SIGTERM ? S("SIGTERM") : S("SIGINT")));
+    uv_timer_stop(&p->drained);
+    live_stop(p->services.live); /* browsers come back at another node */
+    reload_close(p->reload);     /* what it posted to the loops comes before their end */
     for (unsigned i = 0; i < p->n_nodes; i++)
         loop_post(&p->nodes[i].loop, &p->nodes[i].stop);
     uv_timer_start(&p->deadline, on_deadline, p->stop_deadline_ms, ABORT_GRACE_MS);
+}
+
+static void on_drained(uv_timer_t *t) { stop_all(t->data); }
+
+/* Asked once: drain, then stop. Asked again: do not wait for the balancer, then not for streams either. */
+static void on_signal(uv_signal_t *h, int number)
+{
+    struct process *p = h->data;
+    if (p->is_stopping) {
+        abort_all(p);
+        return;
+    }
+    if (p->is_draining) {
+        stop_all(p);
+        return;
+    }
+    p->is_draining = true;
+    p->is_ready = false;
+    nodes_set_state(p->services.nodes, "draining");
+    log_event(LOG_INFO, "stopping", LOG_S("signal", number == SIGTERM ? S("SIGTERM") : S("SIGINT")),
+              LOG_I("drain_delay_ms", (int64_t)p->drain_delay_ms));
+    if (p->drain_delay_ms == 0) {
+        stop_all(p);
+        return;
+    }
+    for (unsigned i = 0; i < p->n_nodes; i++)
+        loop_post(&p->nodes[i].loop, &p->nodes[i].drain);
+    uv_timer_start(&p->drained, on_drained, p->drain_delay_ms, 0);
 }
 
 static void on_hang_up(uv_signal_t *h, int number)
@@ -82,6 +109,7 @@ static void on_all_ended(uv_async_t *h)
     uv_close((uv_handle_t *)&p->on_term, NULL);
     uv_close((uv_handle_t *)&p->on_int, NULL);
     uv_close((uv_handle_t *)&p->on_hup, NULL);
+    uv_close((uv_handle_t *)&p->drained, NULL);
     uv_close((uv_handle_t *)&p->deadline, NULL);
     uv_close((uv_handle_t *)h, NULL);
 }
@@ -105,11 +133,14 @@ static unsigned loops_wanted(const struct config *c)
     return n > 0 ? (unsigned)n : cores > 0 ? (unsigned)cores : 1;
 }
 
+static bool is_cut_off(void *nodes) { return nodes_is_cut_off(nodes); }
+
 static enum errc node_start(struct process *p, unsigned i, const struct config *c, err *e)
 {
     struct node *n = &p->nodes[i];
     struct http_handler handler = router_handler();
     n->process = p;
+    n->drain.run = run_drain;
     n->stop.run = run_stop;
     n->abort.run = run_abort;
     enum errc rc = loop_init(&n->loop, i, e);
@@ -124,6 +155,9 @@ static enum errc node_start(struct process *p, unsigned i, const struct config *
         .is_ready = &p->is_ready,
         .can_serve = gateway_can_serve,
         .ctx = n->gateway,
+        .is_draining = &p->is_draining,
+        .is_cut_off = is_cut_off,
+        .cut_off_ctx = p->services.nodes,
     };
     router_init(&n->router, (size_t)config_int(c, "limits.api_body_bytes"), (size_t)config_int(c, "limits.gateway_body_bytes"));
     router_mount(&n->router, &ops_routes, &n->ops);
@@ -148,7 +182,8 @@ static void run_until_stopped(struct process *p, uv_loop_t *main_loop, unsigned 
     err e = {0};
     char address[64];
     p->main_loop = main_loop;
-    p->on_term.data = p->on_int.data = p->on_hup.data = p->deadline.data = p->all_ended.data = p;
+    p->on_term.data = p->on_int.data = p->on_hup.data = p->drained.data = p->deadline.data = p->all_ended.data = p;
+    uv_timer_init(main_loop, &p->drained);
     uv_timer_init(main_loop, &p->deadline);
     uv_async_init(main_loop, &p->all_ended, on_all_ended);
     uv_signal_init(main_loop, &p->on_term);

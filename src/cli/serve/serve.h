@@ -32,7 +32,7 @@ struct node {
     struct ops ops;
     struct generation *generation; /* that ops points into */
     struct gateway_loop *gateway;
-    struct loop_task stop, abort;
+    struct loop_task drain, stop, abort;
     struct process *process;
 };
 
@@ -65,11 +65,11 @@ struct process {
     struct node *nodes;
     unsigned n_nodes, n_loops_made;
     atomic_uint n_running;
-    _Atomic bool is_ready;
-    _Atomic uint64_t stop_deadline_ms;
+    _Atomic bool is_ready, is_draining;
+    _Atomic uint64_t stop_deadline_ms, drain_delay_ms;
     uv_loop_t *main_loop;
     uv_signal_t on_term, on_int, on_hup;
-    uv_timer_t deadline;
+    uv_timer_t drained, deadline;
     uv_async_t all_ended;
     bool is_stopping;
     int lock_fd;

@@ -7,6 +7,7 @@
 #include "net/url.h"
 
 #define SCRATCH_LIMIT (1u << 20)
+#define SHARED_DRAIN_DELAY_MS 2000
 
 static enum errc listen_address(const struct config *c, str *host, uint16_t *port, err *e)
 {
@@ -67,11 +68,19 @@ static void set_log_level(const struct config *c)
     if (log_level_parse(config_text(c, "log.level"), &level)) log_set_level(level);
 }
 
+/* How long /readyz tells that the end is near before it comes: only who has another node can use it. */
+static uint64_t drain_delay_of(const struct config *c)
+{
+    if (config_origin_of(c, "listen.drain_delay_ms") != CONFIG_DEFAULT) return (uint64_t)config_int(c, "listen.drain_delay_ms");
+    return config_text(c, "database.url").len ? SHARED_DRAIN_DELAY_MS : 0;
+}
+
 enum errc serve_settings(struct process *p, const struct config *c, struct arena *a, err *e)
 {
     struct outbound_settings settings;
     set_log_level(c);
     p->stop_deadline_ms = (uint64_t)config_int(c, "limits.stop_deadline_ms");
+    p->drain_delay_ms = drain_delay_of(c);
     p->shared.limits = limits_of(c);
     enum errc rc = open_tls(c, a, &p->shared.tls, e);
     if (rc == ERR_NONE) rc = outbound_settings_of(c, a, &settings, e);
@@ -182,6 +191,7 @@ static void change_commit(void *ctx, void *prepared)
     const struct config *c = generation_config(change->generation);
     set_log_level(c);
     p->stop_deadline_ms = (uint64_t)config_int(c, "limits.stop_deadline_ms");
+    p->drain_delay_ms = drain_delay_of(c);
     outbound_adopt(p->outbound, change->plan);
     change->plan = NULL;
     for (unsigned i = 0; i < p->n_nodes; i++) {

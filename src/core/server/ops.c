@@ -16,16 +16,27 @@ static void handle_health(void *service, struct http_conn *c, const struct route
     reply_json(c, 200, S("{\"status\":\"ok\"}"));
 }
 
+static bool asks_for_api(str query)
+{
+    while (query.len)
+        if (str_eq(str_cut(&query, '&'), S("for=api"))) return true;
+    return false;
+}
+
 static void handle_ready(void *service, struct http_conn *c, const struct route *route, const struct http_request *r)
 {
     const struct ops *ops = service;
     const char *reason = NULL;
     char body[128];
     (void)route;
-    (void)r;
-    bool is_ready = *ops->is_ready && ops->can_serve(ops->ctx, &reason);
+    bool is_ready = *ops->is_ready && ops->can_serve(ops->ctx, &reason), is_cut_off = ops->is_cut_off(ops->cut_off_ctx);
+    if (*ops->is_draining)
+        reason = "draining";
+    else if (is_ready && is_cut_off && !reason)
+        reason = "database_unavailable";
+    if (is_cut_off && asks_for_api(r->head->query)) is_ready = false;
     int n = is_ready && reason ? snprintf(body, sizeof body, "{\"status\":\"ready\",\"degraded\":\"%s\"}", reason)
-                               : snprintf(body, sizeof body, "{\"status\":\"%s\"}", is_ready ? "ready" : reason ? reason : "stopping");
+                               : snprintf(body, sizeof body, "{\"status\":\"%s\"}", is_ready ? "ready" : reason ? reason : "starting");
     reply_json(c, is_ready ? 200 : 503, str_of(body, (size_t)n));
 }
 
