@@ -76,6 +76,7 @@ static enum errc build(struct gateway *g, struct snapshot_base *base, err *e)
         source.rows = &rows;
         source.is_shared = store_is_postgres(g->backend.store);
         source.spent = ask_spent;
+        source.rates = g->rates;
         rc = gateway_rows_load(g->backend.store, g->backend.secrets, &a, &rows, e);
     }
     if (rc == ERR_NONE)
@@ -176,6 +177,30 @@ static enum errc follow_rebuild(void *ctx, int64_t *number, err *e)
     return rc;
 }
 
+/* --- limits over nodes --- */
+
+static unsigned count_nodes(void *ctx) { return nodes_alive(((struct gateway *)ctx)->backend.nodes); }
+
+static enum errc exchange_rates(void *ctx, struct rate_exchange *x, err *e) { return rate_rows_exchange(((struct gateway *)ctx)->rate_rows, x, e); }
+
+static void tell_rates(void *ctx) { rate_pool_told(ctx); }
+
+static enum errc share_rates(struct gateway *g, err *e)
+{
+    const struct gateway_backend *b = &g->backend;
+    struct rate_pool_setup setup = {.nodes = count_nodes, .exchange = exchange_rates, .answered = gateway_leases_changed, .ctx = g};
+    if (!b->nodes || !store_is_postgres(b->store))
+        return ERR_NONE;
+    enum errc rc = rate_rows_new(&g->rate_rows, b->store, drain_node_no(g->drain), g->away_ms, e);
+    if (rc == ERR_NONE)
+        rc = rate_pool_new(&g->rates, &setup, e);
+    if (rc == ERR_NONE)
+        store_on_told(b->store, TOPIC_LEASES, tell_rates, g->rates);
+    return rc;
+}
+
+/* --- life with a database --- */
+
 static void report(void *ctx, struct node_figures *f)
 {
     struct gateway *g = ctx;
@@ -218,7 +243,7 @@ enum errc gateway_attach(struct gateway *g, const struct gateway_backend *backen
                                   .ctx = g};
     if (store_is_postgres(backend->store) && (rc = leases_new(&g->leases, &leases, e)) != ERR_NONE)
         return rc;
-    if ((rc = rebuild(g, e)) != ERR_NONE)
+    if ((rc = share_rates(g, e)) != ERR_NONE || (rc = rebuild(g, e)) != ERR_NONE)
         return rc;
     struct follow_setup follow = {.store = backend->store, .events = backend->events, .stale_max_ms = g->stale_max_ms, .rebuild = follow_rebuild, .ctx = g};
     if ((rc = follow_new(&g->follow, &follow, g->log_number, e)) == ERR_NONE && backend->nodes)
@@ -233,6 +258,8 @@ enum errc gateway_start(struct gateway *g, err *e)
     enum errc rc = follow_start(g->follow, e);
     if (rc == ERR_NONE)
         rc = drain_start(g->drain, e);
+    if (rc == ERR_NONE && g->rates)
+        rc = rate_pool_start(g->rates, e);
     return rc == ERR_NONE && g->leases ? leases_start(g->leases, e) : rc;
 }
 
@@ -242,6 +269,8 @@ void gateway_stop(struct gateway *g)
         follow_stop(g->follow);
     if (g)
         leases_stop(g->leases);
+    if (g && g->rates)
+        rate_pool_stop(g->rates);
     if (g && g->drain)
         drain_stop(g->drain);
     if (g && g->backend.nodes)
@@ -341,6 +370,7 @@ enum errc gateway_new(struct gateway **out, const struct gateway_setup *setup, s
     g->drain_ms = (unsigned)config_int(config, "usage.drain_ms");
     g->keep_days = (unsigned)config_int(config, "usage.keep_days");
     g->lease_wait_ms = (unsigned)config_int(config, "budgets.lease_wait_ms");
+    g->away_ms = (unsigned)config_int(config, "node.away_ms");
     g->stale_max_ms = (unsigned)config_int(config, "gateway.stale_max_ms");
     g->is_strict = config_bool(config, "journal.strict");
     g->event_max = (size_t)config_int(config, "limits.stream_event_bytes");
@@ -389,6 +419,8 @@ void gateway_free(struct gateway *g)
     for (unsigned i = 0; i < g->n_loops; i++)
         gateway_loop_free(g->loops[i]);
     snapshot_put(g->latest);
+    rate_pool_free(g->rates);
+    rate_rows_free(g->rate_rows);
     snapshot_base_put(g->base);
     gateway_metrics_free(g->metrics);
     conversations_free(g->conversations);

@@ -13,6 +13,7 @@
 #include "gateway/lease/lease.h"
 #include "gateway/ledger/drain.h"
 #include "gateway/pools.h"
+#include "gateway/rates/rows.h"
 #include "gateway/snapshot/snapshot_build.h"
 #include "store/store.h"
 
@@ -38,11 +39,13 @@ struct gateway {
     uint64_t built;             /* and done; guarded by build_lock */
     _Atomic int64_t log_number; /* of latest */
     struct follow *follow;      /* NULL: not attached */
+    struct rate_pool *rates;    /* limits that other nodes share; NULL: none can */
+    struct rate_rows *rate_rows;
     /* the drain thread's own */
     bool has_adopted;
     struct alerts *alerts;
     char *data_dir;
-    unsigned drain_ms, keep_days, stale_max_ms;
+    unsigned drain_ms, keep_days, stale_max_ms, away_ms;
     bool is_strict;
     size_t event_max;       /* limits.stream_event_bytes */
     size_t answer_max;      /* limits.answer_bytes */

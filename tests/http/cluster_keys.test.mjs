@@ -16,7 +16,7 @@ describe('keys over two nodes', { skip: NO_BINARY || NO_POSTGRES }, () => {
     const made = [];
     const revoked = [];
     for (let i = 0; i < 8; i++) {
-      const key = await cluster.key();
+      const key = await cluster.ada.must(201, cluster.ada.post('/api/gateway/keys', { name: `key ${i}` }));
       let at = performance.now();
       const scene = cluster.scene(1, key);
       await until('the other node to know the key', async () => (await call(scene, 'chat')).status === 200, { deadline_ms: 5000, every_ms: 2 });
@@ -32,7 +32,7 @@ describe('keys over two nodes', { skip: NO_BINARY || NO_POSTGRES }, () => {
 
   test('a stream under way at the other node is cut within a second', { timeout: 60_000 }, async (t) => {
     const cluster = await startCluster(t);
-    const key = await cluster.key();
+    const key = await cluster.newKey();
     const scene = cluster.scene(1, key);
     await until('the node to know the key', async () => (await call(scene, 'chat')).status === 200);
     const hold = gate();

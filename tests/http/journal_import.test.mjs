@@ -31,7 +31,7 @@ const known = (cluster, scene) => until('the node to know the key', async () => 
 /** Two nodes; the second has answered n calls under a hard budget, has `open` under way, and dies. */
 async function deadNode(t, { n = 120, open = 3 } = {}) {
   const cluster = await startCluster(t, { nodes: [{ config: { node: NODE } }, KEEPS] });
-  const key = await cluster.key({ budget_usd: '1.00' });
+  const key = await cluster.newKey({ budget_usd: '1.00' });
   const scene = cluster.scene(1, key);
   await known(cluster, scene);
   let answered = 1;
@@ -109,7 +109,7 @@ describe('a node that does not come back', { skip: NO_BINARY || NO_POSTGRES }, (
 
   test('a copy of a node that is alive gives only what has ended, and a damaged segment does not stop the rest', { timeout: 120_000 }, async (t) => {
     const cluster = await startCluster(t, { nodes: [{ config: { node: NODE } }, KEEPS] });
-    const key = await cluster.key({ budget_usd: '1.00' });
+    const key = await cluster.newKey({ budget_usd: '1.00' });
     const scene = cluster.scene(1, key);
     await known(cluster, scene);
     for (let i = 0; i < 250; i += 25) await Promise.all(Array.from({ length: 25 }, () => call(scene, 'chat', body)));

@@ -18,7 +18,7 @@
 static struct rate_gate gate(int64_t requests, int64_t tokens, int64_t parallel)
 {
     uuid id = {{1}};
-    struct rate_gate g = {rate_counter_new(&id), {requests, tokens, parallel}, false};
+    struct rate_gate g = {rate_counter_new(NULL, 'k', &id), {requests, tokens, parallel}, false};
     assert_non_null(g.counter);
     return g;
 }

@@ -55,14 +55,23 @@ static enum errc refuse_rate(struct call *k, const struct rate_refusal *why, err
                    (long long)why->retry_after_s);
 }
 
-static enum errc take_rates(struct call *k, err *e)
+static enum errc take_rates(struct call *k, bool *waits, err *e)
 {
     const struct virtual_key *key = k->secret->key;
     struct rate_refusal why;
     k->estimated_tokens = (int64_t)(k->request.text_bytes / ESTIMATE_BYTES_PER_TOKEN);
-    if (!rates_take(key->rates, key->n_rates, mono_ns(), k->estimated_tokens, &why))
+    switch (rates_take(key->rates, key->n_rates, mono_ns(), k->estimated_tokens, &why)) {
+    case RATE_TAKEN:
+        break;
+    case RATE_WAIT:
+        *waits = true;
+        return ERR_NONE;
+    case RATE_REFUSED:
+    default:
         return refuse_rate(k, &why, e);
+    }
     k->has_rates = true;
+    k->waits_since_us = 0; /* for its limits, if at all: what it may wait for its budgets begins now */
     return ERR_NONE;
 }
 
@@ -202,8 +211,8 @@ static enum errc reserve(struct call *k, str body, const struct route_choice *ch
 static enum errc admit(struct call *k, str body, const struct route_choice *choice, struct json_edit *edit, bool *waits, str *param, err *e)
 {
     const struct virtual_key *key = k->secret->key;
-    enum errc rc = key->n_rates && !k->has_rates ? take_rates(k, e) : ERR_NONE;
-    if (rc != ERR_NONE || !key->n_budgets || k->r.dialect == DIALECT_COUNT_TOKENS)
+    enum errc rc = key->n_rates && !k->has_rates ? take_rates(k, waits, e) : ERR_NONE;
+    if (rc != ERR_NONE || *waits || !key->n_budgets || k->r.dialect == DIALECT_COUNT_TOKENS)
         return rc;
     if (key->has_hard_budget)
         return reserve(k, body, choice, edit, waits, param, e);
@@ -218,7 +227,8 @@ enum admission call_admit(struct call *k, str body, const struct route_choice *c
         return ADMISSION_REFUSED;
     if (!waits)
         return ADMISSION_GRANTED;
-    leases_wake(k->gl->gateway->leases);
+    if (!k->secret->key->n_rates || k->has_rates) /* else it is the pool of the limits that is asked, and awake */
+        leases_wake(k->gl->gateway->leases);
     return ADMISSION_WAITS;
 }
 

@@ -901,12 +901,14 @@ void calls_unpark(struct gateway_loop *gl)
     while (waiting.first) { /* one at a time: an answer can end another's connection, which takes itself off the list */
         struct call *k = waiting.first;
         list_del(k);
-        if (now - k->waits_since_us < most_us) {
+        /* Limits need no answer any more when the database does not give one. */
+        bool goes_alone = k->secret->key->n_rates && !k->has_rates && gl->gateway->rates && rate_pool_is_late(gl->gateway->rates, now * 1000);
+        if (now - k->waits_since_us < most_us || goes_alone) {
             forward(k, NULL, buf_str(&k->body), buf_str(&k->fields));
             continue;
         }
         err e;
-        err_set(&e, ERR_UNAVAILABLE, "whether the budget covers this call is not known: the database did not answer in time; nothing was sent to the provider");
+        err_set(&e, ERR_UNAVAILABLE, "whether budgets and limits cover this call is not known: the database did not answer in time; nothing was sent to the provider");
         answer_error(k, CALL_REFUSED, &e, S(""));
     }
     park_timer(gl);

@@ -449,7 +449,7 @@ static struct rate_counter *take_rate_counter(struct builder *b, char what, cons
     if (c)
         return c;
     c = b->source->before ? map_get(&b->source->before->rate_counters, key) : NULL;
-    c = c ? rate_counter_get(c) : rate_counter_new(id);
+    c = c ? rate_counter_get(c) : rate_counter_new(b->source->rates, what, id);
     if (!c || map_put(&s->rate_counters, key, c) != ERR_NONE) {
         rate_counter_put(c);
         b->is_short = true;

@@ -102,6 +102,7 @@ struct snapshot_source {
     struct snapshot_base *base;
     const struct snapshot_rows *rows;  /* NULL: only the file */
     const struct snapshot *before;     /* counters that it has too are taken over; NULL: none */
+    struct rate_pool *rates;           /* for new counters; NULL: nobody to share them with */
     uint64_t version;
     usec now_us;
     bool is_shared;                    /* other nodes may spend from the same budgets */

@@ -58,7 +58,7 @@ CREATE INDEX budget_leases_of_node ON budget_leases (node);
 CREATE TABLE rate_buckets (
     what {text} NOT NULL,              -- key, project
     id {uuid} NOT NULL,
-    kind {text} NOT NULL,              -- requests, tokens
+    kind {text} NOT NULL,              -- requests, tokens; parallel: locked while places are given out
     full_us {int} NOT NULL,
     PRIMARY KEY (what, id, kind)
 );
@@ -69,6 +69,7 @@ CREATE TABLE parallel_leases (
     id {uuid} NOT NULL,
     node {int} NOT NULL,
     held {int} NOT NULL,
-    wanted {int} NOT NULL,
+    wanted {int} NOT NULL,             -- more than there were to have: others give back what they do not use
+    beat {int} NOT NULL,               -- of all rows of a node, grows: those of a node that is away do not count
     PRIMARY KEY (what, id, node)
 );
