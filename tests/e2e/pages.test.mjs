@@ -19,6 +19,7 @@ const PAGES = [
   ['invitations', '/workspace?tab=invitations'],
   ['roles', '/workspace?tab=roles'],
   ['jobs', '/jobs'],
+  ['nodes', '/nodes'],
   ['profile', '/settings/profile'],
   ['sessions', '/settings/profile?tab=sessions'],
   ['appearance', '/settings/profile?tab=look'],

@@ -269,3 +269,14 @@ export const notificationsQuery = queryOptions({
 });
 export const markRead = (body: { ids?: string[]; all?: boolean }) =>
   ok(http.POST('/api/notifications/read', { body }));
+
+// --- the servers on the database ---
+
+/** No event of a workspace tells of them: the list is asked for again. */
+export const nodesQuery = queryOptions({
+  queryKey: ['node'],
+  queryFn: ({ signal }) => ok(http.GET('/api/nodes', { params: { query: { limit: MOST } }, signal })),
+  refetchInterval: 2000,
+});
+export const forgetNode = (id: string, lost: boolean) =>
+  ok(http.DELETE('/api/nodes/{id}', { params: { path: { id }, query: lost ? { lost } : {} } }));

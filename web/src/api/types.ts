@@ -21,6 +21,7 @@ export type ApiKey = Schemas['ApiKey'];
 export type Project = Schemas['Project'];
 export type Job = Schemas['Job'];
 export type JobState = Job['state'];
+export type Node = Schemas['Node'];
 export type Notification = Schemas['Notification'];
 
 export type Provider = Schemas['Provider'];

@@ -18,7 +18,7 @@ import { type ReactNode, useState } from 'react';
 import { membersQuery, projectsQuery } from '@/api/queries';
 import { type MessageId, t } from '@/lib/i18n';
 import { setPref, themeInForce, usePrefs } from '@/lib/prefs';
-import { NAV, useSignOut } from './shell';
+import { useNav, useSignOut } from './shell';
 import { GO, isHelpOpen, isPaletteOpen } from './shortcuts';
 
 const close = () => isPaletteOpen.set(false);
@@ -61,6 +61,7 @@ export default function Palette() {
   const [text, setText] = useState('');
   const navigate = useNavigate();
   const leave = useSignOut();
+  const groups = useNav();
   const { theme } = usePrefs();
   const { data: projects } = useQuery({ ...projectsQuery, retry: false });
   const { data: members } = useQuery({ ...membersQuery, retry: false });
@@ -92,17 +93,19 @@ export default function Palette() {
                 {t('search.nothing')}
               </Command.Empty>
               <Command.Group heading={t('search.go')}>
-                {NAV.flatMap((group) => group.places).map((place) => (
-                  <Item
-                    key={place.to}
-                    icon={<place.icon {...icon} />}
-                    value={t(place.label)}
-                    keys={`g ${GO.find((one) => one.to === place.to)?.key ?? ''}`}
-                    onSelect={() => go(place.to)}
-                  >
-                    {t(place.label)}
-                  </Item>
-                ))}
+                {groups
+                  .flatMap((group) => group.places)
+                  .map((place) => (
+                    <Item
+                      key={place.to}
+                      icon={<place.icon {...icon} />}
+                      value={t(place.label)}
+                      keys={`g ${GO.find((one) => one.to === place.to)?.key ?? ''}`}
+                      onSelect={() => go(place.to)}
+                    >
+                      {t(place.label)}
+                    </Item>
+                  ))}
                 <Item
                   icon={<User {...icon} />}
                   value={t('nav.profile')}

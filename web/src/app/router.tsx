@@ -151,6 +151,7 @@ const tree = root.addChildren([
       () => import('@/pages/jobs'),
       texts('state') as (s: Record<string, unknown>) => { state?: string },
     ),
+    at('/nodes', 'team', () => import('@/pages/nodes')),
     at(
       '/workspace',
       'team',

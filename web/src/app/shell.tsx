@@ -25,6 +25,7 @@ import {
   PanelLeftOpen,
   Plug,
   Search,
+  Server,
   UserRoundCog,
   Users,
   WalletCards,
@@ -73,9 +74,11 @@ interface Place {
 interface Group {
   label: MessageId | null;
   places: Place[];
+  /** Only for administrators of the instance. */
+  isInstance?: boolean;
 }
 
-export const NAV: Group[] = [
+const NAV: Group[] = [
   {
     label: null,
     places: [
@@ -98,7 +101,17 @@ export const NAV: Group[] = [
       { to: '/jobs', label: 'nav.jobs', icon: ListChecks },
     ],
   },
+  {
+    label: 'nav.instance',
+    isInstance: true,
+    places: [{ to: '/nodes', label: 'nav.nodes', icon: Server }],
+  },
 ];
+/** Where whoever is signed in can go. */
+export function useNav(): Group[] {
+  const { me } = useSession();
+  return NAV.filter((group) => !group.isInstance || me.user.is_instance_admin);
+}
 const PROFILE: Place = { to: '/settings/profile', label: 'nav.profile', icon: UserRoundCog };
 
 function isAt(path: string, to: string) {
@@ -142,9 +155,10 @@ function NavLink({
 }
 
 export function NavList({ isClosed, onGo }: { isClosed: boolean; onGo?: () => void }) {
+  const groups = useNav();
   return (
     <nav aria-label={t('nav.label')} className="flex min-h-0 flex-1 flex-col gap-5 overflow-y-auto px-3 py-2">
-      {NAV.map((group) => (
+      {groups.map((group) => (
         <div key={group.label ?? 'top'}>
           {group.label && !isClosed && <div className="eyebrow px-2.5 pb-1.5">{t(group.label)}</div>}
           {group.label && isClosed && <div aria-hidden className="mx-2 mb-2 h-px bg-line" />}

@@ -12,6 +12,7 @@ export const GO: { key: string; to: string; label: string }[] = [
   { key: 'b', to: '/settings/budgets', label: 'nav.budgets' },
   { key: 'w', to: '/workspace', label: 'nav.members' },
   { key: 'j', to: '/jobs', label: 'nav.jobs' },
+  { key: 'n', to: '/nodes', label: 'nav.nodes' },
   { key: 'u', to: '/settings/profile', label: 'nav.profile' },
 ];
 

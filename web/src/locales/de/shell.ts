@@ -10,6 +10,8 @@ export default {
   'nav.workspace': 'Arbeitsbereich',
   'nav.members': 'Mitglieder',
   'nav.jobs': 'Aufträge',
+  'nav.instance': 'Instanz',
+  'nav.nodes': 'Knoten',
   'nav.profile': 'Ihr Profil',
   'nav.open': 'Beschriftung zeigen',
   'nav.close': 'Einklappen',

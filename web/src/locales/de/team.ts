@@ -57,4 +57,43 @@ export default {
   'job.empty_hint':
     'Sicherungen, Prüfungen, Auswertungen und Ähnliches stehen hier, während sie laufen und danach.',
   'job.filtered_empty': 'Kein Auftrag ist in diesem Zustand',
+  'node.intro': 'Die Server, die an dieser Datenbank arbeiten, wie weit sie zurück sind und was dort wartet.',
+  'node.admins_only': 'Nur Administratoren der Instanz sehen ihre Knoten.',
+  'node.node': 'Knoten',
+  'node.self': 'antwortet hier',
+  'node.state': 'Zustand',
+  'node.starting': 'Startet',
+  'node.serving': 'Bedient',
+  'node.draining': 'Läuft aus',
+  'node.stopped': 'Beendet',
+  'node.away': 'Abwesend',
+  'node.version': 'Version',
+  'node.schema': 'Kennt die Datenbank bis zur Migration {n, number}',
+  'node.lag': 'Zurück',
+  'node.lag_of': '{log} Ereignisse des Protokolls, {snapshot} seines Abbilds',
+  'node.journal': 'Journal',
+  'node.nothing': 'leer',
+  'node.waiting': '{n, plural, one {# Aufruf} other {# Aufrufe}}, {size}',
+  'node.leased': 'Hält von Budgets',
+  'node.streams': 'Ströme',
+  'node.started': 'Gestartet',
+  'node.seen': 'Zuletzt gesehen',
+  'node.empty': 'Noch war kein Knoten hier',
+  'node.empty_hint': 'Ein Server trägt sich beim Start in diese Liste ein.',
+  'node.away_title': '{n, plural, one {{names} ist abwesend} other {# Knoten sind abwesend: {names}}}',
+  'node.away_hint':
+    'Man hört nichts von ihm. Was er von Budgets hält, gilt als ausgegeben, bis er zurück ist oder sein Journal mit catalyst journal import eingelesen wurde.',
+  'node.versions_title': 'Verschiedene Versionen arbeiten: {versions}',
+  'node.versions_hint':
+    'Das ist in Ordnung, während eine neue Version eingeführt wird. Ersetzen Sie danach die älteren Knoten.',
+  'node.forget': 'Vergessen',
+  'node.forget_one': '{name} vergessen',
+  'node.forget_title': '{name} vergessen?',
+  'node.forget_hint':
+    'Für einen Knoten, der nicht wiederkommt. Startet er doch wieder, steht er wieder in der Liste.',
+  'node.busy_hint':
+    'Er hat, soweit bekannt, Aufrufe im Journal oder hält Budgets: Starten Sie ihn noch einmal, oder lesen Sie sein Journal ein.',
+  'node.lost':
+    'Sein Datenordner ist verloren: Was nur sein Journal weiß, ist fort, und was er hielt, gilt bis zum Ende des Zeitraums als ausgegeben',
+  'node.forgotten': '{name} ist vergessen',
 };

@@ -10,6 +10,8 @@ export default {
   'nav.workspace': 'Workspace',
   'nav.members': 'Members',
   'nav.jobs': 'Jobs',
+  'nav.instance': 'Instance',
+  'nav.nodes': 'Nodes',
   'nav.profile': 'Your profile',
   'nav.open': 'Show labels',
   'nav.close': 'Collapse',
