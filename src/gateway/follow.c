@@ -23,8 +23,8 @@ struct follow {
     _Atomic bool is_stale;       /* it could not be built, or nobody knows whether it has to be */
     _Atomic usec heard_mono_us;  /* when the database last answered */
     _Atomic bool is_wanted;      /* an event was seen that is not in the snapshot */
+    _Atomic int64_t looked;      /* number of the log, up to which nothing has to be built; written by the thread */
     /* the thread's own */
-    int64_t looked;              /* number of the log, up to which nothing has to be built */
     usec warned_us;
     bool has_failed;
     struct waker waker;
@@ -194,3 +194,9 @@ bool follow_is_well(const struct follow *f, const char **reason)
 }
 
 bool follow_is_fresh(const struct follow *f) { return !f->setup.stale_max_ms || silent_us(f) < (usec)f->setup.stale_max_ms * 1000; }
+
+int64_t follow_number(const struct follow *f)
+{
+    int64_t holds = f->holds, looked = f->looked;
+    return holds > looked ? holds : looked;
+}

@@ -34,6 +34,8 @@ void follow_built(struct follow *f, int64_t number);
 /* Something has changed that no event tells, or that could not be built: it is built again soon. */
 void follow_again(struct follow *f);
 
+/* Of the log: up to here the snapshot lacks nothing. */
+int64_t follow_number(const struct follow *f);
 /* False when the database has not been heard of for some seconds, or when a snapshot could not be built; *reason is a word for /readyz. */
 bool follow_is_well(const struct follow *f, const char **reason);
 /* False when the snapshot may be older than stale_max_ms. */

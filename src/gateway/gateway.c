@@ -206,7 +206,7 @@ static void report(void *ctx, struct node_figures *f)
     struct gateway *g = ctx;
     struct drain_backlog b = drain_backlog(g->drain);
     f->snapshot_version = (int64_t)g->version;
-    f->snapshot_number = g->log_number;
+    f->snapshot_number = follow_number(g->follow);
     f->journal_bytes = b.bytes;
     f->journal_calls = b.calls;
     f->journal_oldest_us = b.oldest_us;
@@ -273,8 +273,6 @@ void gateway_stop(struct gateway *g)
         rate_pool_stop(g->rates);
     if (g && g->drain)
         drain_stop(g->drain);
-    if (g && g->backend.nodes)
-        nodes_report_end(g->backend.nodes, g);
 }
 
 enum errc gateway_reload(struct gateway *g, const struct config *config, struct buf *problems, err *e)
@@ -410,6 +408,8 @@ void gateway_free(struct gateway *g)
     gateway_stop(g);
     if (g->leases && drain_is_well(g->drain, &(const char *){NULL}))
         leases_end(g->leases);
+    if (g->backend.nodes)
+        nodes_report_end(g->backend.nodes, g);
     leases_free(g->leases);
     follow_free(g->follow);
     drain_free(g->drain);

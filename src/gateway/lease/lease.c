@@ -416,6 +416,8 @@ void leases_end(struct leases *l)
     err e = {0};
     if (l && leases_give_back(l->setup.store, l->node_no, &back, &e) != ERR_NONE)
         log_error(LOG_WARN, "budget_leases_not_given_back", &e);
+    else if (l)
+        l->held = 0;
 }
 
 void leases_free(struct leases *l)
