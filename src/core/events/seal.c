@@ -21,6 +21,7 @@
 #define SEAL_POLL_US (500 * USEC_PER_MS) /* what another node left behind when it died */
 #define SEAL_RETRY_US (200 * USEC_PER_MS)
 #define SEAL_HELD_US (20 * USEC_PER_MS) /* another node is sealing */
+#define SEAL_GATHER_US (5 * USEC_PER_MS) /* so that many changes a second do not make as many batches */
 #define HOLD_MS "1000"
 #define SEAL_LAST_TRIES 10u             /* at the end, when another one is sealing: it does the rest */
 
@@ -186,6 +187,8 @@ void *events_sealer_main(void *arg)
         if (run.is_held) {
             waker_wake(&log->seal);
             pause_of(SEAL_HELD_US);
+        } else if (run.n && run.n < SEAL_BATCH && !is_last) {
+            pause_of(SEAL_GATHER_US);
         }
         wait_us = rc != ERR_NONE ? SEAL_RETRY_US : run.n == SEAL_BATCH ? 0 : SEAL_POLL_US;
         if (is_last && rc == ERR_NONE && (run.is_held || run.n == SEAL_BATCH)) is_last = ++last_tries > SEAL_LAST_TRIES;
