@@ -14,6 +14,10 @@
  * Databases: no transaction and no join crosses two of them. With SQLite each is a file of DIR/db/, with
  * PostgreSQL a schema of one database.
  * Threads: any but an event loop (asserted). A tx belongs to its unit.
+ * An outcome that is not known: when the connection to PostgreSQL breaks, or is silent, while a unit is committed
+ * (ERR_UNAVAILABLE; the message says "not known") the unit may have been committed or not, and it is not run again here. Who calls db_write makes it safe to ask again: the unit brings its own ids and finds what it did the
+ * first time (a unique key, a cursor or a position that it compares and moves, the row of an Idempotency-Key), and what is
+ * kept in memory follows the database and not the answer. No unit is "count up by one" and nothing else.
  * Errors: ERR_CONFLICT (a unique or foreign key constraint; the message names it), ERR_BUSY (deadline or queue
  * full), ERR_DISK_FULL, ERR_IO, ERR_CORRUPT, ERR_UNAVAILABLE (no connection), and whatever the unit itself returns.
  */

@@ -13,10 +13,12 @@
 
 #include "base/log.h"
 
-#define ATTEMPTS 24u /* 32 threads that count in one row need up to 15 */
+#define ATTEMPTS 24u    /* 32 threads that count in one row need up to 15 */
+#define CONNECTIONS_TRIED 5u /* by one unit, should they break: what ends the server itself shall not do it again and again */
 #define PAUSE_FIRST_US 500
 #define PAUSE_MAX_US 100000
 #define PARAMS_MAX 128u
+#define OPEN_US (10 * USEC_PER_S)     /* for the first connection */
 #define HOLD_ASK_US (10 * USEC_PER_S) /* for the answer whether a lock was free */
 #define HOLD_POLL_MS 50
 #define BULK_WINDOW 512u /* rows that are sent before their answers are read */
@@ -361,7 +363,7 @@ static enum errc run_unit(struct db *db, const struct how *how, unsigned deadlin
     usec deadline_us = deadline_ms ? store_mono_us() + (usec)deadline_ms * USEC_PER_MS : 0;
     usec wait_us =
         deadline_us ? deadline_us : store_mono_us() + (usec)db->store->source.write_deadline_ms * USEC_PER_MS;
-    for (unsigned n = 0;; n++) {
+    for (unsigned n = 0, n_lost = 0;; n++) {
         struct pg_conn *c;
         struct tx tx = {0};
         bool is_committing;
@@ -372,15 +374,19 @@ static enum errc run_unit(struct db *db, const struct how *how, unsigned deadlin
         rc = attempt(db, c, how, fn, ctx, &tx, &is_committing, e);
         bool is_unknown = rc && is_committing && c->is_broken && !c->is_undone,
              runs_again = rc && c->runs_again && !is_unknown;
-        if (c->n_stmts > MADE_MAX)
-            c->is_broken = true; /* it has prepared too many different lists: begin anew */
+        if (rc && c->is_broken) n_lost++;
+        c->is_worn = c->n_stmts > MADE_MAX; /* it has prepared too many different lists: begin anew */
         pg_conn_put(p, c);
         if (is_unknown)
             return err_set(
                 e, ERR_UNAVAILABLE,
                 "the connection to PostgreSQL broke while a unit was committed: whether it was is not known");
         if (!rc && tx.n_noted && db->store->wake) db->store->wake(db->store->wake_ctx);
-        if (!runs_again || n + 1 == ATTEMPTS || (deadline_us && store_mono_us() > deadline_us)) return rc;
+        if (!runs_again || n_lost == CONNECTIONS_TRIED || (deadline_us && store_mono_us() > deadline_us)) return rc;
+        if (n + 1 == ATTEMPTS) {
+            err_prefix(e, "after %u attempts", ATTEMPTS);
+            return rc;
+        }
         pause_before(n);
     }
 }
@@ -491,7 +497,7 @@ static enum errc open_db(struct db *db, err *e)
     db->state = p;
     if (rc) return rc;
     /* A wrong address or password is told at the start. */
-    rc = pg_conn_get(p, db->id, store_mono_us() + USEC_PER_S, &c, e);
+    rc = pg_conn_get(p, db->id, store_mono_us() + OPEN_US, &c, e);
     if (!rc) pg_conn_put(p, c);
     return rc;
 }

@@ -25,7 +25,8 @@ struct pg_conn {
     unsigned n_stmts;
     usec deadline_us;     /* store_mono_us after which an answer is no longer waited for; 0: none */
     bool is_reading;      /* its unit must not write */
-    bool is_broken;       /* must be closed: nothing is known of its state */
+    bool is_broken;       /* must be closed: nothing is known of its state, nor of its siblings */
+    bool is_worn;         /* is to be closed when its unit has ended */
     bool runs_again;      /* the failure was a conflict of transactions, or one of the connection alone */
     bool is_undone;       /* the server has said that it ended the unit because it was silent for too long */
     struct pg_conn *next; /* in the pool */
@@ -43,7 +44,8 @@ struct pg_pool {
 /* ERR_CONFIG: the URL cannot be read, or the server is too old or not in UTF-8. The password never stands in an error. */
 WARN_UNUSED enum errc pg_pool_new(struct pg_pool **out, const struct store_source *source, err *e);
 void pg_pool_free(struct pg_pool *p); /* NULL is fine; every connection must have been put back */
-/* ERR_BUSY: none was free before the deadline; ERR_UNAVAILABLE: the server cannot be reached. */
+/* One that the server has ended is not handed out. deadline_us is for connecting, too. ERR_BUSY: none was free before it;
+ * ERR_UNAVAILABLE: the server cannot be reached. */
 WARN_UNUSED enum errc pg_conn_get(struct pg_pool *p, enum db_id db, usec deadline_us, struct pg_conn **out,
                                   err *e);
 /* Closes it when it is broken, and then all idle ones too: the server has probably been restarted. NULL gives back

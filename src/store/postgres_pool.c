@@ -11,8 +11,8 @@
 #include <stdlib.h>
 
 #define SERVER_VERSION_MIN 130000
-#define CONNECT_MS 10000
-#define GRACE_US (2 * USEC_PER_S) /* for the server's own time-out to come first */
+#define CONNECT_US (10 * USEC_PER_S)
+#define GRACE_US (500 * USEC_PER_MS) /* for the server's own time-out to come first */
 /* Units do no I/O, so one that is silent for so long is of a node that hangs or is cut off: the server ends it. */
 #define IDLE_IN_UNIT_MS 4000
 
@@ -276,7 +276,7 @@ static void pass_over(void *ctx, const PGresult *r)
     (void)r;
 }
 
-enum errc pg_conn_open(struct pg_pool *p, enum db_id db, struct pg_conn **out, err *e)
+static enum errc open_until(struct pg_pool *p, enum db_id db, usec until_us, struct pg_conn **out, err *e)
 {
     /* What stands before dbname the URL can override. */
     static const char *const names[] = {"fallback_application_name", "keepalives_idle", "keepalives_interval",
@@ -287,7 +287,7 @@ enum errc pg_conn_open(struct pg_pool *p, enum db_id db, struct pg_conn **out, e
     struct pg_conn *c = calloc(1, sizeof *c);
     if (!c) return err_code(e, ERR_NO_MEMORY);
     map_init(&c->stmts);
-    c->deadline_us = store_mono_us() + CONNECT_MS * USEC_PER_MS;
+    c->deadline_us = until_us - GRACE_US; /* which is for the server's own time-out: there is none here */
     c->pg = PQconnectStartParams(names, values, 1);
     if (c->pg) PQsetNoticeReceiver(c->pg, pass_over, NULL);
     enum errc rc = c->pg ? connect_finish(c, e) : err_code(e, ERR_NO_MEMORY);
@@ -308,6 +308,20 @@ enum errc pg_conn_open(struct pg_pool *p, enum db_id db, struct pg_conn **out, e
     }
     *out = c;
     return ERR_NONE;
+}
+
+enum errc pg_conn_open(struct pg_pool *p, enum db_id db, struct pg_conn **out, err *e)
+{
+    return open_until(p, db, store_mono_us() + CONNECT_US, out, e);
+}
+
+/* A server that ended an idle connection has said so, and what it said lies there unread. */
+static bool is_alive(struct pg_conn *c)
+{
+    struct pollfd p = {.fd = PQsocket(c->pg), .events = POLLIN};
+    while (p.fd >= 0 && poll(&p, 1, 0) > 0)
+        if (!PQconsumeInput(c->pg)) return false;
+    return p.fd >= 0 && PQstatus(c->pg) == CONNECTION_OK;
 }
 
 /* Takes an idle connection, one of this database if there is one. */
@@ -346,9 +360,15 @@ enum errc pg_conn_get(struct pg_pool *p, enum db_id db, usec deadline_us, struct
     for (;;) {
         enum errc rc = wait_for_one(p, db, deadline_us, out, e);
         if (rc) return rc;
-        struct pg_conn *idle = *out;
-        if (!idle) {
-            rc = pg_conn_open(p, db, out, e);
+        if (*out && !is_alive(*out)) {
+            (*out)->is_broken = true;
+            pg_conn_put(p, *out);
+            *out = NULL;
+            continue;
+        }
+        if (!*out) {
+            usec until_us = store_mono_us() + CONNECT_US;
+            rc = open_until(p, db, deadline_us < until_us ? deadline_us : until_us, out, e);
             if (rc) pg_conn_put(p, NULL);
             if (rc) return rc;
         }
@@ -375,6 +395,10 @@ void pg_conn_put(struct pg_pool *p, struct pg_conn *c)
         if (c->is_broken) {
             closing = p->idle;
             p->idle = NULL;
+        } else if (c->is_worn) {
+            closing = c;
+            p->idle = c->next;
+            c->next = NULL;
         }
         for (struct pg_conn *at = closing; at; at = at->next)
             p->n_open--;

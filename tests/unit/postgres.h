@@ -76,6 +76,18 @@ static inline void postgres_command(const char *command)
         abort();
 }
 
+/* The process of the server. */
+static inline pid_t postgres_pid(void)
+{
+    char path[320];
+    long pid = 0;
+    snprintf(path, sizeof path, "%s/data/postmaster.pid", strstr(private_postgres.url, "host=") + 5);
+    FILE *f = fopen(path, "r");
+    if (!f || fscanf(f, "%ld", &pid) != 1) abort();
+    fclose(f);
+    return (pid_t)pid;
+}
+
 /* One statement on a connection of its own. */
 static inline void postgres_do(const char *url, const char *statement)
 {
