@@ -87,6 +87,7 @@ test('a node that hangs for 30 seconds holds nobody up, and does nothing twice w
   assert.ok(frozen, JSON.stringify({ running, ids }));
   const well = 1 - frozen.index;
   frozen.freeze();
+  await cluster.slowJobs(0);
   const since = performance.now();
   changes.nodes = calls.nodes = [well];
   const done = await ended(cluster, job, 29_000);
@@ -126,6 +127,7 @@ test('kill -9 under load, again and again: what was acknowledged is there, once'
     await changes.more(10);
     await node.start().ready();
   }
+  await cluster.slowJobs(0);
   await changes.more(20);
   await changes.stop();
   await calls.stop();
@@ -139,13 +141,13 @@ test('kill -9 under load, again and again: what was acknowledged is there, once'
 test('PostgreSQL is restarted under load: calls go on, changes are told that they must wait, and then all is well', { skip, timeout: 180_000 }, async (t) => {
   const cluster = await startCluster(t, { config: { export: { page_rows: 25 } } });
   await watchJobs(cluster);
-  await cluster.slowJobs(0.1);
   const changes = new Changes(t, cluster, { workers: 4, rate: 60 });
   const calls = new Calls(t, cluster, cluster.key, { workers: 2, pause_ms: 10 });
   await changes.more(80);
   const figures = [];
   const jobs = [];
   for (const mode of ['fast', 'immediate']) {
+    await cluster.slowJobs(0.1);
     const id = await startExport(cluster, jobs.length);
     jobs.push(id);
     await until('the job to be under way', async () => (await jobRow(cluster, id)).state !== 'queued', { every_ms: 5 });
@@ -157,6 +159,7 @@ test('PostgreSQL is restarted under load: calls go on, changes are told that the
     await calls.more(60);
     assert.ok(calls.n >= before + 60);
     await cluster.postgres.start();
+    await cluster.slowJobs(0);
     const since = performance.now();
     for (const caller of cluster.callers)
       await until('the API to be well', async () => (await caller.get('/api/projects?limit=1')).status === 200, { deadline_ms: 10_000, every_ms: 20 });

@@ -142,7 +142,7 @@ class Prober {
 /** From now on a batch of the sealer takes so long, so that it is caught at it. */
 const slowSealing = (cluster, seconds) =>
   cluster.sql(`
-    CREATE SCHEMA slow;
+    CREATE SCHEMA IF NOT EXISTS slow;
     CREATE FUNCTION slow.seal() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(${seconds}); RETURN NULL; END $$;
     CREATE TRIGGER slow_seal BEFORE UPDATE ON main.events FOR EACH STATEMENT EXECUTE FUNCTION slow.seal();`);
 

@@ -98,12 +98,12 @@ export class Cluster {
     return made;
   }
 
-  /** From now on each change of a job's row takes so long: a job that is slow, without work for anybody. */
+  /** From now on a job's checkpoint takes so long: a job that is slow, without work for anybody. 0 ends it. */
   async slowJobs(seconds) {
     await this.sql(`
-      CREATE SCHEMA slow_jobs;
-      CREATE FUNCTION slow_jobs.save() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(${seconds}); RETURN NEW; END $$;
-      CREATE TRIGGER slow_save BEFORE UPDATE OF checkpoint ON main.jobs FOR EACH ROW EXECUTE FUNCTION slow_jobs.save();`);
+      CREATE SCHEMA IF NOT EXISTS slow;
+      CREATE OR REPLACE FUNCTION slow.save() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(${Number(seconds)}); RETURN NEW; END $$;
+      CREATE OR REPLACE TRIGGER slow_save BEFORE UPDATE OF checkpoint ON main.jobs FOR EACH ROW EXECUTE FUNCTION slow.save();`);
   }
 
   /**
