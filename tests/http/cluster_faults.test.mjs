@@ -5,49 +5,19 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NO_BINARY } from '../lib/catalyst.mjs';
 import { startCluster } from '../lib/cluster.mjs';
-import { Calls, Changes, jobsRan, spread, watchJobs } from '../lib/cluster_load.mjs';
+import { Calls, Changes, assertRanOnce, ended, jobRow, losesPostgres, spread, startExport, watchJobs } from '../lib/cluster_load.mjs';
 import { NO_NAMESPACES } from '../lib/namespace.mjs';
 import { NO_POSTGRES } from '../lib/postgres.mjs';
 import { until } from '../lib/wait.mjs';
 
 const skip = NO_BINARY || NO_POSTGRES;
 
-/** Begins an export of the workspace at a node; its id. */
-async function startExport(cluster, i) {
-  const caller = cluster.at(i).with({ deadline_ms: 15_000 });
-  return (await caller.must(202, caller.post(`/api/workspaces/${caller.workspace}/export`))).job.id;
-}
-
-async function jobRow(cluster, id) {
-  const [row] = await cluster.query(`SELECT state, node_id, boot_id, done, tries, error FROM jobs WHERE id = '${id}'`);
-  return row;
-}
-
-async function ended(cluster, id, deadline_ms = 60_000) {
-  let row;
-  const hasEnded = async () => {
-    row = await jobRow(cluster, id);
-    return ['succeeded', 'failed', 'cancelled'].includes(row.state);
-  };
-  await until('the job to end', hasEnded, { deadline_ms, every_ms: 50 }).catch(async (error) => {
-    throw new Error(`${error.message}: ${JSON.stringify({ ...row, states: (await jobsRan(cluster))[id] })}`);
-  });
-  return row;
-}
-
-/** Throws unless the job ran to its end once, and stayed there. */
-async function assertRanOnce(cluster, id) {
-  const states = (await jobsRan(cluster))[id] ?? [];
-  assert.equal(states.filter((s) => s === 'succeeded').length, 1, `${id}: ${states}`);
-  assert.equal(states.at(-1), 'succeeded', `${id}: ${states}`);
-}
-
 test('conflicts that PostgreSQL resolves are seen by nobody: each change, call and job is there once', { skip, timeout: 120_000 }, async (t) => {
   const cluster = await startCluster(t, { config: { export: { page_rows: 20 } } });
   await watchJobs(cluster);
   await cluster.forceSerializationFailures(0.3);
-  const changes = new Changes(t, cluster, { workers: 8 });
-  const calls = new Calls(t, cluster, cluster.key, { workers: 2, pause_ms: 5 });
+  const changes = new Changes(t, cluster, { workers: 8, rate: 150 });
+  const calls = new Calls(t, cluster, cluster.key, { workers: 2, pause_ms: 40 });
   await changes.more(60);
   const jobs = [];
   for (const i of [0, 1]) {
@@ -72,9 +42,11 @@ test('a node that hangs for 30 seconds holds nobody up, and does nothing twice w
   });
   await watchJobs(cluster);
   await cluster.slowJobs(0.1);
-  const changes = new Changes(t, cluster, { workers: 4, rate: 40 });
+  const changes = new Changes(t, cluster, { workers: 4, rate: 60 });
   const calls = new Calls(t, cluster, cluster.key, { workers: 2, pause_ms: 50 });
   await changes.more(150);
+  changes.rate = 15;
+  calls.pause_ms = 150;
   // Freeze the node that runs the job.
   const job = await startExport(cluster, 0);
   const running = await until('the job to be under way', async () => {
@@ -106,7 +78,7 @@ test('a node that hangs for 30 seconds holds nobody up, and does nothing twice w
   await calls.check();
   await assertRanOnce(cluster, job);
   t.diagnostic(`the node that was well: changes ${JSON.stringify(api)} ms, calls ${JSON.stringify(gateway)} ms; the job ended there after ${Math.round(tookOver)} ms`);
-  assert.ok(api.n > 300 && api.p99 < 1000 && api.most < 3500, `changes at the other node: ${JSON.stringify(api)}`);
+  assert.ok(api.n > 200 && api.p99 < 1000 && api.most < 3500, `changes at the other node: ${JSON.stringify(api)}`);
   assert.ok(gateway.n > 200 && gateway.p99 < 500, `calls at the other node: ${JSON.stringify(gateway)}`);
 });
 
@@ -114,8 +86,8 @@ test('kill -9 under load, again and again: what was acknowledged is there, once'
   const cluster = await startCluster(t, { config: { export: { page_rows: 25 }, jobs: { lease_ms: '2s' } } });
   await watchJobs(cluster);
   await cluster.slowJobs(0.1);
-  const changes = new Changes(t, cluster, { workers: 5 });
-  const calls = new Calls(t, cluster, cluster.key, { workers: 4 });
+  const changes = new Changes(t, cluster, { workers: 5, rate: 120 });
+  const calls = new Calls(t, cluster, cluster.key, { workers: 3, pause_ms: 20 });
   await changes.more(40);
   const jobs = [];
   for (let kill = 0; kill < 4; kill++) {
@@ -139,10 +111,10 @@ test('kill -9 under load, again and again: what was acknowledged is there, once'
 });
 
 test('PostgreSQL is restarted under load: calls go on, changes are told that they must wait, and then all is well', { skip, timeout: 180_000 }, async (t) => {
-  const cluster = await startCluster(t, { config: { export: { page_rows: 25 } } });
+  const cluster = await startCluster(t, { config: { export: { page_rows: 25 }, jobs: { retry_ms: '500ms' } } });
   await watchJobs(cluster);
   const changes = new Changes(t, cluster, { workers: 4, rate: 60 });
-  const calls = new Calls(t, cluster, cluster.key, { workers: 2, pause_ms: 10 });
+  const calls = new Calls(t, cluster, cluster.key, { workers: 2, pause_ms: 40 });
   await changes.more(80);
   const figures = [];
   const jobs = [];
@@ -156,8 +128,8 @@ test('PostgreSQL is restarted under load: calls go on, changes are told that the
     const answer = await cluster.at(0).with({ deadline_ms: 15_000 }).post('/api/projects', { name: 'while it is away' });
     assert.equal(answer.status, 503, answer.text);
     assert.ok(answer.headers.get('retry-after'), 'it says when to try again');
-    await calls.more(60);
-    assert.ok(calls.n >= before + 60);
+    await calls.more(40);
+    assert.ok(calls.n >= before + 40);
     await cluster.postgres.start();
     await cluster.slowJobs(0);
     const since = performance.now();
@@ -175,3 +147,8 @@ test('PostgreSQL is restarted under load: calls go on, changes are told that the
   for (const id of jobs) await assertRanOnce(cluster, id);
   t.diagnostic(`${changes.summary}; ${calls.summary}; well again after a restart: ${figures.join(', ')}`);
 });
+
+const how = NO_NAMESPACES ? 'freeze' : 'pull';
+test(`a node that loses PostgreSQL without a word (${how}) goes on with calls, says so, and catches up`, { skip, timeout: 120_000 }, (t) =>
+  losesPostgres(t, how),
+);

@@ -245,8 +245,9 @@ export async function startCluster(t, { nodes = 2, config = {}, env = {}, links 
   const folder = temporaryFolder(t, 'catalyst-cluster-');
   Object.assign(cluster, { postgres, url: database, masterKey, meter, double, folder, nodes: [], secret: SECRET });
   const own = typeof nodes === 'number' ? Array.from({ length: nodes }, () => ({})) : nodes;
+  let n_added = 0;
   cluster.addNode = async (options = {}) => {
-    const i = cluster.nodes.length;
+    const i = n_added++;
     const dataDir = path.join(folder, `node${i}`);
     mkdirSync(dataDir, { mode: 0o700 });
     const space = (options.namespace ?? namespace) ? await makeNamespace(t, dataDir) : null;
@@ -273,7 +274,7 @@ export async function startCluster(t, { nodes = 2, config = {}, env = {}, links 
       before: space?.before,
     });
     Object.assign(node, { link, space, databaseUrl: database, config: all });
-    cluster.nodes.push(node);
+    cluster.nodes[i] = node;
     stopAtEnd(t, node);
     defer(t, () => {
       node.thaw();

@@ -9,8 +9,10 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { bodyOf, callBytes } from './call.mjs';
+import { startCluster } from './cluster.mjs';
 import { RawConnection } from './raw.mjs';
 import { rebuild, sealedLog } from './rebuild.mjs';
+import { openStream } from './stream.mjs';
 import { until } from './wait.mjs';
 
 const pick = (list) => list[Math.floor(Math.random() * list.length)];
@@ -306,4 +308,84 @@ export async function jobsRan(cluster) {
   const states = {};
   for (const { id, state } of rows) (states[id] ??= []).push(state);
   return states;
+}
+
+/** Begins an export of the workspace at a node; its id. */
+export async function startExport(cluster, i, who = cluster.ada) {
+  const caller = cluster.at(i, who).with({ deadline_ms: 15_000 });
+  return (await caller.must(202, caller.post(`/api/workspaces/${caller.workspace}/export`))).job.id;
+}
+
+export async function jobRow(cluster, id) {
+  const [row] = await cluster.query(`SELECT state, node_id, boot_id, done, tries, error FROM jobs WHERE id = '${id}'`);
+  return row;
+}
+
+export async function ended(cluster, id, deadline_ms = 60_000) {
+  let row;
+  const hasEnded = async () => {
+    row = await jobRow(cluster, id);
+    return ['succeeded', 'failed', 'cancelled'].includes(row.state);
+  };
+  await until('the job to end', hasEnded, { deadline_ms, every_ms: 50 }).catch(async (error) => {
+    throw new Error(`${error.message}: ${JSON.stringify({ ...row, states: (await jobsRan(cluster))[id] })}`);
+  });
+  return row;
+}
+
+/** Throws unless the job ran to its end once, and stayed there. */
+export async function assertRanOnce(cluster, id) {
+  const states = (await jobsRan(cluster))[id] ?? [];
+  assert.equal(states.filter((s) => s === 'succeeded').length, 1, `${id}: ${states}`);
+  assert.equal(states.at(-1), 'succeeded', `${id}: ${states}`);
+}
+
+const readiness = async (node) => {
+  const answer = await fetch(`${node.origin}/readyz`, { signal: AbortSignal.timeout(5000) });
+  return { status: answer.status, ...(await answer.json()) };
+};
+
+/** Node 1 loses PostgreSQL without a word, while both work: its link freezes, or the cable of its namespace is pulled. */
+export async function losesPostgres(t, how) {
+  const config = { store: { write_deadline_ms: '2s', read_deadline_ms: '2s' } };
+  const cluster = await startCluster(t, { nodes: [{}, how === 'pull' ? { namespace: true } : { links: true }], config });
+  const stream = await openStream(t, cluster.at(1));
+  const changes = new Changes(t, cluster, { workers: 4 });
+  const calls = new Calls(t, cluster, cluster.key, { workers: 2, pause_ms: 50 });
+  await changes.more(60);
+  cluster.cutNode(1, how); // some are under way
+  changes.rate = 25;
+  const since = performance.now();
+  // What is under way at the node that is cut off ends by its deadlines; what comes after goes to the other one.
+  changes.nodes = [0];
+  const answer = await cluster.at(1).with({ deadline_ms: 20_000 }).post('/api/projects', { name: 'cut off' });
+  const told = performance.now() - since;
+  assert.equal(answer.status, 503, answer.text);
+  const degraded = await until('/readyz to tell', async () => (await readiness(cluster.nodes[1])).degraded);
+  await calls.more(100);
+  await until('a time that is longer than the deadlines', () => performance.now() - since > 6000);
+  const until_ = performance.now();
+  await changes.more(40);
+  cluster.mendNode(1);
+  const mended = performance.now();
+  await until('the API to be well', async () => (await cluster.at(1).with({ deadline_ms: 15_000 }).get('/api/projects?limit=1')).status === 200, { every_ms: 20 });
+  const wellAgain = performance.now() - mended;
+  changes.nodes = null;
+  await changes.more(40);
+  await changes.stop();
+  await calls.stop();
+  const log = await changes.check();
+  await calls.check();
+  assert.equal(calls.broken, 0, 'no call broke');
+  // The stream of the node that was cut off has it all.
+  const own = log.filter((e) => e.event.workspace === cluster.ada.workspace && e.number > stream.frames[0].id).map((e) => e.number);
+  await until('the stream to catch up', () => stream.lastId >= own.at(-1));
+  assert.ok(!stream.isEnded, 'the stream went on');
+  assert.deepEqual(stream.log.map((f) => f.id), own);
+  await until('/readyz to be well', async () => !(await readiness(cluster.nodes[1])).degraded);
+  const api = spread(changes.acknowledged.filter((a) => a.node === 0 && a.at > since && a.at < until_).map((a) => a.took_ms));
+  t.diagnostic(`told 503 after ${Math.round(told)} ms; /readyz: ${degraded}; well again ${Math.round(wellAgain)} ms after the link; changes at the other node ${JSON.stringify(api)} ms; ${changes.summary}; ${calls.summary}`);
+  assert.ok(told < 6000, `the answer came after ${told} ms`);
+  assert.ok(wellAgain < 5000, `well again after ${wellAgain} ms`);
+  assert.ok(api.n > 40 && api.most < 6000, `changes at the other node: ${JSON.stringify(api)}`);
 }
