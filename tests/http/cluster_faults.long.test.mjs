@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
+import { newMember } from '../lib/api.mjs';
 import { NO_BINARY } from '../lib/catalyst.mjs';
 import { startCluster } from '../lib/cluster.mjs';
 import { Calls, Changes, assertRanOnce, ended, losesPostgres, startExport, watchJobs } from '../lib/cluster_load.mjs';
@@ -71,10 +72,11 @@ test(`three nodes come and go under a mixed load, seed ${SEED}`, { skip, timeout
   const LIMIT_USD = TIME_MS * 5e-7; // gone in the middle
   await ada.must(201, ada.post('/api/gateway/budgets', { scope: 'key', scope_id: key.id, period: 'total', limit_usd: LIMIT_USD.toFixed(9) }));
   const second = ada.with({ workspace: (await ada.must(201, ada.post('/api/workspaces', { name: 'Second' }))).id });
+  const bob = await newMember(second, 'admin'); // what is for ada goes to her in any workspace
   await cluster.forceSerializationFailures(0.03);
   const loads = [new Changes(t, cluster, { workers: 4, rate: 40 }), new Changes(t, cluster, { workers: 4, rate: 40, caller: second })];
   const calls = new Calls(t, cluster, key, { workers: 6, pause_ms: 60, others: [402, 503] });
-  const followers = [ada, second].map((caller) => new Follower(t, cluster, caller));
+  const followers = [ada, bob].map((caller) => new Follower(t, cluster, caller));
   const jobs = [];
   const done = {};
   const end = performance.now() + TIME_MS;
