@@ -42,6 +42,7 @@ struct budget_counter {
     bool is_shared;                     /* with other nodes */
     uint64_t birth;                     /* version of the first snapshot that had it: calls of earlier ones are not in it yet */
     _Atomic(struct budget_cell *) cell; /* of the latest period; older ones hang behind it */
+    _Atomic(struct budget_cell *) ahead; /* of the period after it, with a lease already; NULL: none. It stays here when it has become the latest */
     _Atomic unsigned refs;
 };
 
@@ -55,7 +56,8 @@ void budget_counter_add(struct budget_counter *c, usec at_us, int64_t nanousd);
 
 struct budget_state {
     usec start_us, end_us;
-    int64_t spent_nanousd, reserved_nanousd;
+    int64_t spent_nanousd, reserved_nanousd; /* reserved: by this node */
+    int64_t leased_nanousd; /* by all nodes, as last seen; 0 when it is not shared */
 };
 struct budget_state budget_counter_state(struct budget_counter *c, usec now_us);
 
@@ -64,10 +66,12 @@ struct budget_state budget_counter_state(struct budget_counter *c, usec now_us);
 /* What the thread remembers of a period from one look to the next. */
 struct budget_lease {
     int64_t slice;          /* granted last */
-    int64_t seen_used;      /* at the last look */
+    int64_t seen_own;       /* at the last look */
     int64_t pending;        /* wanted, and others are asked to give back */
     int64_t claimed;        /* taken out of the room for units of which nobody knows whether they were committed */
     int64_t limit;          /* of the budget, at the last look */
+    int64_t excess;         /* by which what was charged and is held by all nodes is above a limit that was lowered */
+    int64_t seen_wish;      /* of other nodes: answered */
     usec idle_since_us, recall_until_us, next_us; /* monotonic; 0: not so */
 };
 /* The present period of a shared counter. */
@@ -78,17 +82,19 @@ struct budget_share {
     bool is_leased;         /* false: the database has not been asked yet */
     int64_t wanted;         /* by calls that wait; taken by this look */
     int64_t room;           /* leased, and neither spent nor reserved; negative: more was spent than was leased */
-    int64_t used, held;     /* held: leased and not drained */
+    int64_t own, held;      /* own: spent and not drained, or reserved; held: leased and not drained */
 };
 /* takes_wanted: the thread answers to what is wanted. With the drain locked. */
 struct budget_share budget_counter_share(struct budget_counter *c, usec now_us, bool takes_wanted);
-/* Takes so much out of the room, to be given back; false when it is not free any more. */
-WARN_UNUSED bool budget_share_claim(const struct budget_share *share, int64_t nanousd);
-/* What the database says: charged in the period so far, and held by this node; `claimed` was given back (or could not be, then held says so). With the drain
- * locked. */
-void budget_share_learn(const struct budget_share *share, int64_t charged_nanousd, int64_t held_nanousd, int64_t claimed_nanousd);
-/* Other nodes' charges, for counters that need no lease. With the drain locked. */
-void budget_share_charged(const struct budget_share *share, int64_t charged_nanousd);
+/* The period after the present one, made beforehand; false: there is none. */
+WARN_UNUSED bool budget_counter_ahead(struct budget_counter *c, usec now_us, struct budget_share *out);
+/* Takes so much out of the room, or what is free of it, to be given back. */
+WARN_UNUSED int64_t budget_share_claim(const struct budget_share *share, int64_t nanousd);
+/* What the database says: charged in the period so far, and held by this node and by the others; `claimed` was given back (or could not be, then held says so).
+ * With the drain locked. */
+void budget_share_learn(const struct budget_share *share, int64_t charged_nanousd, int64_t held_nanousd, int64_t others_nanousd, int64_t claimed_nanousd);
+/* What all nodes have charged and hold, without asking for anything. With the drain locked. */
+void budget_share_charged(const struct budget_share *share, int64_t charged_nanousd, int64_t leased_nanousd);
 /* There is no more to be had now. */
 void budget_share_is_dry(const struct budget_share *share, usec mono_us);
 /* A call that was counted here is in the database now, and taken off what this node holds. With the drain locked. */

@@ -165,6 +165,8 @@ static void on_idle(void *ctx, usec now_us)
             log_error(LOG_WARN, "calls_without_workspace", &e);
     }
     snapshot_put(s);
+    if (g->leases)
+        gateway_metrics_leases(g);
     alerts_look(g->alerts, g, now_us);
 }
 

@@ -127,6 +127,10 @@ void gateway_metrics_record(struct gateway_loop *gl, const struct usage_record *
 /* Once a turn: what the loop itself measured. */
 void gateway_metrics_loop(struct gateway_loop *gl);
 void gateway_metrics_journal_failed(struct gateway_loop *gl);
+void gateway_metrics_parked(struct gateway_loop *gl, bool is_first);
+void gateway_metrics_unparked(struct gateway_loop *gl);
+/* On the drain's thread, now and then. */
+void gateway_metrics_leases(struct gateway *g);
 
 /* --- call.c --- */
 /* secret is of the loop's current snapshot. */

@@ -11,7 +11,7 @@ static const int64_t duration_bounds[] = {5000,    10000,   25000,    50000,    
 
 struct gateway_metrics {
     struct stat *calls, *tokens, *cost, *unknown_cost, *estimated, *duration, *first_byte, *bytes, *longest_turn;
-    struct stat_series *open, *journal_failures, *stalls;
+    struct stat_series *open, *parked, *waited, *journal_failures, *stalls, *lease_units, *leased;
 };
 
 /* The series of one provider, model and dialect, kept by pointer so that a call takes one look-up and no lock. */
@@ -52,6 +52,12 @@ struct gateway_metrics *gateway_metrics_new(void)
                                   LENGTH_OF(duration_bounds), 1);
     m->bytes = stats_declare(STAT_COUNTER, "catalyst_gateway_body_bytes_total", "Body bytes from and to clients.", byte_labels, NULL, 0, 1);
     m->open = stats_series(stats_declare(STAT_GAUGE, "catalyst_gateway_calls_open", "Calls under way.", NULL, NULL, 0, 1), NULL);
+    m->parked = stats_series(stats_declare(STAT_GAUGE, "catalyst_gateway_calls_parked",
+                                           "Calls that wait to hear from the database what other nodes have left of a limit.", NULL, NULL, 0, 1), NULL);
+    m->waited = stats_series(stats_declare(STAT_COUNTER, "catalyst_gateway_calls_parked_total", "Calls that had to wait so.", NULL, NULL, 0, 1), NULL);
+    m->lease_units = stats_series(stats_declare(STAT_COUNTER, "catalyst_budget_lease_units_total",
+                                                "Transactions in which this node leased of budgets or gave back.", NULL, NULL, 0, 1), NULL);
+    m->leased = stats_series(stats_declare(STAT_GAUGE, "catalyst_budget_leased_usd", "What this node holds of hard budgets.", NULL, NULL, 0, 1000000000), NULL);
     m->journal_failures = stats_series(stats_declare(STAT_COUNTER, "catalyst_journal_failures_total",
                                                      "Batches of usage records that could not be written.", NULL, NULL, 0, 1), NULL);
     m->stalls = stats_series(stats_declare(STAT_COUNTER, "catalyst_loop_stalls_total",
@@ -159,6 +165,21 @@ void gateway_metrics_loop(struct gateway_loop *gl)
         gl->longest_turn = stats_series(gl->gateway->metrics->longest_turn, (str[]){str_of(index, (size_t)n)});
     }
     stats_set(gl->longest_turn, gl->loop->index, gl->loop->longest_turn_us);
+}
+
+void gateway_metrics_parked(struct gateway_loop *gl, bool is_first)
+{
+    stats_add(gl->gateway->metrics->parked, gl->loop->index, 1);
+    if (is_first)
+        stats_add(gl->gateway->metrics->waited, gl->loop->index, 1);
+}
+
+void gateway_metrics_unparked(struct gateway_loop *gl) { stats_add(gl->gateway->metrics->parked, gl->loop->index, -1); }
+
+void gateway_metrics_leases(struct gateway *g)
+{
+    stats_set(g->metrics->lease_units, 0, leases_units(g->leases));
+    stats_set(g->metrics->leased, 0, leases_held_nanousd(g->leases));
 }
 
 void gateway_metrics_journal_failed(struct gateway_loop *gl) { stats_add(gl->gateway->metrics->journal_failures, gl->loop->index, 1); }

@@ -101,7 +101,7 @@ struct budget_entry {
     bool is_hard;
     str alerts_at; /* JSON list of percents */
     int64_t unknown_price_cap;
-    int64_t spent, reserved, left;
+    int64_t spent, reserved, left, leased;
     usec period_start, resets_at;
     str origin;
     usec created_at, updated_at;

@@ -62,6 +62,9 @@ SQL(key_of_budget, DB_MAIN, 0, "uu",
         MONEY(reserved, .flags = FIELD_READONLY | FIELD_UNAUDITED,                                           \
               .meaning = "The most that calls under way can cost beside that."),                             \
         MONEY(left, .flags = FIELD_READONLY | FIELD_UNAUDITED, .meaning = "What is left for others."),       \
+        MONEY(leased, .flags = FIELD_READONLY | FIELD_UNAUDITED,                                             \
+              .meaning = "What all nodes hold of it to spend, or have spent and not told the database yet, as "  \
+                         "last seen; 0 with SQLite."),                                                       \
         FIELD(struct budget_entry, period_start, FIELD_TIME,                                                 \
               .flags = FIELD_READONLY | FIELD_NULLABLE | FIELD_UNAUDITED,                                    \
               .meaning = "When this period began; null: it has no beginning."),                              \
@@ -113,6 +116,7 @@ void budget_fill(struct api_request *r, struct budget_entry *b)
     snapshot_put(held);
     b->spent = state.spent_nanousd;
     b->reserved = state.reserved_nanousd;
+    b->leased = state.leased_nanousd;
     int64_t left = b->limit - b->spent;
     b->left = left <= b->reserved ? 0 : left - b->reserved;
     b->period_start = period == BUDGET_TOTAL ? NO_VALUE : state.start_us;

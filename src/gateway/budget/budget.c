@@ -16,6 +16,7 @@ struct budget_cell {
     /* of shared counters */
     _Atomic int64_t allowed; /* held by this node and charged in the database: `used` may grow up to it */
     _Atomic int64_t wanted;  /* by calls that wait */
+    _Atomic int64_t leased;  /* by all nodes, as last seen; for showing */
     _Atomic usec dry_us;     /* monotonic: when the database had no more last */
     int64_t charged;         /* in the database, as far as `spent` knows of it; guarded by the drain's lock, as what follows */
     bool is_leased;
@@ -127,27 +128,40 @@ void budget_counter_put(struct budget_counter *c)
 {
     if (!c || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
         return;
+    struct budget_cell *ahead = atomic_load(&c->ahead);
+    bool is_ahead_used = false;
     for (struct budget_cell *cell = atomic_load(&c->cell), *older; cell; cell = older) {
         older = cell->older;
+        is_ahead_used |= cell == ahead;
         free(cell);
     }
+    if (!is_ahead_used)
+        free(ahead);
     free(c);
 }
 
-/* The cell of the present period. A clock that has gone back stays in the latest one, and so does a process without memory: neither gives money away. */
+/* The cell of the period of `now`: the latest one, or an older one for a call that began before it and had to wait. A clock that has gone back behind all of
+ * them stays in the latest one, and so does a process without memory: neither gives money away. */
 static struct budget_cell *cell_at(struct budget_counter *c, usec now_us)
 {
     struct budget_cell *cell = atomic_load_explicit(&c->cell, memory_order_acquire);
     while (now_us >= cell->end_us) {
-        struct budget_cell *fresh = cell_new(c->period, now_us, 0);
+        struct budget_cell *ahead = atomic_load_explicit(&c->ahead, memory_order_acquire);
+        bool is_ahead = ahead && ahead->older == cell && now_us < ahead->end_us;
+        struct budget_cell *fresh = is_ahead ? ahead : cell_new(c->period, now_us, 0);
         if (!fresh)
             break;
-        fresh->older = cell;
+        if (!is_ahead)
+            fresh->older = cell;
         if (atomic_compare_exchange_strong_explicit(&c->cell, &cell, fresh, memory_order_acq_rel, memory_order_acquire))
             return fresh;
-        free(fresh);
+        if (!is_ahead)
+            free(fresh);
     }
-    return cell;
+    struct budget_cell *found = cell;
+    while (found && now_us < found->start_us)
+        found = found->older;
+    return found ? found : cell;
 }
 
 static int64_t clamp(int64_t nanousd) { return nanousd < BUDGET_AMOUNT_MAX ? nanousd : BUDGET_AMOUNT_MAX; }
@@ -168,14 +182,13 @@ struct budget_state budget_counter_state(struct budget_counter *c, usec now_us)
     int64_t used = atomic_load_explicit(&cell->used, memory_order_relaxed);
     int64_t spent = atomic_load_explicit(&cell->spent, memory_order_relaxed);
     /* Read while others settle, the difference can be of another moment; what was spent never is. */
-    return (struct budget_state){cell->start_us, cell->end_us, spent, used > spent ? used - spent : 0};
+    return (struct budget_state){cell->start_us, cell->end_us, spent, used > spent ? used - spent : 0, atomic_load_explicit(&cell->leased, memory_order_relaxed)};
 }
 
 /* --- shared counters --- */
 
-struct budget_share budget_counter_share(struct budget_counter *c, usec now_us, bool takes_wanted)
+static struct budget_share share_of(struct budget_cell *cell, bool takes_wanted)
 {
-    struct budget_cell *cell = cell_at(c, now_us);
     int64_t used = atomic_load(&cell->used), allowed = atomic_load(&cell->allowed);
     return (struct budget_share){
         .cell = cell,
@@ -185,23 +198,48 @@ struct budget_share budget_counter_share(struct budget_counter *c, usec now_us, 
         .is_leased = cell->is_leased,
         .wanted = takes_wanted ? atomic_exchange(&cell->wanted, 0) : 0,
         .room = (cell->is_leased ? allowed : cell->charged) - used,
-        .used = used,
+        .own = used - cell->charged,
         .held = cell->is_leased ? allowed - cell->charged : 0,
     };
 }
 
-bool budget_share_claim(const struct budget_share *share, int64_t nanousd)
+struct budget_share budget_counter_share(struct budget_counter *c, usec now_us, bool takes_wanted)
 {
-    struct budget_cell *cell = share->cell;
-    int64_t used = atomic_load(&cell->used);
-    do {
-        if (nanousd > atomic_load(&cell->allowed) - used)
+    return share_of(cell_at(c, now_us), takes_wanted);
+}
+
+bool budget_counter_ahead(struct budget_counter *c, usec now_us, struct budget_share *out)
+{
+    struct budget_cell *cell = cell_at(c, now_us), *ahead = atomic_load(&c->ahead);
+    if (cell != atomic_load(&c->cell) || cell->end_us == INT64_MAX)
+        return false;
+    if (!ahead || ahead == cell) { /* what is in the chain already may be forgotten here */
+        if (!(ahead = cell_new(c->period, cell->end_us, 0)))
             return false;
-    } while (!atomic_compare_exchange_weak(&cell->used, &used, used + nanousd));
+        ahead->older = cell;
+        atomic_store_explicit(&c->ahead, ahead, memory_order_release);
+    }
+    if (ahead->older != cell)
+        return false;
+    *out = share_of(ahead, false);
     return true;
 }
 
-void budget_share_charged(const struct budget_share *share, int64_t charged_nanousd)
+int64_t budget_share_claim(const struct budget_share *share, int64_t nanousd)
+{
+    struct budget_cell *cell = share->cell;
+    int64_t used = atomic_load(&cell->used), free;
+    do {
+        free = atomic_load(&cell->allowed) - used;
+        if (free > nanousd)
+            free = nanousd;
+        if (free <= 0)
+            return 0;
+    } while (!atomic_compare_exchange_weak(&cell->used, &used, used + free));
+    return free;
+}
+
+void budget_share_charged(const struct budget_share *share, int64_t charged_nanousd, int64_t leased_nanousd)
 {
     struct budget_cell *cell = share->cell;
     int64_t more = charged_nanousd - cell->charged; /* by others */
@@ -210,12 +248,13 @@ void budget_share_charged(const struct budget_share *share, int64_t charged_nano
     atomic_fetch_add(&cell->spent, more);
     atomic_fetch_add(&cell->allowed, more);
     cell->charged = charged_nanousd;
+    atomic_store(&cell->leased, leased_nanousd);
 }
 
-void budget_share_learn(const struct budget_share *share, int64_t charged_nanousd, int64_t held_nanousd, int64_t claimed_nanousd)
+void budget_share_learn(const struct budget_share *share, int64_t charged_nanousd, int64_t held_nanousd, int64_t others_nanousd, int64_t claimed_nanousd)
 {
     struct budget_cell *cell = share->cell;
-    budget_share_charged(share, charged_nanousd);
+    budget_share_charged(share, charged_nanousd, others_nanousd + (held_nanousd > 0 ? held_nanousd : 0));
     cell->is_leased = true;
     atomic_store(&cell->allowed, charged_nanousd + held_nanousd);
     atomic_fetch_sub(&cell->used, claimed_nanousd);

@@ -39,6 +39,8 @@ static void list_add(struct call_list *l, struct call *k)
 
 static void list_del(struct call *k)
 {
+    if (k->list == &k->gl->parked)
+        gateway_metrics_unparked(k->gl);
     *k->link = k->next;
     if (k->next)
         k->next->link = k->link;
@@ -823,6 +825,7 @@ static void park(struct call *k, const struct http_request *r, str fields)
         return;
     }
     k->is_kept = true;
+    gateway_metrics_parked(k->gl, !k->waits_since_us);
     if (!k->waits_since_us)
         k->waits_since_us = clock_mono_us();
     list_add(&k->gl->parked, k);

@@ -7,8 +7,10 @@
  * A thread asks when calls wait for more, and ahead of that when a slice is half used; what lies idle goes back after some seconds but for a base, with which a
  * node that is cut off can go on. A node that finds too little says so in its row and tells the others, who give back all that is free; when nothing has come for
  * RECALL_US there is no more to be had. What a node that died holds stays held until its journal is drained: by its next start, or by `catalyst journal import`.
- * It also keeps what other nodes have charged in the counters of soft budgets.
- * Threads: one of its own; lease_wake is for any.
+ * It also keeps in the counters what all nodes have charged and hold, of soft budgets too.
+ * Where a period ends a slice of the next one is leased some seconds ahead. A budget whose limit is lowered below what is leased is divided anew, and what calls
+ * under way leave of it goes back, until what was charged and is held fits again.
+ * Threads: one of its own; leases_wake is for any.
  */
 #ifndef GATEWAY_LEASE_LEASE_H
 #define GATEWAY_LEASE_LEASE_H
@@ -41,5 +43,7 @@ void leases_free(struct leases *l);
 void leases_wake(struct leases *l);
 /* What this node holds, for /api/nodes. */
 int64_t leases_held_nanousd(const struct leases *l);
+/* Units that changed what it holds, since its start. */
+int64_t leases_units(const struct leases *l);
 
 #endif

@@ -2475,6 +2475,13 @@ export interface components {
              * @description The same in billionths of a US dollar.
              */
             left_nanousd: number;
+            /** @description What all nodes hold of it to spend, or have spent and not told the database yet, as last seen; 0 with SQLite. */
+            leased_usd: string;
+            /**
+             * Format: int64
+             * @description The same in billionths of a US dollar.
+             */
+            leased_nanousd: number;
             /**
              * Format: date-time
              * @description When this period began; null: it has no beginning.
