@@ -61,7 +61,7 @@ unsigned nodes_alive(const struct nodes *n);
 int64_t nodes_listening(const struct nodes *n);
 /* Whether another server runs under this node's id. No lock. */
 bool nodes_is_doubled(const struct nodes *n);
-/* Whether the last heartbeat could not be written: what is known of the others is old. No lock. */
+/* Whether the last heartbeat could not be written, or hangs: what is known of the others is old. No lock. */
 bool nodes_is_cut_off(const struct nodes *n);
 /* Whether this node has been seen and is neither stopped nor away. */
 bool nodes_is_alive(struct nodes *n, const uuid *id);

@@ -121,6 +121,25 @@ test('nodes come and go: stopped, away, back again, forgotten', { skip, timeout:
   await withState(ada, 'south', 'serving');
 });
 
+test('a node that is cut off from PostgreSQL goes on, says so once, and comes back', { skip, timeout: 60_000 }, async (t) => {
+  const cluster = await startCluster(t, { nodes: [own('north'), own('south')], links: true });
+  const [north, south] = cluster.nodes;
+  const key = await cluster.newKey();
+  await withState(cluster.ada, 'south', 'serving');
+  cluster.cutNode(1);
+  await withState(cluster.ada, 'south', 'away');
+  await until('it to count its failures', async () => /^catalyst_node_heartbeats_total\{result="failed"\} ([3-9]|\d\d)/m.test(await metrics(south)));
+  assert.equal((await call(cluster.scene(1, key), 'chat', bodyOf('chat'))).status, 200);
+  assert.match(await metrics(south), /^catalyst_nodes\{state="serving"\} 2$/m); // it judges nobody
+  cluster.mendNode(1);
+  await withState(cluster.ada, 'south', 'serving');
+  await cluster.drained(1);
+  assert.equal(south.stderr.match(/"node_cut_off"/g)?.length, 1);
+  await until('it to say that it is back', () => /"node_connected_again"/.test(south.stderr));
+  assert.doesNotMatch(south.stderr, /"node_away"/);
+  assert.equal(north.stderr.match(/"node_away"/g)?.length, 1);
+});
+
 test('a copied data folder is refused while the node that it was copied from lives', { skip, timeout: 60_000 }, async (t) => {
   const cluster = await startCluster(t, { nodes: [own('north'), own('south')] });
   const south = cluster.nodes[1];

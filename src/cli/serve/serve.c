@@ -135,6 +135,16 @@ static unsigned loops_wanted(const struct config *c)
 
 static bool is_cut_off(void *nodes) { return nodes_is_cut_off(nodes); }
 
+/* Another server under this node's id: the one that lost its row is the one to take out of service. */
+static bool can_serve(void *ctx, const char **reason)
+{
+    const struct node *n = ctx;
+    bool is_doubled = nodes_is_doubled(n->process->services.nodes);
+    if (is_doubled)
+        *reason = "node_id_in_use";
+    return !is_doubled && gateway_can_serve(n->gateway, reason);
+}
+
 static enum errc node_start(struct process *p, unsigned i, const struct config *c, err *e)
 {
     struct node *n = &p->nodes[i];
@@ -153,8 +163,8 @@ static enum errc node_start(struct process *p, unsigned i, const struct config *
         .metrics_token = config_text(c, "metrics.token"),
         .trusts_loopback = !config_bool(c, "listen.behind_tls_proxy"),
         .is_ready = &p->is_ready,
-        .can_serve = gateway_can_serve,
-        .ctx = n->gateway,
+        .can_serve = can_serve,
+        .ctx = n,
         .is_draining = &p->is_draining,
         .is_cut_off = is_cut_off,
         .cut_off_ctx = p->services.nodes,

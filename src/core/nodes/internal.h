@@ -49,6 +49,7 @@ struct nodes {
     _Atomic unsigned n_alive;
     _Atomic int64_t n_listening;
     _Atomic bool is_doubled, is_cut_off;
+    _Atomic usec read_us; /* monotonic: when the others were last read */
     enum errc (*holds)(void *ctx, const uuid *node, int64_t *leased_nanousd,
                        err *e); /* see nodes_on_forget */
     void *holds_ctx;
@@ -62,7 +63,6 @@ struct nodes {
     } reports[NODE_REPORTS_MAX];
     unsigned n_reports;
     /* of the heartbeat's thread */
-    usec read_us; /* monotonic: when the others were last read */
     usec doubled_log_us;
     const char *written_state;
     bool written_listens; /* there were streams */

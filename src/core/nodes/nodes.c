@@ -21,7 +21,11 @@ const uuid *nodes_boot(const struct nodes *n) { return &n->row.boot; }
 unsigned nodes_alive(const struct nodes *n) { return n->n_alive; }
 int64_t nodes_listening(const struct nodes *n) { return n->n_listening; }
 bool nodes_is_doubled(const struct nodes *n) { return n->is_doubled; }
-bool nodes_is_cut_off(const struct nodes *n) { return n->is_cut_off; }
+/* Also while a heartbeat hangs. */
+bool nodes_is_cut_off(const struct nodes *n)
+{
+    return n->is_cut_off || (n->has_thread && clock_mono_us() - n->read_us > n->away_us);
+}
 void nodes_wake(struct nodes *n) { waker_wake(&n->waker); }
 void nodes_followed(struct nodes *n, int64_t number) { n->followed = number; }
 
