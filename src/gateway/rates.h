@@ -38,7 +38,8 @@ struct rate_bucket {
     _Atomic int64_t used_ns;      /* since the last turn */
     _Atomic int64_t dry_until_ns; /* there is nothing before: calls are refused without asking */
     _Atomic int64_t seen_ns;      /* when the bucket of all nodes is full again, as last seen */
-    int64_t pace_ns, idle_since_ns; /* the pool's: used in a second of late; since when there is more in the pocket than that needs */
+    /* the pool's: used in a second of late; when it was last used; since when there is more in the pocket than it needs */
+    int64_t pace_ns, busy_at_ns, much_since_ns;
 };
 
 struct rate_counter {

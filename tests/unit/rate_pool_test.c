@@ -175,6 +175,24 @@ static void one_busy_node_gets_nine_tenths_of_the_limit_and_two_no_more_than_all
         }
 }
 
+static void a_call_now_and_then_waits_for_one_turn_whatever_limits_it_has(void **state)
+{
+    struct world w;
+    (void)state;
+    open_world(&w, (struct rate_limits){100, 100000, 0}, 2);
+    for (unsigned i = 0; i < 300; i++) {
+        struct node *n = &w.nodes[i % 2];
+        unsigned taken = offer(n, 1, 30);
+        w.now_ns += STEP;
+        rate_pool_turn(n->pool, w.now_ns);
+        taken += offer(n, 0, 30);
+        assert_int_equal(taken, 1);
+        w.now_ns += (1 + draw(&w) % 30) * STEP;
+        rate_pool_turn(n->pool, w.now_ns);
+    }
+    close_world(&w);
+}
+
 static void tokens_of_an_answer_are_a_debt_at_the_other_node_too(void **state)
 {
     struct world w;
@@ -325,6 +343,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_nodes_get_what_one_would_whatever_comes),
         cmocka_unit_test(one_busy_node_gets_nine_tenths_of_the_limit_and_two_no_more_than_all),
+        cmocka_unit_test(a_call_now_and_then_waits_for_one_turn_whatever_limits_it_has),
         cmocka_unit_test(tokens_of_an_answer_are_a_debt_at_the_other_node_too),
         cmocka_unit_test(what_idles_goes_back_and_a_call_larger_than_the_limit_passes_once),
         cmocka_unit_test(parallel_calls_are_places_that_move_between_nodes),

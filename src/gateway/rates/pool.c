@@ -107,7 +107,7 @@ static void bucket_join(struct rate_bucket *b, unsigned parts, int64_t now)
     atomic_store(&b->least_ns, INT64_MAX);
     atomic_store(&b->used_ns, 0);
     atomic_store(&b->dry_until_ns, 0);
-    b->pace_ns = b->idle_since_ns = 0;
+    b->pace_ns = b->busy_at_ns = b->much_since_ns = 0;
 }
 
 static void join(struct rate_counter *c, int64_t now)
@@ -144,12 +144,15 @@ static bool plan_bucket(struct rate_pool *p, struct rate_counter *c, enum rate_k
     b->pace_ns -= (int64_t)((__int128)b->pace_ns * least(since, IDLE_NS) / IDLE_NS);
     b->pace_ns = most(b->pace_ns, (int64_t)((__int128)used * NS_PER_S / since));
     if (used > 0 || asked > 0)
-        b->idle_since_ns = 0;
-    else if (!b->idle_since_ns)
-        b->idle_since_ns = now;
-    if (p->has_ended || (b->idle_since_ns && now - b->idle_since_ns >= IDLE_NS))
+        b->busy_at_ns = now;
+    bool is_idle = p->has_ended || !b->busy_at_ns || now - b->busy_at_ns >= IDLE_NS;
+    if (is_idle)
         b->pace_ns = 0;
-    target = b->pace_ns > 0 || asked > 0 ? least(most(2 * b->pace_ns, RATE_CHUNK_NS), KEPT_NS) : 0;
+    target = is_idle ? 0 : least(most(2 * b->pace_ns, RATE_CHUNK_NS), KEPT_NS);
+    if (pocket <= 2 * target)
+        b->much_since_ns = 0;
+    else if (!b->much_since_ns)
+        b->much_since_ns = now;
     *m = (struct rate_move){.counter = c, .kind = kind};
     if (pocket < 0) {
         m->debt_ns = -pocket;
@@ -163,11 +166,12 @@ static bool plan_bucket(struct rate_pool *p, struct rate_counter *c, enum rate_k
         m->least_ns = most(smallest - pocket, 1);
     } else if (pocket < target / 2) {
         m->want_ns = target - pocket;
-    } else if (pocket > 2 * target && atomic_compare_exchange_strong(&b->pocket_ns, &pocket, target)) {
+    } else if (b->much_since_ns && (is_idle || now - b->much_since_ns >= IDLE_NS / 2) && pocket > target &&
+               atomic_compare_exchange_strong(&b->pocket_ns, &pocket, target)) {
         m->give_ns = pocket - target;
     }
     /* Also to see what others have used, as long as calls are told what is left. */
-    return m->debt_ns || m->give_ns || m->want_ns || (looks && b->pace_ns > 0);
+    return m->debt_ns || m->give_ns || m->want_ns || (looks && !is_idle);
 }
 
 static bool plan_places(struct rate_pool *p, struct rate_counter *c, int64_t now, bool looks, struct rate_places *x, int64_t *missing)

@@ -62,6 +62,14 @@ static bool take_alone(_Atomic int64_t *full_ns, int64_t now, int64_t worth, int
     return true;
 }
 
+static void ask(struct rate_bucket *b, int64_t worth)
+{
+    int64_t least = atomic_load_explicit(&b->least_ns, memory_order_relaxed);
+    while (worth < least && !atomic_compare_exchange_weak_explicit(&b->least_ns, &least, worth, memory_order_relaxed, memory_order_relaxed))
+        ;
+    atomic_fetch_add_explicit(&b->asked_ns, worth > 0 ? worth : 1, memory_order_relaxed);
+}
+
 /* From what this node has leased. */
 static enum rate_answer take_shared(struct rate_pool *pool, struct rate_bucket *b, int64_t now, int64_t worth, int64_t *wait_ns)
 {
@@ -79,10 +87,7 @@ static enum rate_answer take_shared(struct rate_pool *pool, struct rate_bucket *
         *wait_ns = worth >= MINUTE_NS ? full - now : full - now + worth - MINUTE_NS;
         return RATE_REFUSED;
     }
-    int64_t least = atomic_load_explicit(&b->least_ns, memory_order_relaxed);
-    while (worth < least && !atomic_compare_exchange_weak_explicit(&b->least_ns, &least, worth, memory_order_relaxed, memory_order_relaxed))
-        ;
-    atomic_fetch_add_explicit(&b->asked_ns, worth > 0 ? worth : 1, memory_order_relaxed);
+    ask(b, worth);
     rate_pool_wake(pool);
     return RATE_WAIT;
 }
@@ -151,6 +156,9 @@ static enum rate_answer gate_take(const struct rate_gate *g, int64_t now, int64_
                (answer = bucket_take(c, &c->requests, parts, now, worth_ns(1, l->requests_per_minute), &wait)) != RATE_TAKEN) {
         undo(g, tokens, false, false);
         why->kind = RATE_REQUESTS;
+        int64_t worth = l->tokens_per_minute ? worth_ns(tokens, l->tokens_per_minute) : 0;
+        if (answer == RATE_WAIT && worth && atomic_load_explicit(&c->tokens.pocket_ns, memory_order_relaxed) < worth)
+            ask(&c->tokens, worth); /* with the same turn */
     } else if (l->tokens_per_minute &&
                (answer = bucket_take(c, &c->tokens, parts, now, worth_ns(tokens, l->tokens_per_minute), &wait)) != RATE_TAKEN) {
         undo(g, tokens, true, false);
