@@ -22,6 +22,11 @@
 #define HOLD_ASK_US (10 * USEC_PER_S) /* for the answer whether a lock was free */
 #define HOLD_POLL_MS 50
 #define BULK_WINDOW 512u /* rows that are sent before their answers are read */
+/* And bytes: what fits into the buffers of a connection is on its way at once. While the server waits for the rest of a window
+ * it does not count how long the node has been silent. */
+#define BULK_WINDOW_BYTES (48u << 10)
+#define BULK_ROW_BYTES 64u /* of the messages around a row's values */
+#define BULK_VALUE_BYTES 6u
 #define MADE_MAX 512u    /* statements of lists that a connection prepares before it begins anew */
 
 /* --- statements --- */
@@ -275,8 +280,12 @@ static enum errc bulk(struct tx *tx, const struct sql *sql, const struct val *ro
     if (!PQenterPipelineMode(c->pg)) return pg_error(c, NULL, sql->name, e);
     for (size_t i = 0; i < n_rows && !rc;) {
         rc = check_deadline(c, sql, e);
-        for (size_t end = i + BULK_WINDOW; i < n_rows && i < end && !rc; i++) {
+        size_t bytes = 0;
+        for (size_t end = i + BULK_WINDOW; i < n_rows && i < end && bytes < BULK_WINDOW_BYTES && !rc; i++) {
             bind_all(&b, rows + i * n, n);
+            bytes += BULK_ROW_BYTES + BULK_VALUE_BYTES * n;
+            for (unsigned k = 0; k < n; k++)
+                bytes += (size_t)b.lengths[k];
             if (!PQsendQueryPrepared(c->pg, name, (int)n, b.values, b.lengths, b.formats, 1))
                 rc = pg_error(c, NULL, sql->name, e);
         }
