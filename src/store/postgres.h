@@ -16,6 +16,7 @@
 #define PG_SCHEMA_LOCK "SELECT pg_advisory_xact_lock(7308889914225845)"
 /* Held over several units, backup included, by who migrates; shared by who looks whether it must. */
 #define PG_MIGRATING_LOCK "7308889914225846"
+#define PG_MOVE_LOCK "7308889914225847" /* one move at a time goes into a PostgreSQL */
 #define PG_TABLE_LOCK_MS "3000" /* how long a unit that changes the schema waits for a table, and others behind it */
 
 struct pg_conn {

@@ -10,7 +10,7 @@ test('a month of a team is moved under kills and served by two nodes', { skip: N
   await moveMonth(t, await startPostgres(t), {
     month: { calls: Number(process.env.CATALYST_MONTH_CALLS ?? 300_000), workspaces: 4, people: 8, projects: 40, changes: 4500, open: 50, unicodeStep: 1 },
     late: 5000,
-    kills: [100, 180, 260, 340, 420].map((ms) => ({ ms })),
+    kills: [{ lines: 1 }, { lines: 3 }, { ms: 20 }, { ms: 300 }, { ms: 700 }, { ms: 400 }],
     tell: (text) => t.diagnostic(text),
   });
 });

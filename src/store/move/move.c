@@ -11,8 +11,6 @@
 #include "store/move/internal.h"
 
 #define BUSY_MS 10000
-/* Any number of our own: one move at a time goes into a PostgreSQL. */
-#define MOVE_LOCK "SELECT pg_advisory_lock(7308889914225846)"
 #define MOVE_LOCK_TIMEOUT "30s" /* for the server to notice that a move before was killed */
 
 enum target_state { TARGET_EMPTY, TARGET_FILLED, TARGET_BEGUN, TARGET_COPYING, TARGET_MOVED };
@@ -94,7 +92,7 @@ static enum errc open_target(struct move *m, err *e)
         "WHERE current_setting('server_version_num')::int >= 140000; SET lock_timeout = '" MOVE_LOCK_TIMEOUT
         "'");
     if (rc) return rc;
-    rc = pg_run(m->target, MOVE_LOCK, "waiting for another move", e);
+    rc = pg_run(m->target, "SELECT pg_advisory_lock(" PG_MOVE_LOCK ")", "waiting for another move", e);
     if (rc == ERR_BUSY) return err_set(e, ERR_BUSY, "another move into this PostgreSQL is under way");
     return rc ? rc : move_do(m, "setting up the connection", e, "SET lock_timeout = 0");
 }
