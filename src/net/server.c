@@ -12,6 +12,7 @@
 #include "base/log.h"
 
 #define ACCEPTS_PER_TURN 64
+#define FIRST_REQUEST_MS 300 /* when the server stops: for the first request of a connection */
 #define ACCEPT_PAUSE_MS 100 /* when the process has no file descriptors left */
 #define SPARE_CONNECTIONS 1024
 #define LINGER_MS 2000
@@ -1032,6 +1033,7 @@ void server_stop(struct server *s, void (*on_idle)(struct server *s))
     s->is_draining = s->is_stopping = true;
     s->on_idle = on_idle;
     if (s->is_listening) {
+        on_acceptable(&s->listener, 0, UV_READABLE); /* who is connected already would see a reset */
         s->is_listening = false;
         loop_disarm(s->loop, &s->accept_pause);
         uv_close((uv_handle_t *)&s->listener, NULL);
@@ -1040,7 +1042,11 @@ void server_stop(struct server *s, void (*on_idle)(struct server *s))
     bool is_empty = s->first == NULL;
     for (struct http_conn *c = s->first, *next; c; c = next) {
         next = c->next;
-        if (c->state == CONN_HANDSHAKE || c->state == CONN_LINGER || (c->state == CONN_HEAD && !c->in.len))
+        /* A new connection is there for a request, which is on its way: a proxy may not send it again elsewhere. */
+        bool is_idle = c->state == CONN_HANDSHAKE || (c->state == CONN_HEAD && !c->in.len);
+        if (is_idle && !c->n_requests)
+            loop_arm(s->loop, &c->timer, FIRST_REQUEST_MS);
+        else if (is_idle || c->state == CONN_LINGER)
             conn_close(c);
     }
     if (is_empty && on_idle)

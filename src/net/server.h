@@ -144,7 +144,7 @@ void server_change(struct server *s, const struct server_limits *limits, SSL_CTX
 /* The server will stop soon: it goes on taking connections and requests, and each answer is the last on its connection, so that
  * whoever keeps connections open (a proxy) does not find them closed under a request. */
 void server_drain(struct server *s);
-/* Stops accepting; idle connections close, busy ones after their answer. on_idle (may be NULL) follows, at once when there are none. */
+/* Stops accepting; idle connections close (new ones in a moment, unless a request comes), busy ones after their answer. on_idle (may be NULL) follows, at once when there are none. */
 void server_stop(struct server *s, void (*on_idle)(struct server *s));
 /* The stop deadline has passed: handlers end their answers (on_stop), everything else is closed. Called again, closes what is still open. */
 void server_abort(struct server *s);

@@ -66,8 +66,9 @@ export function temporaryFolder(t, name = 'catalyst-test-') {
 }
 
 export class Catalyst {
-  /** binary: another one than the one under test; before: a program and its arguments that run it. */
-  constructor({ dataDir, config, env, args, binary, before }) {
+  /** binary: another one than the one under test; before: a program and its arguments that run it; listen: its address. */
+  constructor({ dataDir, config, env, args, binary, before, listen }) {
+    this.listen = listen ?? '127.0.0.1:0';
     this.command = [...(before ?? []), binary ?? BINARY];
     this.dataDir = dataDir;
     this.configFile = path.join(dataDir, 'catalyst.yaml');
@@ -86,7 +87,7 @@ export class Catalyst {
     this.log = [];
     this.stderr = '';
     const [program, ...before] = this.command;
-    const args = [...before, 'serve', '--data', this.dataDir, '--listen', '127.0.0.1:0', ...this.args];
+    const args = [...before, 'serve', '--data', this.dataDir, '--listen', this.listen, ...this.args];
     // No leak of a proxy or a key of the machine into the tests.
     const env = Object.fromEntries(
       Object.entries(process.env).filter(([n]) => !/proxy$|^CATALYST_|^OPENAI|^ANTHROPIC/i.test(n)),

@@ -271,6 +271,7 @@ export async function startCluster(t, { nodes = 2, config = {}, env = {}, links 
       env: { CATALYST_SECURITY__MASTER_KEY: masterKey, ...env, ...options.env },
       args: options.args,
       binary: options.binary,
+      listen: options.listen,
       before: space?.before,
     });
     Object.assign(node, { link, space, databaseUrl: database, config: all });

@@ -347,6 +347,16 @@ static enum errc write_source(const struct export *x, struct job_run *j, struct 
     return rc;
 }
 
+/* A release that wrote files on PostgreSQL too may have begun it: those are not here, so it begins anew. */
+static enum errc check_pages(const struct export *x, struct job_run *j, struct place *p, err *e)
+{
+    int64_t size = 0;
+    if (!store_is_postgres(x->setup.store)) return ERR_NONE;
+    enum errc rc = export_pages_size(j, p->part, p->bytes, &size, e);
+    if (rc == ERR_NONE && size != p->all_bytes) *p = (struct place){.part = 1};
+    return rc;
+}
+
 enum errc export_run(void *ctx, struct job_run *j, err *e)
 {
     const struct export *x = ctx;
@@ -356,6 +366,7 @@ enum errc export_run(void *ctx, struct job_run *j, err *e)
     int fd = -1;
     remove_old(x);
     enum errc rc = load(j, &p, e);
+    if (rc == ERR_NONE) rc = check_pages(x, j, &p, e);
     if (rc == ERR_NONE && !store_is_postgres(x->setup.store)) rc = make_folder(x, &job_of(j)->id, e);
     if (rc == ERR_NONE) rc = count_all(x, &job_of(j)->workspace_id, &total, e);
     if (rc == ERR_NONE) rc = open_part(x, j, &p, &fd, e);

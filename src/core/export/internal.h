@@ -26,6 +26,8 @@ void export_path(const struct export *x, const uuid *job, unsigned part, char ou
 /* What stands behind this place goes, and what is left of exports whose jobs are forgotten. ERR_CANCELLED: the job is not the
  * run's any more; also when putting. */
 WARN_UNUSED enum errc export_pages_begin(const struct job_run *run, unsigned part, int64_t bytes, err *e);
+/* Bytes of all parts before this place. */
+WARN_UNUSED enum errc export_pages_size(const struct job_run *run, unsigned part, int64_t bytes, int64_t *size, err *e);
 /* A page of lines at this place of the part. */
 WARN_UNUSED enum errc export_pages_put(const struct job_run *run, unsigned part, int64_t bytes, str lines, err *e);
 /* A whole part, in the arena; p NULL: there is none. */

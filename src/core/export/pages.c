@@ -6,6 +6,9 @@ SQL(export_page_add, DB_MAIN, SQL_INSTANCE, "uiib",
     "INSERT INTO export_pages (job_id, part, at_byte, lines) VALUES ($1, $2, $3, $4)");
 SQL(export_pages_cut, DB_MAIN, SQL_INSTANCE, "uii",
     "DELETE FROM export_pages WHERE job_id = $1 AND (part > $2 OR part = $2 AND at_byte >= $3)");
+SQL(export_bytes_before, DB_MAIN, SQL_INSTANCE, "uii",
+    "SELECT CAST(COALESCE(SUM(LENGTH(lines)), 0) AS BIGINT) FROM export_pages WHERE job_id = $1 AND (part < $2 OR part = $2 AND "
+    "at_byte < $3)");
 SQL(export_part_pages, DB_MAIN, SQL_INSTANCE, "ui",
     "SELECT lines FROM export_pages WHERE job_id = $1 AND part = $2 ORDER BY at_byte");
 SQL(export_pages_forget, DB_MAIN, SQL_INSTANCE, "",
@@ -14,9 +17,30 @@ SQL(export_pages_forget, DB_MAIN, SQL_INSTANCE, "",
 struct work {
     const struct job_run *run;
     unsigned part;
-    int64_t bytes;
+    int64_t bytes, size;
     str lines;
 };
+
+static enum errc size_unit(struct tx *tx, void *ctx, err *e)
+{
+    struct work *w = ctx;
+    struct arena a;
+    const struct val *row;
+    arena_init(&a, 4096, 512);
+    enum errc rc = tx_query_row(tx, &a, &export_bytes_before,
+                                PARAMS(v_uuid(&job_of(w->run)->id), v_int(w->part), v_int(w->bytes)), &row, e);
+    if (rc == ERR_NONE) w->size = val_int(row);
+    arena_fini(&a);
+    return rc;
+}
+
+enum errc export_pages_size(const struct job_run *run, unsigned part, int64_t bytes, int64_t *size, err *e)
+{
+    struct work w = {.run = run, .part = part, .bytes = bytes};
+    enum errc rc = db_read(store_db(job_store(run), DB_MAIN), size_unit, &w, e);
+    *size = w.size;
+    return rc;
+}
 
 static enum errc cut_unit(struct tx *tx, void *ctx, err *e)
 {
