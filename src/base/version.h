@@ -4,7 +4,7 @@
 #define BASE_VERSION_H
 
 #ifndef CATALYST_VERSION
-#define CATALYST_VERSION "0.1.0"
+#define CATALYST_VERSION "0.2.0"
 #endif
 #ifndef CATALYST_COMMIT
 #define CATALYST_COMMIT "unknown"

@@ -99,7 +99,7 @@ class Load {
 /** Calls that a node has answered. */
 async function answered(node) {
   const text = await (await fetch(`${node.origin}/metrics`)).text();
-  return [...text.matchAll(/^catalyst_calls_total\{.*\} (\d+)/gm)].reduce((sum, [, n]) => sum + Number(n), 0);
+  return [...text.matchAll(/^catalyst_gateway_calls_total\{.*\} (\d+)/gm)].reduce((sum, [, n]) => sum + Number(n), 0);
 }
 
 describe('from one release to the next', { skip }, () => {
@@ -115,7 +115,7 @@ describe('from one release to the next', { skip }, () => {
     });
     const [old] = cluster.nodes;
     assert.equal(old.log.find((l) => l.event === 'ready').version, PREVIOUS_VERSION);
-    const key = await cluster.newKey();
+    const { key } = cluster;
     const haproxy = await startHaproxy(t, ports);
     const nginx = await startNginx(t, ports);
     await until('HAProxy to see the node', async () => (await fetch(`${haproxy.origin}/healthz`)).status === 200, { deadline_ms: 10_000 });
