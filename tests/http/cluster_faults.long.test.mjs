@@ -7,7 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { newMember } from '../lib/api.mjs';
 import { NO_BINARY } from '../lib/catalyst.mjs';
 import { startCluster } from '../lib/cluster.mjs';
-import { Calls, Changes, assertRanOnce, ended, losesPostgres, startExport, watchJobs } from '../lib/cluster_load.mjs';
+import { Calls, Changes, assertRanOnce, ended, losesPostgres, nodesDie, sealersEnd, startExport, watchJobs } from '../lib/cluster_load.mjs';
 import { NO_NAMESPACES } from '../lib/namespace.mjs';
 import { NO_POSTGRES } from '../lib/postgres.mjs';
 import { sealedLog } from '../lib/rebuild.mjs';
@@ -32,6 +32,12 @@ function randomness(seed) {
 
 for (const how of ['freeze', 'pull'])
   test(`a node loses PostgreSQL without a word (${how})`, { skip: skip || (how === 'pull' && NO_NAMESPACES), timeout: 120_000 }, (t) => losesPostgres(t, how));
+
+test('kill -9 under load, thirty times', { skip, timeout: 300_000 }, (t) => nodesDie(t, 30));
+
+test('the node that numbers the log is killed or hangs, twelve times', { skip, timeout: 300_000 }, (t) =>
+  sealersEnd(t, Array.from({ length: 12 }, (_, i) => (i % 3 === 0 ? 'killed' : 'hung'))),
+);
 
 /** Follows a workspace's stream at any node that answers, from where it stood, until it is stopped; every frame is kept. */
 class Follower {

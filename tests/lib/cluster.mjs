@@ -100,10 +100,12 @@ export class Cluster {
 
   /** From now on a job's checkpoint takes so long: a job that is slow, without work for anybody. 0 ends it. */
   async slowJobs(seconds) {
+    const [{ is_there }] = await this.query(`SELECT to_regprocedure('slow.save()') IS NOT NULL AS is_there`);
     await this.sql(`
       CREATE SCHEMA IF NOT EXISTS slow;
-      CREATE OR REPLACE FUNCTION slow.save() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(${Number(seconds)}); RETURN NEW; END $$;
-      CREATE OR REPLACE TRIGGER slow_save BEFORE UPDATE OF checkpoint ON main.jobs FOR EACH ROW EXECUTE FUNCTION slow.save();`);
+      CREATE OR REPLACE FUNCTION slow.save() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(${Number(seconds)}); RETURN NEW; END $$;`);
+    if (!is_there)
+      await this.sql(`CREATE TRIGGER slow_save BEFORE UPDATE OF checkpoint ON main.jobs FOR EACH ROW EXECUTE FUNCTION slow.save();`);
   }
 
   /**

@@ -11,8 +11,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { bodyOf, callBytes } from './call.mjs';
 import { startCluster } from './cluster.mjs';
 import { RawConnection } from './raw.mjs';
-import { rebuild, sealedLog } from './rebuild.mjs';
-import { openStream } from './stream.mjs';
+import { readLog, rebuild, sealedLog } from './rebuild.mjs';
+import { EventStream, openStream } from './stream.mjs';
 import { until } from './wait.mjs';
 
 const pick = (list) => list[Math.floor(Math.random() * list.length)];
@@ -388,4 +388,127 @@ export async function losesPostgres(t, how) {
   assert.ok(told < 6000, `the answer came after ${told} ms`);
   assert.ok(wellAgain < 5000, `well again after ${wellAgain} ms`);
   assert.ok(api.n > 40 && api.most < 6000, `changes at the other node: ${JSON.stringify(api)}`);
+}
+
+/** Makes a project again and again at a node and notes how long after the answer its event came on the node's stream. */
+class Prober {
+  constructor(t, cluster, i) {
+    Object.assign(this, { cluster, i, acknowledged: new Map(), isOver: false });
+    this.stream = new EventStream(cluster.at(i));
+    t.after(() => this.stream.cut());
+  }
+  async start() {
+    await this.stream.ready();
+    this.running = this.#run();
+    this.running.catch(() => {});
+    return this;
+  }
+  async #run() {
+    for (let n = 0; !this.isOver; n++) {
+      const name = `probe ${this.i} ${n} ${randomUUID()}`;
+      const { id } = await this.cluster.ada.must(201, this.cluster.at(this.i).with({ deadline_ms: 20_000 }).post('/api/projects', { name }));
+      this.acknowledged.set(id, performance.now());
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+  /** Longest time between an answer since then and its event on the stream; every event must come. */
+  async longest(since = 0) {
+    let arrived;
+    const wanted = [...this.acknowledged].filter(([, at]) => at >= since);
+    await until(
+      'every event on the stream',
+      () => {
+        arrived = new Map(this.stream.log.map((f) => [f.data.resource.id, f.at]));
+        return wanted.every(([id]) => arrived.has(id));
+      },
+      { deadline_ms: 30_000 },
+    );
+    return Math.max(0, ...wanted.map(([id, at]) => arrived.get(id) - at));
+  }
+  async stop() {
+    this.isOver = true;
+    await this.running;
+  }
+}
+
+/** From now on a batch of the sealer takes so long, so that it is caught at it. */
+const slowSealing = (cluster, seconds) =>
+  cluster.sql(`
+    CREATE SCHEMA IF NOT EXISTS slow;
+    CREATE FUNCTION slow.seal() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(${seconds}); RETURN NULL; END $$;
+    CREATE TRIGGER slow_seal BEFORE UPDATE ON main.events FOR EACH STATEMENT EXECUTE FUNCTION slow.seal();`);
+
+/** The node that holds the lock under which the log is numbered now; undefined: none. */
+async function sealer(cluster) {
+  const holders = await cluster.lockHolders();
+  const name = holders.find((h) => h.is_granted && Number(h.number) === 7161132049301)?.node;
+  return cluster.nodes.find((n) => n.name === name);
+}
+
+/** One after the other the node that numbers the log is killed, or hangs while it holds the lock; the other must take over. */
+export async function sealersEnd(t, hows) {
+  const cluster = await startCluster(t);
+  await slowSealing(cluster, 0.02);
+  const figures = [];
+  for (const how of hows) {
+    const probers = await Promise.all(cluster.nodes.map((_, i) => new Prober(t, cluster, i).start()));
+    const node = await until('a sealer at work', async () => {
+      const found = await sealer(cluster);
+      if (!found || how === 'killed') return found;
+      found.freeze();
+      if ((await sealer(cluster)) === found) return found; // stopped while it holds the lock
+      found.thaw();
+      return false;
+    }, { deadline_ms: 20_000, every_ms: 1 });
+    const other = probers[1 - node.index];
+    const since = performance.now();
+    const died = probers[node.index];
+    died.isOver = true;
+    if (how === 'killed') await node.kill();
+    await until('changes at the other node', () => performance.now() - since > 2500 && other.acknowledged.size > 20);
+    await other.stop();
+    const took = await other.longest(since - 20);
+    figures.push(`${how} ${Math.round(took)} ms`);
+    if (how === 'killed') {
+      await died.running.catch(() => {}); // its last request may have ended with the node
+      await node.again();
+    } else {
+      node.thaw();
+      await died.running;
+    }
+    assert.ok(took <= 2000, `${how}: an event came ${Math.round(took)} ms after its answer`);
+    died.stream.cut();
+    other.stream.cut();
+  }
+  await readLog({ databaseUrl: cluster.url });
+  t.diagnostic(`longest between an answer and its event at the other node: ${figures.join(', ')}`);
+}
+
+/** Nodes die by kill -9, in turn, while changes, calls and a job are under way, and come back on the same folder. */
+export async function nodesDie(t, kills) {
+  const cluster = await startCluster(t, { config: { export: { page_rows: 25 }, jobs: { lease_ms: '2s' } } });
+  await watchJobs(cluster);
+  await cluster.slowJobs(0.1);
+  const changes = new Changes(t, cluster, { workers: 5, rate: 120 });
+  const calls = new Calls(t, cluster, cluster.key, { workers: 3, pause_ms: 20 });
+  await changes.more(40);
+  const jobs = [];
+  for (let kill = 0; kill < kills; kill++) {
+    const node = cluster.nodes[kill % 2];
+    if (jobs.length === 0 || (await jobRow(cluster, jobs.at(-1))).state === 'succeeded') jobs.push(await startExport(cluster, 1 - node.index));
+    await changes.more(30 + Math.random() * 30);
+    await calls.more(20);
+    await node.kill();
+    await changes.more(10);
+    await node.start().ready();
+  }
+  await cluster.slowJobs(0);
+  await changes.more(20);
+  await changes.stop();
+  await calls.stop();
+  for (const id of jobs) assert.equal((await ended(cluster, id)).state, 'succeeded');
+  await changes.check();
+  await calls.check();
+  for (const id of jobs) await assertRanOnce(cluster, id);
+  t.diagnostic(`${changes.summary}; ${calls.summary}; ${jobs.length} jobs`);
 }
