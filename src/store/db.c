@@ -76,6 +76,8 @@ enum errc db_read(struct db *db, tx_fn fn, void *ctx, err *e)
     return settled(rc, e);
 }
 
+bool db_is_unknown(const err *e) { return e->code == ERR_UNAVAILABLE && strcmp(e->msg, DB_UNKNOWN) == 0; }
+
 enum errc db_sync(struct db *db, err *e)
 {
     assert(!is_on_loop && !is_in_unit);

@@ -15,7 +15,7 @@
  * PostgreSQL a schema of one database.
  * Threads: any but an event loop (asserted). A tx belongs to its unit.
  * An outcome that is not known: when the connection to PostgreSQL breaks, or is silent, while a unit is committed
- * (ERR_UNAVAILABLE; the message says "not known") the unit may have been committed or not, and it is not run again here. Who calls db_write makes it safe to ask again: the unit brings its own ids and finds what it did the
+ * (ERR_UNAVAILABLE, db_is_unknown) the unit may have been committed or not, and it is not run again here. Who calls db_write makes it safe to ask again: the unit brings its own ids and finds what it did the
  * first time (a unique key, a cursor or a position that it compares and moves, the row of an Idempotency-Key), and what is
  * kept in memory follows the database and not the answer. No unit is "count up by one" and nothing else.
  * Errors: ERR_CONFLICT (a unique or foreign key constraint; the message names it), ERR_BUSY (deadline or queue
@@ -115,6 +115,9 @@ WARN_UNUSED enum errc db_write(struct db *db, tx_fn fn, void *ctx, err *e);
 WARN_UNUSED enum errc db_read(struct db *db, tx_fn fn, void *ctx, err *e);
 /* The same statement for n rows of parameters (each strlen(params) values), in one unit of its own. */
 WARN_UNUSED enum errc db_bulk(struct db *db, const struct sql *s, const struct val *rows, size_t n, err *e);
+
+/* Whether a unit failed so that nobody can know whether it was committed; see above. */
+bool db_is_unknown(const err *e);
 
 /* Makes what was committed so far survive a power cut too: DB_USAGE does not sync every commit. */
 WARN_UNUSED enum errc db_sync(struct db *db, err *e);

@@ -15,6 +15,9 @@
 /* How a statement is known to a connection's cache: a registered one by its address, a list's by its text. */
 enum sql_kind { SQL_REGISTERED, SQL_MADE };
 
+#define DB_UNKNOWN                                                                                           \
+    "the connection to PostgreSQL broke while a unit was committed: whether it was is not known"
+
 struct schema_hold;
 #define HOLD_SCHEMA_S 600
 

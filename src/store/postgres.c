@@ -386,10 +386,7 @@ static enum errc run_unit(struct db *db, const struct how *how, unsigned deadlin
         if (rc && c->is_broken) n_lost++;
         c->is_worn = c->n_stmts > MADE_MAX; /* it has prepared too many different lists: begin anew */
         pg_conn_put(p, c);
-        if (is_unknown)
-            return err_set(
-                e, ERR_UNAVAILABLE,
-                "the connection to PostgreSQL broke while a unit was committed: whether it was is not known");
+        if (is_unknown) return err_set(e, ERR_UNAVAILABLE, DB_UNKNOWN);
         if (!rc && tx.n_noted && db->store->wake) db->store->wake(db->store->wake_ctx);
         if (!runs_again || n_lost == CONNECTIONS_TRIED || (deadline_us && store_mono_us() > deadline_us)) return rc;
         if (n + 1 == ATTEMPTS) {

@@ -855,6 +855,27 @@ static void a_repeated_key_gets_the_first_answer(void **state)
     assert_int_equal(count_things(s), 3);
 }
 
+/* The connection is cut in the COMMIT, once. */
+static void a_commit_whose_outcome_is_not_known_is_cleared_up_by_the_key(void **state)
+{
+    struct state *s = *state;
+    if (!s->f->is_postgres) return;
+    postgres_do(s->f->url,
+                "CREATE SEQUENCE main.cuts; CREATE FUNCTION main.cut() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                "IF nextval('main.cuts') % 2 = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF; "
+                "RETURN NULL; END $$; CREATE CONSTRAINT TRIGGER cut AFTER INSERT ON main.events DEFERRABLE INITIALLY "
+                "DEFERRED FOR EACH ROW EXECUTE FUNCTION main.cut()");
+    ask(s, "alice", "POST /api/projects", "Idempotency-Key: k1\r\n", "{\"name\":\"once\"}");
+    assert_status(s->w, 201);
+    ask(s, "alice", "POST /api/projects", "Idempotency-Key: k1\r\n", "{\"name\":\"once\"}");
+    assert_status(s->w, 201);
+    assert_int_equal(count_things(s), 1);
+    ask(s, "alice", "POST /api/projects", "", "{\"name\":\"without a key\"}");
+    assert_status(s->w, 503);
+    assert_has(s->w, "not known");
+    assert_int_equal(count_things(s), 1);
+}
+
 static void the_copy_of_an_answer_has_no_secret(void **state)
 {
     struct state *s = *state;
@@ -1075,6 +1096,7 @@ int main(void)
         T(a_patch_merges_and_heeds_if_match),
         T(lists_go_on_and_can_be_csv),
         T(a_repeated_key_gets_the_first_answer),
+        T(a_commit_whose_outcome_is_not_known_is_cleared_up_by_the_key),
         T(the_copy_of_an_answer_has_no_secret),
         T(two_requests_with_one_key_at_the_same_time_make_one_thing),
         T(refusals_are_events_and_a_flood_of_them_is_counted),

@@ -371,6 +371,8 @@ static enum errc apply(struct api_call *k, err *e)
     /* Two requests with one key at the same time, on PostgreSQL: the later one finds the row that the first
      * has written meanwhile. */
     if (rc == ERR_CONFLICT && k->idempotency_key.len) rc = db_write(db, unit_run, &u, e);
+    /* Nobody knows whether it was done: the key's row does. */
+    if (rc == ERR_UNAVAILABLE && k->idempotency_key.len && db_is_unknown(e)) rc = db_write(db, unit_run, &u, e);
     return rc;
 }
 

@@ -349,7 +349,8 @@ static void failed(struct events *log, struct follower *f, const struct sealed_e
     usec now = clock_mono_us(), wait = RETRY_FIRST_US;
     if (!event || is_weather(why->code)) {
         f->retry_us = now + USEC_PER_S;
-        log_error(LOG_WARN, "listener_waits", why);
+        if (!f->is_waiting) log_error(LOG_WARN, "listener_waits", why);
+        f->is_waiting = true;
         return;
     }
     f->tries++;
@@ -366,6 +367,7 @@ static void worked(struct follower *f)
 {
     if (f->is_parked) log_event(LOG_INFO, "listener_unparked", LOG_S("listener", str_c(f->listener.name)));
     f->is_parked = false;
+    f->is_waiting = false;
     f->tries = 0;
     f->retry_us = 0;
     stats_set(f->parked, 0, 0);
@@ -450,6 +452,13 @@ enum errc watchers_load(struct events *log, err *e)
     return db_read(store_db(log->store, DB_MAIN), head_unit, &log->watched, e);
 }
 
+static bool is_readable(struct events *log, enum errc rc, const err *e)
+{
+    if (rc != ERR_NONE && !log->is_blind) log_error(LOG_WARN, "log_not_readable", e);
+    log->is_blind = rc != ERR_NONE;
+    return rc == ERR_NONE;
+}
+
 /* Shows the watchers one batch; false when there is nothing more to see for now. */
 static bool watch(struct events *log)
 {
@@ -458,14 +467,13 @@ static bool watch(struct events *log)
     if (log->watched >= log->head) return false;
     arena_init(&a, HEAR_ARENA, 64u << 10);
     struct reading r = {.a = &a, .after = log->watched};
-    enum errc rc = log->n_watchers ? db_read(store_db(log->store, DB_MAIN), read_unit, &r, &e) : ERR_NONE;
-    if (rc != ERR_NONE) log_error(LOG_WARN, "log_not_readable", &e);
-    for (unsigned i = 0; rc == ERR_NONE && i < r.n; i++)
+    bool is_there = !log->n_watchers || is_readable(log, db_read(store_db(log->store, DB_MAIN), read_unit, &r, &e), &e);
+    for (unsigned i = 0; is_there && i < r.n; i++)
         for (unsigned k = 0; k < log->n_watchers; k++)
             if (concerns(log->watchers[k].types, r.events[i].type)) log->watchers[k].see(log->watchers[k].ctx, &r.events[i]);
-    if (rc == ERR_NONE) log->watched = r.n ? r.events[r.n - 1].number : log->head;
+    if (is_there) log->watched = r.n ? r.events[r.n - 1].number : log->head;
     arena_fini(&a);
-    return rc == ERR_NONE && r.n > 0;
+    return is_there && r.n > 0;
 }
 
 /* --- the thread --- */
@@ -474,10 +482,7 @@ static void look_at_head(struct events *log)
 {
     int64_t head = 0;
     err e = {0};
-    if (db_read(store_db(log->store, DB_MAIN), head_unit, &head, &e) != ERR_NONE) {
-        log_error(LOG_WARN, "log_not_readable", &e);
-        return;
-    }
+    if (!is_readable(log, db_read(store_db(log->store, DB_MAIN), head_unit, &head, &e), &e)) return;
     if (head > log->head) {
         log->head = head;
         if (log->sealed) log->sealed(log->sealed_ctx, head);

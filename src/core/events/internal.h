@@ -20,7 +20,7 @@ struct follower {
         scanned; /* nothing up to here concerns the listener beyond what it has heard; not before `stored` */
     unsigned tries; /* failed ones of the event behind `scanned` */
     usec retry_us;  /* monotonic; 0: at once */
-    bool is_loaded, is_parked;
+    bool is_loaded, is_parked, is_waiting /* for the database; told once */;
     bool is_held; /* by this node: it feeds the listener */
     struct {      /* its row, as it was last seen */
         uuid holder;
@@ -56,6 +56,7 @@ struct events {
     int64_t held_us; /* grows with each renewal */
     usec looked_us;  /* at who holds what; 0: not yet */
     bool is_cut_off; /* then */
+    bool is_blind;   /* the log could not be read the last time; told once */
 };
 
 /* --- people --- */
