@@ -415,7 +415,7 @@ static enum errc drop_stale(struct leases *l, const struct snapshot *s, err *e)
     return j.n ? db_write(store_db(l->setup.store, DB_USAGE), drop_unit, &j, e) : ERR_NONE;
 }
 
-static void look(struct leases *l)
+void leases_look(struct leases *l)
 {
     struct snapshot *s = l->setup.snapshot(l->setup.ctx);
     struct query_job wishes = {.sql = &lease_wishes, .a = &l->a, .node_no = l->node_no};
@@ -487,7 +487,7 @@ static void *leases_main(void *arg)
     while (waker_wait(&l->waker, l->is_soon ? AGAIN_US : LOOK_US)) {
         if (l->trouble_us && clock_mono_us() < l->trouble_us)
             continue;
-        look(l);
+        leases_look(l);
         forget(l);
     }
     return NULL;

@@ -39,6 +39,8 @@ void leases_stop(struct leases *l);
 /* Gives everything back: after the drain's last look, when no call is under way. */
 void leases_end(struct leases *l);
 void leases_free(struct leases *l);
+/* One look, on the caller's thread: for tests. The thread must not run. */
+void leases_look(struct leases *l);
 /* A call waits for more. */
 void leases_wake(struct leases *l);
 /* What this node holds, for /api/nodes. */
