@@ -11,7 +11,7 @@ static const int64_t duration_bounds[] = {5000,    10000,   25000,    50000,    
 
 struct gateway_metrics {
     struct stat *calls, *tokens, *cost, *unknown_cost, *estimated, *duration, *first_byte, *bytes, *longest_turn;
-    struct stat_series *open, *parked, *waited, *journal_failures, *stalls, *lease_units, *leased;
+    struct stat_series *open, *parked, *waited, *journal_failures, *stalls, *lease_units;
 };
 
 /* The series of one provider, model and dialect, kept by pointer so that a call takes one look-up and no lock. */
@@ -57,7 +57,6 @@ struct gateway_metrics *gateway_metrics_new(void)
     m->waited = stats_series(stats_declare(STAT_COUNTER, "catalyst_gateway_calls_parked_total", "Calls that had to wait so.", NULL, NULL, 0, 1), NULL);
     m->lease_units = stats_series(stats_declare(STAT_COUNTER, "catalyst_budget_lease_units_total",
                                                 "Transactions in which this node leased of budgets or gave back.", NULL, NULL, 0, 1), NULL);
-    m->leased = stats_series(stats_declare(STAT_GAUGE, "catalyst_budget_leased_usd", "What this node holds of hard budgets.", NULL, NULL, 0, 1000000000), NULL);
     m->journal_failures = stats_series(stats_declare(STAT_COUNTER, "catalyst_journal_failures_total",
                                                      "Batches of usage records that could not be written.", NULL, NULL, 0, 1), NULL);
     m->stalls = stats_series(stats_declare(STAT_COUNTER, "catalyst_loop_stalls_total",
@@ -179,7 +178,6 @@ void gateway_metrics_unparked(struct gateway_loop *gl) { stats_add(gl->gateway->
 void gateway_metrics_leases(struct gateway *g)
 {
     stats_set(g->metrics->lease_units, 0, leases_units(g->leases));
-    stats_set(g->metrics->leased, 0, leases_held_nanousd(g->leases));
 }
 
 void gateway_metrics_journal_failed(struct gateway_loop *gl) { stats_add(gl->gateway->metrics->journal_failures, gl->loop->index, 1); }
