@@ -164,14 +164,15 @@ static void node_end(struct node *n, int signal)
 
 /* --- the log --- */
 
+static PGconn *asking;
+
 static int64_t ask(struct store_fixture *f, const char *statement)
 {
-    PGconn *pg = PQconnectdb(f->url);
-    PGresult *r = PQexec(pg, statement);
-    if (PQresultStatus(r) != PGRES_TUPLES_OK) fail_msg("%s: %s", statement, PQerrorMessage(pg));
+    if (!asking) asking = PQconnectdb(f->url);
+    PGresult *r = PQexec(asking, statement);
+    if (PQresultStatus(r) != PGRES_TUPLES_OK) fail_msg("%s: %s", statement, PQerrorMessage(asking));
     int64_t n = PQntuples(r) ? strtoll(PQgetvalue(r, 0, 0), NULL, 10) : 0;
     PQclear(r);
-    PQfinish(pg);
     return n;
 }
 
@@ -242,6 +243,8 @@ static int tear_down(void **state)
 {
     struct state *s = *state;
     void *fixture = s->f;
+    PQfinish(asking);
+    asking = NULL;
     fixture_remove(s->node.dir);
     events_free(s->log);
     free(s);
