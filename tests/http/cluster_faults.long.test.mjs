@@ -171,3 +171,32 @@ test(`three nodes come and go under a mixed load, seed ${SEED}`, { skip, timeout
       `${cluster.meter.spent} nano-USD at the provider of ${LIMIT_USD * 1e9}, ${budget.spent_nanousd} charged; streams resumed ${followers.map((f) => f.resumed)} times`,
   );
 });
+
+test('1,000 parallel calls on two nodes that hang, die and lose PostgreSQL never spend more than $1, and nearly all of it can be spent', { skip, timeout: 300_000 }, async (t) => {
+  const cluster = await startCluster(t, { links: true, tokens: (body) => (body.messages.length % 2 ? {} : { output: 100 }) });
+  const { ada, key, meter, nodes } = cluster;
+  const USD = 1e9;
+  await ada.must(201, ada.post('/api/gateway/budgets', { scope: 'key', scope_id: key.id, period: 'total', limit_usd: '1' }));
+  const known = `SELECT min(snapshot_number) >= (SELECT max(number) FROM events WHERE type LIKE 'budget.%') AS is_known FROM nodes`;
+  await until('both nodes to know the budget', async () => (await cluster.query(known))[0].is_known);
+  // Calls that cost about a cent when they use what they are allowed.
+  const load = new Calls(t, cluster, key, { workers: 1000, body: { max_tokens: 16_000 }, others: [402, 503], pause_ms: 200 });
+  const spentSoFar = (part) => until(`${part} of the budget to be spent`, () => load.errors.length || meter.spent > part * USD, { deadline_ms: 120_000 });
+  await spentSoFar(0.2);
+  nodes[1].freeze();
+  await pause(1500);
+  nodes[1].thaw();
+  await spentSoFar(0.4);
+  await nodes[0].again();
+  await spentSoFar(0.6);
+  cluster.cutNode(1, 'cut');
+  await pause(2000);
+  cluster.mendNode(1);
+  await spentSoFar(0.97);
+  await load.stop();
+  assert.ok(meter.spent <= USD, `${meter.spent} spent`);
+  const rows = await load.check();
+  const charged = rows.reduce((sum, r) => sum + Number(r.cost_nanousd ?? 0), 0);
+  t.diagnostic(`${load.summary}; ${meter.spent} nano-USD at the provider, ${charged} in the database`);
+  assert.ok(charged <= USD, `${charged} charged`);
+});
