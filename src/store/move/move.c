@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 
+#include "base/log.h"
 #include "store/files.h"
 #include "store/move/internal.h"
 
@@ -326,7 +327,9 @@ static enum errc begin(struct move *m, err *e)
     enum errc rc = mark(m, false, e);
     if (rc) return rc;
     rc = claim(m, &is_refused, e);
-    if (rc && is_refused && moved_remove(m->setup->data_dir, NULL) != ERR_NONE) m->report->went_on = false;
+    err undo = {0};
+    if (rc && is_refused && moved_remove(m->setup->data_dir, &undo) != ERR_NONE)
+        log_error(LOG_WARN, "move_marker_left", &undo);
     return rc;
 }
 
