@@ -1,15 +1,17 @@
 /* drain - how many calls a second move from the journal into the usage database.
  *
- *     bench/drain [DIR] [CALLS]
+ *     bench/drain [DIR] [CALLS] [NODES]
  *
  * DIR is where the data folder goes (default: a new folder under TMPDIR or /tmp); CATALYST_BENCH_POSTGRES names a database postgresql://… in its place. The
  * mark is 100,000 a second on SQLite: records of a usual size from twenty keys, ten projects and four models, in order of time. The CPU time of the process is
- * shown too, for machines that have other work.
+ * shown too, for machines that have other work. Several nodes are processes that drain journals of so many calls each at the same time, of the same keys and projects,
+ * into one PostgreSQL.
  */
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -64,16 +66,37 @@ static struct usage_record sample(unsigned i, usec start)
     return r;
 }
 
+/* All nodes begin to drain when the last has written its journal. */
+static int prepared[2], go[2];
+
+static void wait_for_all(bool is_first, unsigned nodes)
+{
+    char byte = 0;
+    if (write(prepared[1], &byte, 1) != 1)
+        exit(1);
+    for (unsigned i = 0; is_first && i < nodes; i++)
+        if (read(prepared[0], &byte, 1) != 1)
+            exit(1);
+    close(go[1]);
+    if (!is_first && read(go[0], &byte, 1) != 0)
+        exit(1);
+}
+
 int main(int argc, char **argv)
 {
     char dir[300];
     const char *base = getenv("TMPDIR"), *url = getenv("CATALYST_BENCH_POSTGRES");
-    unsigned calls = argc > 2 ? (unsigned)atoi(argv[2]) : CALLS;
+    unsigned calls = argc > 2 ? (unsigned)atoi(argv[2]) : CALLS, nodes = argc > 3 && url ? (unsigned)atoi(argv[3]) : 1;
+    bool is_first = true;
     err e = {0};
     struct store *store;
     struct journal *j;
     struct journal_recovery found;
     struct drain *d;
+    if (pipe(prepared) || pipe(go))
+        die("making a pipe", &(err){.msg = "it failed"});
+    for (unsigned i = 1; i < nodes && is_first; i++)
+        is_first = fork() != 0;
     snprintf(dir, sizeof dir, "%s/drain_bench.XXXXXX", argc > 1 ? argv[1] : base ? base : "/tmp");
     if (!mkdtemp(dir)) {
         perror(dir);
@@ -97,6 +120,7 @@ int main(int argc, char **argv)
         if (journal_flush(w, &ticket, &e))
             die("writing the journal", &e);
     }
+    wait_for_all(is_first, nodes);
     int64_t t0 = now_ns();
     double cpu = cpu_seconds();
     if (drain_open(&d, &(struct drain_setup){.store = store, .data_dir = dir, .journal = j, .interval_ms = 250}, &e))
@@ -108,5 +132,7 @@ int main(int argc, char **argv)
     journal_close(j);
     store_close(store);
     nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    while (is_first && wait(NULL) > 0)
+        ;
     return 0;
 }
