@@ -51,7 +51,7 @@ struct budget_counter *budget_counter_new(enum budget_scope scope, const uuid *s
                                           usec now_us, int64_t spent_nanousd);
 struct budget_counter *budget_counter_get(struct budget_counter *c);
 void budget_counter_put(struct budget_counter *c); /* NULL is fine */
-/* Adds what a call that began at `at` cost, when the counter's present period holds it. */
+/* Adds what a call that began at `at` cost to its period, when the counter has it. */
 void budget_counter_add(struct budget_counter *c, usec at_us, int64_t nanousd);
 
 struct budget_state {

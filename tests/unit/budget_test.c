@@ -200,11 +200,16 @@ static void a_call_belongs_to_the_period_that_it_began_in(void **state)
     assert_int_equal(reserved(&s, 0, morning), 900000000);
     budget_settle(&next, 100000000);
     assert_int_equal(spent(&s, 0, morning), 100000000);
-    /* A late addition for yesterday is not today's; and a clock that goes back does not open yesterday again. */
+    /* A late addition for yesterday is not today's; and for a clock that goes back, or a call that had to wait, yesterday is as it was left. */
     budget_counter_add(s.gates[0].counter, evening, 7);
     budget_counter_add(s.gates[0].counter, morning, 5);
     assert_int_equal(spent(&s, 0, morning), 100000005);
-    assert_int_equal(spent(&s, 0, evening), 100000005);
+    assert_int_equal(spent(&s, 0, evening), 500000007);
+    assert_int_equal(budget_reserve(s.gates, s.n, evening, &a, &hold, &granted, &why), BUDGET_GRANTED);
+    assert_true(hold.amount_nanousd <= 499999993); /* lowered to what yesterday has left */
+    budget_settle(&hold, 0);
+    /* Before anything that it knows: the latest period. */
+    assert_int_equal(spent(&s, 0, at("2026-11-20T12:00:00Z")), 100000005);
     free_scene(&s);
 }
 

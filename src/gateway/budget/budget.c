@@ -140,6 +140,15 @@ void budget_counter_put(struct budget_counter *c)
     free(c);
 }
 
+/* The cell of the period of `at`, when there is one. */
+static struct budget_cell *cell_of(const struct budget_counter *c, usec at_us)
+{
+    struct budget_cell *cell = atomic_load_explicit(&c->cell, memory_order_acquire);
+    while (cell && at_us < cell->start_us)
+        cell = cell->older;
+    return cell && at_us < cell->end_us ? cell : NULL;
+}
+
 /* The cell of the period of `now`: the latest one, or an older one for a call that began before it and had to wait. A clock that has gone back behind all of
  * them stays in the latest one, and so does a process without memory: neither gives money away. */
 static struct budget_cell *cell_at(struct budget_counter *c, usec now_us)
@@ -158,18 +167,18 @@ static struct budget_cell *cell_at(struct budget_counter *c, usec now_us)
         if (!is_ahead)
             free(fresh);
     }
-    struct budget_cell *found = cell;
-    while (found && now_us < found->start_us)
-        found = found->older;
-    return found ? found : cell;
+    if (now_us >= cell->start_us)
+        return cell;
+    struct budget_cell *older = cell_of(c, now_us);
+    return older ? older : cell;
 }
 
 static int64_t clamp(int64_t nanousd) { return nanousd < BUDGET_AMOUNT_MAX ? nanousd : BUDGET_AMOUNT_MAX; }
 
 void budget_counter_add(struct budget_counter *c, usec at_us, int64_t nanousd)
 {
-    struct budget_cell *cell = atomic_load_explicit(&c->cell, memory_order_acquire);
-    if (at_us < cell->start_us || at_us >= cell->end_us)
+    struct budget_cell *cell = cell_of(c, at_us);
+    if (!cell)
         return;
     atomic_fetch_add_explicit(&cell->used, clamp(nanousd), memory_order_relaxed);
     atomic_fetch_add_explicit(&cell->spent, clamp(nanousd), memory_order_relaxed);
@@ -264,8 +273,8 @@ void budget_share_is_dry(const struct budget_share *share, usec mono_us) { atomi
 
 void budget_counter_drained(struct budget_counter *c, usec at_us, int64_t nanousd)
 {
-    struct budget_cell *cell = atomic_load_explicit(&c->cell, memory_order_acquire);
-    if (at_us >= cell->start_us && at_us < cell->end_us)
+    struct budget_cell *cell = cell_of(c, at_us);
+    if (cell)
         cell->charged += clamp(nanousd);
 }
 

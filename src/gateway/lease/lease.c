@@ -403,6 +403,7 @@ static enum errc drop_stale(struct leases *l, const struct snapshot *s, err *e)
         return rc;
     if (!(j.rows = arena_news(&l->a, const struct val *, own.rows.n + 1u)))
         return err_code(e, ERR_NO_MEMORY);
+    drain_lock(l->setup.drain);
     for (unsigned i = 0; i < own.rows.n; i++) {
         const struct val *row = row_at(&own.rows, i);
         struct budget key = {.scope = (enum budget_scope)val_int(&row[0]), .scope_id = val_uuid(&row[1]), .period = (enum budget_period)val_int(&row[2])};
@@ -412,6 +413,7 @@ static enum errc drop_stale(struct leases *l, const struct snapshot *s, err *e)
         if (val_int(&row[3]) == start && (!b || !budget_counter_share(b->counter, now, false).is_leased))
             j.rows[j.n++] = row;
     }
+    drain_unlock(l->setup.drain);
     return j.n ? db_write(store_db(l->setup.store, DB_USAGE), drop_unit, &j, e) : ERR_NONE;
 }
 
