@@ -32,7 +32,7 @@ class Load {
       try {
         await act();
       } catch (error) {
-        this.failures.push(`${new Date().toISOString()} ${error.message} ${error.cause ?? ''}`);
+        this.failures.push(`${this.stage}: ${error.message} ${error.cause ?? ''}`);
       }
     }
   }
@@ -123,6 +123,7 @@ describe('from one release to the next', { skip }, () => {
     const load = new Load(cluster, key, [haproxy.origin, nginx.origin]);
     t.after(() => (load.isOver = true));
     await load.goesOn();
+    load.stage = 'the new release comes';
 
     // The new release comes: it migrates under the feet of the old one.
     const fresh = await cluster.addNode(at(1));
@@ -144,6 +145,7 @@ describe('from one release to the next', { skip }, () => {
     const events = new EventStream(load.caller(fresh.origin));
     t.after(() => events.cut());
     await events.ready();
+    load.stage = 'the new release drains';
     fresh.signal('SIGTERM');
     await events.ended();
     assert.ok(events.isWhole, 'the live stream ended as it should, so that the browser comes back at the other node');
@@ -158,8 +160,10 @@ describe('from one release to the next', { skip }, () => {
     await load.goesOn();
 
     // And forth: the old one goes.
+    load.stage = 'the new release comes again';
     await fresh.start().ready();
     await until('calls at both again', async () => (await answered(fresh)) > 10, { deadline_ms: 30_000, every_ms: 50 });
+    load.stage = 'the release before stops';
     assert.deepEqual(await old.stop(), { code: 0, signal: null });
     await load.goesOn();
     await load.end();

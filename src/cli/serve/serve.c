@@ -106,9 +106,9 @@ static void on_hang_up(uv_signal_t *h, int number)
 static void on_all_ended(uv_async_t *h)
 {
     struct process *p = h->data;
-    uv_close((uv_handle_t *)&p->on_term, NULL);
-    uv_close((uv_handle_t *)&p->on_int, NULL);
-    uv_close((uv_handle_t *)&p->on_hup, NULL);
+    uv_unref((uv_handle_t *)&p->on_term); /* caught to the end: a late one must not kill what is being stored */
+    uv_unref((uv_handle_t *)&p->on_int);
+    uv_unref((uv_handle_t *)&p->on_hup);
     uv_close((uv_handle_t *)&p->drained, NULL);
     uv_close((uv_handle_t *)&p->deadline, NULL);
     uv_close((uv_handle_t *)h, NULL);
@@ -283,6 +283,10 @@ static int serve(const struct cli_app *app, const struct cli_args *args)
         generation_let_go(p.nodes[i].generation);
         loop_fini(&p.nodes[i].loop);
     }
+    uv_close((uv_handle_t *)&p.on_term, NULL);
+    uv_close((uv_handle_t *)&p.on_int, NULL);
+    uv_close((uv_handle_t *)&p.on_hup, NULL);
+    uv_run(&main_loop, UV_RUN_DEFAULT);
     uv_loop_close(&main_loop);
     log_event(LOG_INFO, "stopped", LOG_I("pid", getpid()));
 failed:
