@@ -18,7 +18,7 @@ const skip = NO_BINARY || NO_POSTGRES || NO_PREVIOUS || NO_HAPROXY || NO_NGINX;
 /** Clients that go on until they are stopped: calls, streams, changes and exports through every balancer. */
 class Load {
   constructor(cluster, key, origins) {
-    Object.assign(this, { cluster, key, origins, isOver: false, failures: [], calls: 0, projects: 0, jobs: [] });
+    Object.assign(this, { cluster, key, origins, isOver: false, failures: [], lost: [], mayLose: false, calls: 0, projects: 0, jobs: [] });
     this.clients = origins.flatMap((origin) => [
       this.#loop(() => this.#call(origin, false)),
       this.#loop(() => this.#call(origin, true)),
@@ -32,7 +32,7 @@ class Load {
       try {
         await act();
       } catch (error) {
-        this.failures.push(`${this.stage}: ${error.message} ${error.cause ?? ''}`);
+        (this.mayLose ? this.lost : this.failures).push(`${this.stage}: ${error.message} ${error.cause ?? ''}`);
       }
     }
   }
@@ -164,7 +164,12 @@ describe('from one release to the next', { skip }, () => {
     await fresh.start().ready();
     await until('calls at both again', async () => (await answered(fresh)) > 10, { deadline_ms: 30_000, every_ms: 50 });
     load.stage = 'the release before stops';
+    // 0.1.0 does not drain: what is on its way to its listener when that closes is lost, unless the balancer was told before.
+    load.mayLose = PREVIOUS_VERSION === '0.1.0';
     assert.deepEqual(await old.stop(), { code: 0, signal: null });
+    await load.goesOn();
+    load.mayLose = false;
+    assert.ok(load.lost.length <= 8, load.lost.join('\n'));
     await load.goesOn();
     await load.end();
 
@@ -175,11 +180,11 @@ describe('from one release to the next', { skip }, () => {
     const caller = load.caller(fresh.origin);
     await cluster.drained(load.calls, { where: `TRUE` });
     const [{ n }] = await cluster.query('SELECT count(*)::int AS n FROM projects');
-    assert.equal(n, load.projects + 1, 'each change was made once');
+    assert.ok(n > load.projects && n <= load.projects + 1 + load.lost.length, `each change was made once: ${n} of ${load.projects}`);
     const last = load.jobs.at(-1);
     const part = await caller.get(`/api/workspaces/${caller.workspace}/exports/${last.id}/1`);
     assert.equal(part.status, 200);
     assert.ok(part.text.split('\n').length > 1);
-    t.diagnostic(`${load.calls} calls, ${load.projects} changes, ${load.jobs.length} exports`);
+    t.diagnostic(`${load.calls} calls, ${load.projects} changes, ${load.jobs.length} exports, ${load.lost.length} lost`);
   });
 });
