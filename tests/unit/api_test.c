@@ -991,6 +991,18 @@ static void a_client_that_goes_away_harms_nobody(void **state)
     assert_status(s->w, 200);
 }
 
+/* As a server that hung finds it: the client has given up, and perhaps asked another one. */
+static void a_change_that_nobody_waits_for_any_more_is_not_begun(void **state)
+{
+    struct state *s = *state;
+    wire_close(begin(s, "alice", "POST /api/projects", "", "{\"name\":\"late\"}"));
+    WAIT(s->b, s->server.first != NULL);
+    WAIT(s->b, s->server.first == NULL);
+    ask(s, "alice", "POST /api/projects", "", "{\"name\":\"in time\"}");
+    assert_status(s->w, 201);
+    assert_int_equal(count_things(s), 1);
+}
+
 static void a_stop_beyond_its_deadline_tells_the_client(void **state)
 {
     struct state *s = *state;
@@ -1103,6 +1115,7 @@ int main(void)
         T(rates_are_kept_for_a_principal_and_for_an_address),
         T(a_full_pool_answers_503),
         T(a_client_that_goes_away_harms_nobody),
+        T(a_change_that_nobody_waits_for_any_more_is_not_begun),
         T(a_stop_beyond_its_deadline_tells_the_client),
         T(a_stream_takes_the_connection_over),
         T(a_route_that_its_row_does_not_agree_with_does_not_start),

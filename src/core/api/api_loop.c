@@ -1,5 +1,6 @@
 /* What happens on the loop: the route, what can be refused by the head alone, the way to the pool and back. */
 #include <arpa/inet.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -224,6 +225,14 @@ static void run(struct pool_task *task, bool is_late)
     loop_post(k->loop, &k->answer);
 }
 
+/* Nobody waits for the answer any more. A server that hung finds such requests when it wakes: done now, they could overwrite
+ * what the client has done elsewhere since. */
+static bool has_left(const struct http_conn *c)
+{
+    struct pollfd p = {.fd = c->sock.fd, .events = POLLRDHUP};
+    return poll(&p, 1, 0) > 0;
+}
+
 /* Answers without the pool. */
 static void refuse_now(struct api_call *k, const err *e)
 {
@@ -275,6 +284,11 @@ void api_handle(void *service, struct http_conn *c, const struct route *route,
         k->r.retry_after_s = by_address.wait_s;
         err_set(&e, ERR_RATE_LIMITED, "more than %u requests a minute from this address",
                 rate_per_minute(a->by_address));
+        refuse_now(k, &e);
+        return;
+    }
+    if (ep->api->effect == EFFECT_STATE && has_left(c)) {
+        err_set(&e, ERR_CANCELLED, "the client left before its request was begun");
         refuse_now(k, &e);
         return;
     }
