@@ -2,7 +2,8 @@
 // learned; and the judge who compares the books with the database.
 //
 // Changes: each client makes, changes and deletes projects through nodes chosen at random. An answer that did not come, or came
-// as 5xx, tells nothing: the request is sent again, to any node, until it is answered (POST with the same Idempotency-Key).
+// as 5xx, tells nothing: the request is sent again, to any node, until it is answered (POST with the same Idempotency-Key, PATCH with
+// the same If-Match).
 // Calls: each client calls the gateway on a connection of its own and notes the ids of answers that it saw to their end.
 
 import assert from 'node:assert/strict';
@@ -97,7 +98,7 @@ export class Changes {
         assert.equal(first.answer.json.id, second.answer.json.id, 'one key, two projects');
     }
     assert.equal(answer.status, 201, answer.text);
-    const made = { name, id: answer.json.id, description: 'new', isDeleted: false, changes: 0 };
+    const made = { name, id: answer.json.id, etag: answer.headers.get('etag'), description: 'new', isDeleted: false, changes: 0 };
     this.projects.push(made);
     if (Math.random() < 0.2) {
       const i = this.#someNode(first.node);
@@ -128,8 +129,14 @@ export class Changes {
       } else if (draw < 0.85) {
         const p = pick(own);
         const description = `${w} ${n}`;
-        const { answer } = await this.#surely('PATCH', `/api/projects/${p.id}`, { description });
+        // The first try may be done late, after the node woke up: it must not undo what came after.
+        let { answer, isAgain } = await this.#surely('PATCH', `/api/projects/${p.id}`, { description }, { 'if-match': p.etag });
+        if (isAgain && answer.status === 412) {
+          ({ answer } = await this.#surely('GET', `/api/projects/${p.id}`));
+          assert.equal(answer.json.description, description, 'changed by nobody');
+        }
         assert.equal(answer.status, 200, answer.text);
+        p.etag = answer.headers.get('etag');
         p.description = description;
         p.changes++;
       } else {
