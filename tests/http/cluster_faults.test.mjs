@@ -24,8 +24,8 @@ describe('two nodes', { skip, concurrency: 2 }, () => {
     const changes = new Changes(t, cluster, { workers: 4, rate: 60 });
     const calls = new Calls(t, cluster, cluster.key, { workers: 2, pause_ms: 50 });
     await changes.more(150);
-    changes.rate = 15;
-    calls.pause_ms = 150;
+    changes.rate = 10;
+    calls.pause_ms = 250;
     // Freeze the node that runs the job.
     const job = await startExport(cluster, 0);
     const running = await until('the job to be under way', async () => {
@@ -58,8 +58,8 @@ describe('two nodes', { skip, concurrency: 2 }, () => {
     await calls.check();
     await assertRanOnce(cluster, job);
     t.diagnostic(`the node that was well: changes ${JSON.stringify(api)} ms, calls ${JSON.stringify(gateway)} ms; the job ended there after ${Math.round(tookOver)} ms`);
-    assert.ok(api.n > 200 && api.p99 < 1500 && api.most < 6000, `changes at the other node: ${JSON.stringify(api)}`);
-    assert.ok(gateway.n > 200 && gateway.p99 < 1000, `calls at the other node: ${JSON.stringify(gateway)}`);
+    assert.ok(api.n > 120 && api.p99 < 1500 && api.most < 6000, `changes at the other node: ${JSON.stringify(api)}`);
+    assert.ok(gateway.n > 100 && gateway.p99 < 1000, `calls at the other node: ${JSON.stringify(gateway)}`);
   });
 
   test('conflicts that PostgreSQL resolves are seen by nobody: each change, call and job is there once', { timeout: 120_000 }, async (t) => {
@@ -86,7 +86,7 @@ describe('two nodes', { skip, concurrency: 2 }, () => {
     t.diagnostic(`${changes.summary}; ${calls.summary}; ${forced} units made to fail`);
   });
 
-  test('kill -9 under load, again and again: what was acknowledged is there, once', { timeout: 180_000 }, (t) => nodesDie(t, 4));
+  test('kill -9 under load, again and again: what was acknowledged is there, once', { timeout: 180_000 }, (t) => nodesDie(t, 3));
 
   test('PostgreSQL is restarted under load: calls go on, changes are told that they must wait, and then all is well', { timeout: 180_000 }, async (t) => {
     const cluster = await startCluster(t, { config: { export: { page_rows: 25 }, jobs: { retry_ms: '500ms' } } });

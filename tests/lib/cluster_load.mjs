@@ -496,8 +496,8 @@ export async function nodesDie(t, kills) {
   const cluster = await startCluster(t, { config: { export: { page_rows: 25 }, jobs: { lease_ms: '2s' } } });
   await watchJobs(cluster);
   await cluster.slowJobs(0.1);
-  const changes = new Changes(t, cluster, { workers: 5, rate: 120 });
-  const calls = new Calls(t, cluster, cluster.key, { workers: 3, pause_ms: 20 });
+  const changes = new Changes(t, cluster, { workers: 5, rate: 80 });
+  const calls = new Calls(t, cluster, cluster.key, { workers: 3, pause_ms: 40 });
   await changes.more(40);
   const jobs = [];
   for (let kill = 0; kill < kills; kill++) {
