@@ -103,7 +103,7 @@ test('nodes come and go: stopped, away, back again, forgotten', { skip, timeout:
   await south.kill();
   const before = Date.now();
   await south.again();
-  assert.ok(Date.now() - before < 5000);
+  assert.ok(Date.now() - before < 10_000);
   await withState(ada, 'south', 'serving');
   await south.kill();
   await withState(ada, 'south', 'away');
@@ -113,8 +113,9 @@ test('nodes come and go: stopped, away, back again, forgotten', { skip, timeout:
   assert.equal(forgotten.status, 204, forgotten.text);
   assert.equal(await named(ada, 'south'), undefined);
 
-  const types = (await eventsOf(cluster, id)).map((e) => e.type.replace('node.', ''));
-  assert.deepEqual(types, ['started', 'away', 'returned', 'stopped', 'started', 'started', 'away', 'forgotten']);
+  // On a busy machine it may be missed, too, before it is back from the kill.
+  const types = (await eventsOf(cluster, id)).map((e) => e.type.replace('node.', '')).join(' ');
+  assert.match(types, /^started away returned stopped started (away )?started away forgotten$/);
 
   // Whoever was forgotten may come back.
   await south.again();
