@@ -287,7 +287,8 @@ static enum errc look_back(struct nodes *n, struct old_row *old, err *e)
     arena_init(&a, LOOK_ARENA_MAX, 4096);
     *old = (struct old_row){0};
     enum errc rc = db_read(main_db(n), node_look_unit, &l, e);
-    n->row.log_head = n->row.log_number = n->followed = l.head;
+    n->followed = l.head;
+    n->row.log_head = n->row.log_number = l.head;
     for (unsigned i = 0; rc == ERR_NONE && i < l.rows.n; i++) {
         const struct val *v = row_at(&l.rows, i);
         uuid id = val_uuid(&v[0]);
