@@ -152,7 +152,7 @@ static void await_room(struct journal_writer *w)
 int main(int argc, char **argv)
 {
     err e = {0};
-    int64_t n, from_us, to_us, n_open;
+    int64_t n = 0, from_us = 0, to_us = 0, n_open = 0;
     struct journal *j;
     struct journal_recovery found;
     struct journal_options options = {.segment_bytes = SEGMENT_BYTES, .n_writers = WRITERS};
