@@ -176,6 +176,8 @@ static enum errc follow_rebuild(void *ctx, int64_t *number, err *e)
     struct gateway *g = ctx;
     enum errc rc = rebuild(g, e);
     *number = g->log_number;
+    if (rc == ERR_NONE && g->backend.nodes && nodes_alive(g->backend.nodes) > 1)
+        nodes_wake(g->backend.nodes); /* another may wait to hear of it */
     return rc;
 }
 

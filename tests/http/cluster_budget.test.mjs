@@ -133,4 +133,23 @@ describe('budgets over nodes', { skip: NO_BINARY || NO_POSTGRES }, () => {
     await Promise.all(cluster.nodes.map((node) => node.stop()));
     assert.equal(await heldOf(cluster), 0);
   });
+
+  test('when the answer to a change is there it holds at every node', { timeout: 60_000 }, async (t) => {
+    const cluster = await startCluster(t, { nodes: 2, tokens: () => ({}) });
+    const slow = [];
+    for (let n = 0; n < 20; n++) {
+      const maker = cluster.at(n % 2);
+      const key = await maker.must(201, maker.post('/api/gateway/keys', { name: `key ${n}` }));
+      const other = cluster.scene((n + 1) % 2, key);
+      assert.equal((await call(other, 'chat', bodyOf('chat', { max_tokens: 1500 }))).status, 200);
+      const start = performance.now();
+      await maker.must(201, maker.post('/api/gateway/budgets', { scope: 'key', scope_id: key.id, period: 'total', limit_usd: '0.000001', is_hard: true }));
+      slow.push(performance.now() - start);
+      assert.equal((await call(other, 'chat', bodyOf('chat', { max_tokens: 1500 }))).status, 402, `budget ${n}`);
+      await maker.must(204, maker.delete(`/api/gateway/keys/${key.id}`));
+      assert.equal((await call(other, 'chat', bodyOf('chat', { max_tokens: 1500 }))).status, 401, `key ${n}`);
+    }
+    slow.sort((a, b) => a - b);
+    t.diagnostic(`an answer came after ${slow[10].toFixed(0)} ms (median), ${slow[19].toFixed(0)} ms (most)`);
+  });
 });

@@ -192,4 +192,8 @@ enum errc admin_check_user(struct api_request *r, struct tx *tx, const char *fie
 
 /* --- after a change --- */
 
-void admin_after(struct api_request *r) { gateway_changed(gateway_of(r)); }
+void admin_after(struct api_request *r)
+{
+    gateway_changed(gateway_of(r));
+    spread_wait(gateway_of(r));
+}
