@@ -95,6 +95,8 @@ WARN_UNUSED int64_t budget_share_claim(const struct budget_share *share, int64_t
 void budget_share_learn(const struct budget_share *share, int64_t charged_nanousd, int64_t held_nanousd, int64_t others_nanousd, int64_t claimed_nanousd);
 /* What all nodes have charged and hold, without asking for anything. With the drain locked. */
 void budget_share_charged(const struct budget_share *share, int64_t charged_nanousd, int64_t leased_nanousd);
+/* No hard budget stands behind the counter any more, and its row goes: should one come again, it leases anew. With the drain locked. */
+void budget_share_forget(const struct budget_share *share);
 /* There is no more to be had now. */
 void budget_share_is_dry(const struct budget_share *share, usec mono_us);
 /* A call that was counted here is in the database now, and taken off what this node holds. With the drain locked. */

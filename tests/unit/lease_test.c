@@ -452,6 +452,30 @@ static void a_budget_that_is_deleted_leaves_nothing_behind_that_others_miss(void
     close_scene(&s);
 }
 
+static void a_budget_that_was_soft_for_a_while_is_leased_anew(void **state)
+{
+    struct store_fixture *f = *state;
+    struct scene s;
+    open_scene(&s, f, 2, 1);
+    struct node *a = &s.nodes[0], *b = &s.nodes[1];
+    assert_int_equal(reserve_patiently(&s, a, USD / 10), BUDGET_GRANTED);
+    settle(a, 0, 0);
+    s.budgets[0].is_hard = false;
+    for (unsigned i = 0; i < 2; i++) {
+        take_budgets(&s.nodes[i]);
+        pass(&s, 2 * USEC_PER_S);
+        leases_look(s.nodes[i].leases);
+    }
+    assert_int_equal(look_up(&s, 0).rows, 0);
+    s.budgets[0].is_hard = true;
+    for (unsigned i = 0; i < 2; i++)
+        take_budgets(&s.nodes[i]);
+    assert_int_equal(reserve_patiently(&s, b, USD), BUDGET_GRANTED);
+    assert_int_equal(reserve(a, 1), BUDGET_WAITS); /* nothing is left of what it once had */
+    assert_never_over(&s);
+    close_scene(&s);
+}
+
 static void the_next_period_is_leased_before_it_begins(void **state)
 {
     struct store_fixture *f = *state;
@@ -483,6 +507,7 @@ int main(void)
         ON_STORE(what_a_dead_node_wanted_does_not_strip_the_others),
         ON_STORE(a_limit_that_is_lowered_is_claimed_back_as_calls_end),
         ON_STORE(a_budget_that_is_deleted_leaves_nothing_behind_that_others_miss),
+        ON_STORE(a_budget_that_was_soft_for_a_while_is_leased_anew),
         ON_STORE(the_next_period_is_leased_before_it_begins),
     };
     return RUN_ON_POSTGRES(tests);

@@ -269,6 +269,13 @@ void budget_share_learn(const struct budget_share *share, int64_t charged_nanous
     atomic_fetch_sub(&cell->used, claimed_nanousd);
 }
 
+void budget_share_forget(const struct budget_share *share)
+{
+    share->cell->is_leased = false;
+    share->cell->lease = (struct budget_lease){0};
+    atomic_store(&share->cell->allowed, 0);
+}
+
 void budget_share_is_dry(const struct budget_share *share, usec mono_us) { atomic_store(&share->cell->dry_us, mono_us); }
 
 void budget_counter_drained(struct budget_counter *c, usec at_us, int64_t nanousd)

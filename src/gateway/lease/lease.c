@@ -410,8 +410,13 @@ static enum errc drop_stale(struct leases *l, const struct snapshot *s, err *e)
         const struct budget *b = snapshot_hard_budget(s, &key);
         usec now = clock_now_us(), start, end;
         budget_period_bounds(key.period, now, &start, &end);
-        if (val_int(&row[3]) == start && (!b || !budget_counter_share(b->counter, now, false).is_leased))
-            j.rows[j.n++] = row;
+        if (val_int(&row[3]) != start || (b && budget_counter_share(b->counter, now, false).is_leased))
+            continue;
+        struct budget_counter *soft = b ? NULL : snapshot_counter(s, key.scope, &key.scope_id, key.period);
+        struct budget_share share = soft ? budget_counter_share(soft, now, false) : (struct budget_share){0};
+        if (share.is_leased)
+            budget_share_forget(&share);
+        j.rows[j.n++] = row;
     }
     drain_unlock(l->setup.drain);
     return j.n ? db_write(store_db(l->setup.store, DB_USAGE), drop_unit, &j, e) : ERR_NONE;
