@@ -26,8 +26,6 @@ SQL(lease_seen, DB_USAGE, SQL_INSTANCE, "iuiii",
     "SELECT CAST(COALESCE((SELECT SUM(charged_nanousd) FROM spend_days WHERE scope = $1 AND scope_id = $2 AND day >= $3), 0) AS BIGINT), "
     "CAST(COALESCE((SELECT SUM(CASE WHEN held_nanousd > 0 THEN held_nanousd ELSE 0 END) FROM budget_leases "
     "WHERE scope = $1 AND scope_id = $2 AND period = $4 AND start_us = $5), 0) AS BIGINT)");
-SQL(lease_charged, DB_USAGE, SQL_INSTANCE, "iui",
-    "SELECT CAST(COALESCE(SUM(charged_nanousd), 0) AS BIGINT) FROM spend_days WHERE scope = $1 AND scope_id = $2 AND day >= $3");
 SQL(lease_rows, DB_USAGE, SQL_INSTANCE, "iuii",
     "SELECT node, held_nanousd FROM budget_leases WHERE scope = $1 AND scope_id = $2 AND period = $3 AND start_us = $4");
 SQL(lease_put, DB_USAGE, SQL_INSTANCE, "iuiiiiii",
@@ -101,17 +99,14 @@ static enum errc lease_unit(struct tx *tx, void *ctx, err *e)
     struct lease_job *j = ctx;
     struct val v[8];
     struct arena a;
-    const struct val *row;
     struct rows rows;
     int64_t own = 0, others = 0, wanted = 0;
     put_key(j, v);
     j->missing = j->ask;
     arena_init(&a, 1 << 20, 4096);
-    enum errc rc = tx_query_row(tx, &a, &lease_charged, PARAMS(v[0], v[1], v_int(budget_day(j->share->start_us))), &row, e);
-    if (rc == ERR_NONE) {
-        j->charged = val_int(row);
+    enum errc rc = ledger_charged(tx, j->budget->scope, &j->budget->scope_id, budget_day(j->share->start_us), &j->charged, e);
+    if (rc == ERR_NONE)
         rc = tx_query(tx, &a, &lease_rows, v, 4, &rows, e);
-    }
     for (unsigned i = 0; rc == ERR_NONE && i < rows.n; i++) {
         int64_t held = val_int(&row_at(&rows, i)[1]);
         if (val_int(&row_at(&rows, i)[0]) == j->l->node_no)

@@ -335,22 +335,26 @@ struct spent_job {
     unsigned n;
 };
 
+enum errc ledger_charged(struct tx *tx, enum budget_scope scope, const uuid *scope_id, int32_t from_day, int64_t *nanousd, err *e)
+{
+    struct arena a;
+    const struct val *row;
+    arena_init(&a, 8192, 1024);
+    enum errc rc = tx_query_row(tx, &a, &spent_since, PARAMS(v_int((int64_t)scope), v_uuid(scope_id), v_int(from_day)), &row, e);
+    if (rc == ERR_NONE)
+        *nanousd = val_int(&row[0]);
+    arena_fini(&a);
+    return rc;
+}
+
 static enum errc spent_unit(struct tx *tx, void *ctx, err *e)
 {
     struct spent_job *j = ctx;
-    struct arena a;
     enum errc rc = ERR_NONE;
-    arena_init(&a, 1 << 20, 0);
     for (unsigned i = 0; i < j->n && rc == ERR_NONE; i++) {
         struct spent_query *q = &j->queries[i];
-        struct arena_mark mark = arena_mark(&a);
-        const struct val *row;
-        rc = tx_query_row(tx, &a, &spent_since, PARAMS(v_int((int64_t)q->scope), v_uuid(&q->scope_id), v_int(q->from_day)), &row, e);
-        if (rc == ERR_NONE)
-            q->nanousd = val_int(&row[0]);
-        arena_reset(&a, mark);
+        rc = ledger_charged(tx, q->scope, &q->scope_id, q->from_day, &q->nanousd, e);
     }
-    arena_fini(&a);
     return rc;
 }
 

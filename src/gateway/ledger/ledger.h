@@ -52,6 +52,8 @@ WARN_UNUSED enum errc ledger_open_calls(struct store *s, int64_t node_no, struct
 /* Empties the frames of those whose calls are in the database. */
 WARN_UNUSED enum errc ledger_clear_ended(struct store *s, int64_t node_no, struct ledger_open *opens, unsigned n, err *e);
 
+/* What was charged to a scope on this day and later ones; in a unit on DB_USAGE. */
+WARN_UNUSED enum errc ledger_charged(struct tx *tx, enum budget_scope scope, const uuid *scope_id, int32_t from_day, int64_t *nanousd, err *e);
 /* What was charged, for new counters. */
 WARN_UNUSED enum errc ledger_spent(struct store *s, struct spent_query *queries, unsigned n, err *e);
 /* Calls that were made before there was any workspace become this one's. */
