@@ -84,6 +84,8 @@ describe('limits over two nodes', { skip: NO_BINARY || NO_POSTGRES }, () => {
     cluster.double.next(...Array.from({ length: 6 }, () => ({ gate: hold })));
     const open = Array.from({ length: 6 }, () => call(scenes[0], 'chat', bodyOf('chat', { stream: true })));
     await until('all places to be taken at the first node', () => under() === 6);
+    // It may have begun when it did not know of the other yet.
+    await until('the places to be known', async () => (await cluster.query('SELECT COALESCE(SUM(held), 0)::int AS n FROM usage.parallel_leases'))[0].n === 6);
     const refused = await call(scenes[1], 'chat', body);
     assert.equal(refused.status, 429);
     assert.match(refused.json().error.message, /6 parallel calls/);

@@ -525,7 +525,7 @@ onBoth('the log alone tells what everything of the gateway is', async (t, option
     const all = async (path) => (await who.must(200, who.get(path))).items;
     for (const one of await all(PROVIDERS)) mustAgree(one, state.provider[one.id], ['updated_at']);
     for (const one of await all(KEYS)) mustAgree(one, state.gateway_key[one.id], ['updated_at', 'last_used_at', 'budget']);
-    const ticking = ['updated_at', 'scope_name', 'spent_usd', 'spent_nanousd', 'reserved_usd', 'reserved_nanousd', 'left_usd', 'left_nanousd', 'period_start', 'resets_at'];
+    const ticking = ['updated_at', 'scope_name', 'spent_usd', 'spent_nanousd', 'reserved_usd', 'reserved_nanousd', 'left_usd', 'left_nanousd', 'leased_usd', 'leased_nanousd', 'period_start', 'resets_at'];
     for (const one of await all(BUDGETS))
       mustAgree(one, { ...state.budget[one.id], limit_usd: one.limit_usd, unknown_price_cap_usd: one.unknown_price_cap_usd }, ticking);
     mustAgree(await who.must(200, who.get(`/api/gateway/limits/${who.project}`)), state.limit[who.project]);

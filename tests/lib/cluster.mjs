@@ -299,5 +299,10 @@ export async function startCluster(t, { nodes = 2, config = {}, env = {}, links 
     );
   cluster.key = await cluster.newKey();
   for (const options of own.slice(1)) await cluster.addNode(options);
+  for (const node of cluster.nodes)
+    await until(`${node.name} to know of all nodes`, async () => {
+      const text = await (await fetch(`${node.origin}/metrics`)).text();
+      return Number(/^catalyst_nodes\{state="serving"\} (\d+)$/m.exec(text)?.[1] ?? cluster.nodes.length) === cluster.nodes.length;
+    });
   return cluster;
 }

@@ -458,7 +458,8 @@ bool rate_pool_is_late(const struct rate_pool *p, int64_t now_ns)
     return p->has_ended || (since && now_ns - since > LATE_NS);
 }
 
-unsigned rate_pool_parts(const struct rate_pool *p) { return p->parts; }
+/* Another node that has come since the last turn counts at once. */
+unsigned rate_pool_parts(const struct rate_pool *p) { return p->parts == 1 && p->setup.nodes(p->setup.ctx) > 1 ? 0 : p->parts; }
 
 void rate_pool_add(struct rate_pool *p, struct rate_counter *c)
 {
