@@ -11,7 +11,7 @@ import { freePort } from './raw.mjs';
 import { until, within } from './wait.mjs';
 
 const PACKAGING = fileURLToPath(new URL('../../packaging', import.meta.url));
-const find = (name) => ['/usr/sbin', '/usr/bin', '/usr/local/sbin'].map((folder) => path.join(folder, name)).find((file) => existsSync(file));
+const find = (name) => [...process.env.PATH.split(':'), '/usr/sbin'].map((folder) => path.join(folder, name)).find((file) => existsSync(file));
 
 /** For node:test's `skip` option. */
 export const NO_HAPROXY = find('haproxy') ? false : 'no haproxy on this machine';
