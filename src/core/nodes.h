@@ -65,6 +65,18 @@ bool nodes_is_doubled(const struct nodes *n);
 bool nodes_is_cut_off(const struct nodes *n);
 /* Whether this node has been seen and is neither stopped nor away. */
 bool nodes_is_alive(struct nodes *n, const uuid *id);
+/* Waits until every other node that is alive has in its snapshot what was committed before, but no longer than NODES_AWAIT_US: one that hangs is told of
+ * in the log then. At once when there is no other. Not on a loop. */
+#define NODES_AWAIT_US (2 * USEC_PER_S)
+void nodes_await(struct nodes *n);
+/* What its row says of a node's life, whoever asks: two looks some seconds apart tell whether it lives. */
+struct node_signs {
+    bool is_known;
+    bool is_stopped; /* it said so */
+    uuid boot;
+    int64_t beats; /* grows while it lives */
+};
+WARN_UNUSED enum errc nodes_signs(struct store *store, const uuid *id, struct node_signs *out, err *e);
 struct node_peer {
     uuid id, boot;
 };

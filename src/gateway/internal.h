@@ -103,10 +103,6 @@ struct snapshot *gateway_snapshot(struct gateway *g);
 void gateway_changed(struct gateway *g);
 /* False when the database has been away for longer than gateway.stale_max_ms: nobody knows which keys still hold. */
 bool gateway_is_fresh(const struct gateway *g);
-/* --- spread.c --- */
-/* After gateway_changed: waits until every other node that is alive has taken up what was committed before, but no longer than two seconds. Not on a loop. */
-void spread_wait(struct gateway *g);
-
 /* Any thread: calls that were parked may ask again. */
 void gateway_leases_changed(void *gateway);
 /* The loop's snapshot, brought up to date. */

@@ -27,12 +27,30 @@ export function spread(times) {
 
 let n_loads = 0;
 
-export class Changes {
+/** Clients that go on until they are stopped. Members of who extends it: n, running, errors. */
+class Load {
+  /** Resolves when n more requests have been answered. */
+  async more(n, deadline_ms = 30_000) {
+    const goal = this.n + n;
+    await until(`${n} more ${this.constructor.name.toLowerCase()}`, () => this.errors.length || this.n >= goal, { deadline_ms, every_ms: 10 });
+    if (this.errors.length) throw this.errors[0];
+  }
+
+  async stop() {
+    this.isOver = true;
+    await Promise.all(this.running);
+    if (this.errors.length) throw this.errors[0];
+    return this;
+  }
+}
+
+export class Changes extends Load {
   /**
    * nodes: indices of those to use (an array that may change, or all); caller: who; rate: requests a second in all, 0: as many as
    * there can be.
    */
   constructor(t, cluster, { workers = 8, nodes = null, caller = cluster.ada, deadline_ms = 15_000, rate = 0 } = {}) {
+    super();
     Object.assign(this, { cluster, nodes, caller, deadline_ms, rate });
     this.prefix = `load${process.pid}x${++n_loads}`;
     this.projects = []; // {name, id, description, isDeleted, changes}
@@ -155,20 +173,6 @@ export class Changes {
     return this.acknowledged.length;
   }
 
-  /** Resolves when n more requests have been answered. */
-  async more(n, deadline_ms = 30_000) {
-    const goal = this.n + n;
-    await until(`${n} more changes`, () => this.errors.length || this.n >= goal, { deadline_ms, every_ms: 10 });
-    if (this.errors.length) throw this.errors[0];
-  }
-
-  async stop() {
-    this.isOver = true;
-    await Promise.all(this.running);
-    if (this.errors.length) throw this.errors[0];
-    return this;
-  }
-
   /** After stop(): every acknowledged change is there exactly once with its event, no refused one is. Gives the log. */
   async check() {
     const log = await sealedLog({ databaseUrl: this.cluster.url });
@@ -202,9 +206,10 @@ export class Changes {
   }
 }
 
-export class Calls {
+export class Calls extends Load {
   /** key: {key}; dialects and streams in turn. isFine: which statuses besides 200 are in order (402 with a budget, 503 …). */
   constructor(t, cluster, key, { workers = 4, nodes = null, body = {}, others = [], pause_ms = 0 } = {}) {
+    super();
     Object.assign(this, { cluster, key, nodes, body, others, pause_ms });
     this.seen = new Map(); // request id → {node, at, took_ms}: answers seen to their end
     this.broken = 0; // connections that ended before
@@ -252,19 +257,6 @@ export class Calls {
 
   get n() {
     return this.seen.size;
-  }
-
-  async more(n, deadline_ms = 30_000) {
-    const goal = this.n + n;
-    await until(`${n} more calls`, () => this.errors.length || this.n >= goal, { deadline_ms, every_ms: 10 });
-    if (this.errors.length) throw this.errors[0];
-  }
-
-  async stop() {
-    this.isOver = true;
-    await Promise.all(this.running);
-    if (this.errors.length) throw this.errors[0];
-    return this;
   }
 
   /**

@@ -64,21 +64,21 @@ static enum errc look_for_life(struct import *i, struct store *s, err *e)
 {
     struct node_signs first, now;
     struct journal_reader *reader;
-    uint8_t node[16];
+    uuid node;
     int64_t end = now_ms() + i->away_ms;
     enum errc rc = journal_reader_open(&reader, i->folder, e);
     if (rc != ERR_NONE)
         return rc;
-    if (!journal_reader_node(reader, node))
+    if (!journal_reader_node(reader, node.b))
         rc = err_set(e, ERR_NOT_FOUND, "%s/journal/node does not say whose journal this is", i->folder);
     journal_reader_free(reader);
     if (rc == ERR_NONE)
-        rc = node_signs_read(s, node, &first, e);
+        rc = nodes_signs(s, &node, &first, e);
     if (rc != ERR_NONE || !first.is_known || first.is_stopped)
         return rc;
     while (rc == ERR_NONE && !i->is_node_alive && now_ms() < end) {
         nanosleep(&(struct timespec){.tv_nsec = LOOK_MS * 1000000L}, NULL);
-        if ((rc = node_signs_read(s, node, &now, e)) == ERR_NONE)
+        if ((rc = nodes_signs(s, &node, &now, e)) == ERR_NONE)
             i->is_node_alive = now.beats != first.beats || memcmp(&now.boot, &first.boot, sizeof now.boot) != 0;
     }
     if (rc == ERR_NONE && i->is_node_alive && !i->is_forced)

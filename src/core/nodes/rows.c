@@ -89,19 +89,16 @@ static enum errc add_row(struct tx *tx, const struct node_row *r, int64_t beats,
         NULL, e);
 }
 
-static enum errc find_row(struct tx *tx, const uuid *id, bool *is_there, uuid *boot, int64_t *beats,
-                          bool *has_ended, err *e)
+static enum errc find_row(struct tx *tx, const uuid *id, struct node_signs *out, err *e)
 {
     struct arena a;
     struct rows rows;
+    *out = (struct node_signs){0};
     arena_init(&a, 4096, 512);
     enum errc rc = tx_query(tx, &a, &find_node_row, PARAMS(v_uuid(id)), &rows, e);
-    *is_there = rc == ERR_NONE && rows.n > 0;
-    if (*is_there) {
+    if (rc == ERR_NONE && rows.n) {
         const struct val *v = row_at(&rows, 0);
-        *boot = val_uuid(&v[0]);
-        *beats = val_int(&v[1]);
-        *has_ended = str_eq(val_str(&v[2]), S("stopped"));
+        *out = (struct node_signs){true, str_eq(val_str(&v[2]), S("stopped")), val_uuid(&v[0]), val_int(&v[1])};
     }
     arena_fini(&a);
     return rc;
@@ -110,16 +107,15 @@ static enum errc find_row(struct tx *tx, const uuid *id, bool *is_there, uuid *b
 enum errc node_claim_unit(struct tx *tx, void *ctx, err *e)
 {
     struct node_claim *c = ctx;
-    bool is_there = false, has_ended = false;
-    uuid boot = {0};
-    int64_t beats = 0;
-    enum errc rc = find_row(tx, &c->row->id, &is_there, &boot, &beats, &has_ended, e);
+    struct node_signs old;
+    enum errc rc = find_row(tx, &c->row->id, &old, e);
     if (rc != ERR_NONE) return rc;
-    c->is_taken = is_there != c->has_old ||
-                  (is_there && (beats != c->old_beats || memcmp(&boot, &c->old_boot, sizeof boot) != 0));
+    c->is_taken = old.is_known != c->has_old ||
+                  (old.is_known &&
+                   (old.beats != c->old_beats || memcmp(&old.boot, &c->old_boot, sizeof old.boot) != 0));
     if (c->is_taken) return ERR_NONE;
     rc = tx_exec_unaudited(tx, &drop_node, PARAMS(v_uuid(&c->row->id)), NULL, e);
-    if (rc == ERR_NONE) rc = add_row(tx, c->row, beats + 1, e);
+    if (rc == ERR_NONE) rc = add_row(tx, c->row, old.beats + 1, e);
     if (rc == ERR_NONE) rc = tx_tell(tx, TOPIC_NODES, e);
     return rc != ERR_NONE ? rc : add_own_event(tx, "node.started", &c->event_id, c->row, e);
 }
@@ -139,19 +135,18 @@ static enum errc beat(struct tx *tx, const struct node_row *r, int64_t *changed,
 /* The row was not as it should be: somebody gave this node up, the row is gone, or another's. */
 static enum errc mend(struct tx *tx, struct node_beat *b, err *e)
 {
-    bool is_there = false, has_ended = false;
-    uuid boot = {0};
-    int64_t beats = 0, changed = 0;
+    struct node_signs found;
+    int64_t changed = 0;
     const struct node_row *r = b->row;
-    enum errc rc = find_row(tx, &r->id, &is_there, &boot, &beats, &has_ended, e);
+    enum errc rc = find_row(tx, &r->id, &found, e);
     if (rc != ERR_NONE) return rc;
-    if (is_there && memcmp(&boot, &r->boot, sizeof boot) != 0) {
-        b->is_doubled = !has_ended;
+    if (found.is_known && memcmp(&found.boot, &r->boot, sizeof found.boot) != 0) {
+        b->is_doubled = !found.is_stopped;
         if (b->is_doubled || b->is_stop) return ERR_NONE;
         rc = tx_exec_unaudited(tx, &drop_node, PARAMS(v_uuid(&r->id)), NULL, e);
-        is_there = false;
+        found.is_known = false;
     }
-    if (rc == ERR_NONE && !is_there) return add_row(tx, r, beats + 1, e);
+    if (rc == ERR_NONE && !found.is_known) return add_row(tx, r, found.beats + 1, e);
     if (rc == ERR_NONE)
         rc =
             tx_exec_unaudited(tx, &node_is_back,
@@ -247,4 +242,21 @@ enum errc nodes_taken_over(struct store *store, const uuid *id, err *e)
 {
     uuid node = *id;
     return db_write(store_db(store, DB_MAIN), take_over_unit, &node, e);
+}
+
+struct signs_job {
+    const uuid *id;
+    struct node_signs *out;
+};
+
+static enum errc signs_unit(struct tx *tx, void *ctx, err *e)
+{
+    const struct signs_job *j = ctx;
+    return find_row(tx, j->id, j->out, e);
+}
+
+enum errc nodes_signs(struct store *store, const uuid *id, struct node_signs *out, err *e)
+{
+    struct signs_job j = {id, out};
+    return db_read(store_db(store, DB_MAIN), signs_unit, &j, e);
 }

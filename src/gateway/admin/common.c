@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "base/utf8.h"
+#include "core/nodes.h"
 #include "gateway/admin/admin.h"
 #include "projects/projects.h"
 
@@ -194,6 +195,8 @@ enum errc admin_check_user(struct api_request *r, struct tx *tx, const char *fie
 
 void admin_after(struct api_request *r)
 {
-    gateway_changed(gateway_of(r));
-    spread_wait(gateway_of(r));
+    struct gateway *g = gateway_of(r);
+    gateway_changed(g);
+    if (g->backend.nodes)
+        nodes_await(g->backend.nodes); /* a budget that was just made is passed nowhere, a key that was just revoked opens nothing */
 }

@@ -1,6 +1,5 @@
 #include "gateway/ledger/give_back.h"
 
-SQL(signs_of_node, DB_MAIN, SQL_INSTANCE, "u", "SELECT boot_id, beats, state FROM nodes WHERE id = $1");
 SQL(leases_held_by, DB_USAGE, SQL_INSTANCE, "i",
     "SELECT CAST(COALESCE(SUM(CASE WHEN held_nanousd > 0 THEN held_nanousd ELSE 0 END), 0) AS BIGINT) FROM budget_leases WHERE node = $1");
 SQL(leases_held_by_id, DB_USAGE, SQL_INSTANCE, "u",
@@ -9,34 +8,6 @@ SQL(leases_held_by_id, DB_USAGE, SQL_INSTANCE, "u",
 SQL(leases_drop, DB_USAGE, SQL_INSTANCE, "i", "DELETE FROM budget_leases WHERE node = $1");
 SQL(parallel_held_by, DB_USAGE, SQL_INSTANCE, "i", "SELECT CAST(COALESCE(SUM(held), 0) AS BIGINT) FROM parallel_leases WHERE node = $1");
 SQL(parallel_drop, DB_USAGE, SQL_INSTANCE, "i", "DELETE FROM parallel_leases WHERE node = $1");
-
-struct signs_job {
-    uuid node;
-    struct node_signs *out;
-};
-
-static enum errc signs_unit(struct tx *tx, void *ctx, err *e)
-{
-    struct signs_job *j = ctx;
-    struct arena a;
-    struct rows rows;
-    *j->out = (struct node_signs){0};
-    arena_init(&a, 64 << 10, 0);
-    enum errc rc = tx_query(tx, &a, &signs_of_node, PARAMS(v_uuid(&j->node)), &rows, e);
-    if (rc == ERR_NONE && rows.n) {
-        const struct val *row = row_at(&rows, 0);
-        *j->out = (struct node_signs){true, str_eq(val_str(&row[2]), S("stopped")), val_uuid(&row[0]), val_int(&row[1])};
-    }
-    arena_fini(&a);
-    return rc;
-}
-
-enum errc node_signs_read(struct store *s, const uint8_t node[16], struct node_signs *out, err *e)
-{
-    struct signs_job j = {.out = out};
-    memcpy(j.node.b, node, sizeof j.node.b);
-    return db_read(store_db(s, DB_MAIN), signs_unit, &j, e);
-}
 
 struct give_back_job {
     int64_t node_no;

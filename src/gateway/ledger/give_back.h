@@ -1,4 +1,4 @@
-/* give_back.h - what a node that does not come back still holds, and what is known of its life: for `catalyst journal import`.
+/* give_back.h - what a node holds of budgets and limits, and giving it back: at its start and end, and for one that does not come back.
  *
  * Threads: any but loops.
  */
@@ -6,14 +6,6 @@
 #define GATEWAY_LEDGER_GIVE_BACK_H
 
 #include "store/store.h"
-
-struct node_signs {
-    bool is_known;   /* it has a row in nodes */
-    bool is_stopped; /* it said so */
-    uuid boot;
-    int64_t beats;   /* grows while it lives */
-};
-WARN_UNUSED enum errc node_signs_read(struct store *s, const uint8_t node[16], struct node_signs *out, err *e);
 
 struct given_back {
     int64_t leased_nanousd; /* of budgets: neither spent nor lent any more */
