@@ -72,7 +72,7 @@ struct gateway_loop {
     struct call_list ending;    /* their records are in the batch of this turn */
     struct call_list releasing; /* written, being let go */
     struct call_list syncing;   /* strict: written, not yet synced */
-    struct call_list parked;    /* not decided yet: another thread has to ask the database; the longest first */
+    struct call_list parked;    /* not decided yet: another thread has to ask the database */
     struct wheel_timer parked_timer;
     struct loop_task leased;    /* posted when they may ask again */
     _Atomic bool is_leased_posted;

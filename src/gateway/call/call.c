@@ -791,15 +791,14 @@ static void label_request(struct call *k)
 
 /* --- waiting for a lease --- */
 
-static void park_timer(struct gateway_loop *gl)
+/* The timer is for whoever has waited longest. */
+static void arm_for(const struct call *k)
 {
-    const struct call *first = gl->parked.first;
-    if (!first) {
-        loop_disarm(gl->loop, &gl->parked_timer);
-        return;
-    }
-    int64_t left_us = first->waits_since_us + (int64_t)gl->gateway->lease_wait_ms * USEC_PER_MS - clock_mono_us();
-    loop_arm(gl->loop, &gl->parked_timer, left_us > 0 ? (uint64_t)(left_us / USEC_PER_MS) + 1 : 0);
+    struct gateway_loop *gl = k->gl;
+    int64_t left_us = k->waits_since_us + (int64_t)gl->gateway->lease_wait_ms * USEC_PER_MS - clock_mono_us();
+    uint64_t left_ms = left_us > 0 ? (uint64_t)(left_us / USEC_PER_MS) + 1 : 0;
+    if (!wheel_is_armed(&gl->parked_timer) || loop_now_ms(gl->loop) + left_ms < gl->parked_timer.due_ms)
+        loop_arm(gl->loop, &gl->parked_timer, left_ms);
 }
 
 /* Keeps what is needed of the request beyond this turn; r NULL: it is the call's own already. */
@@ -829,7 +828,7 @@ static void park(struct call *k, const struct http_request *r, str fields)
     if (!k->waits_since_us)
         k->waits_since_us = clock_mono_us();
     list_add(&k->gl->parked, k);
-    park_timer(k->gl);
+    arm_for(k);
 }
 
 /* Routes, edits and sends a request whose body has been scanned. r: body and fields are not the call's own but of this request. */
@@ -896,6 +895,7 @@ void calls_unpark(struct gateway_loop *gl)
     struct call_list waiting;
     usec now = clock_mono_us(), most_us = (usec)gl->gateway->lease_wait_ms * USEC_PER_MS;
     call_list_init(&waiting);
+    loop_disarm(gl->loop, &gl->parked_timer);
     while (gl->parked.first) {
         struct call *k = gl->parked.first;
         list_del(k);
@@ -914,7 +914,6 @@ void calls_unpark(struct gateway_loop *gl)
         err_set(&e, ERR_UNAVAILABLE, "whether budgets and limits cover this call is not known: the database did not answer in time; nothing was sent to the provider");
         answer_error(k, CALL_REFUSED, &e, S(""));
     }
-    park_timer(gl);
     if (gl->ending.first || journal_is_dirty(gl->writer))
         calls_end_turn(gl);
 }

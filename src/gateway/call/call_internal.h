@@ -55,8 +55,8 @@ struct call {
 /* --- admit.c --- */
 
 /* What another thread must find out first, by asking the database, leaves a call ADMISSION_WAITS: it is parked on its loop (call.c) with everything that it needs,
- * nothing taken but what has_rates and hold say, and is admitted again after gateway_leases_changed. It waits no longer than budgets.lease_wait_ms in all; the
- * client may leave meanwhile. Whoever lets a call wait wakes the thread that will answer, and decides at once when k->waits_since_us lies before the last
+ * nothing taken but what has_rates and hold say, and is admitted again after gateway_leases_changed. It waits no longer than budgets.lease_wait_ms for its limits,
+ * and so long again for its budgets; the client may leave meanwhile. Whoever lets a call wait wakes the thread that will answer, and decides at once when k->waits_since_us lies before the last
  * answer. */
 enum admission { ADMISSION_GRANTED, ADMISSION_REFUSED, ADMISSION_WAITS };
 
