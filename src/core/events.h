@@ -109,6 +109,9 @@ struct listener {
 #define EVENT_LISTENERS_MAX 32
 /* Before events_start. */
 void events_listen(struct events *log, const struct listener *l);
+/* Whether a type is one of "budget.*|project.created"; NULL: all are. */
+bool event_is_of(const char *types, str type);
+
 /* A watcher: called on the log's thread of every node with each sealed event of its types, in order, whichever node made it.
  * Nothing is stored: it begins with what is sealed after events_start, and goes on where it stood when the database was away. For
  * what a node keeps in memory; what takes time is for another thread, which it wakes. */

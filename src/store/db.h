@@ -146,6 +146,13 @@ WARN_UNUSED enum errc tx_exec_unaudited(struct tx *tx, const struct sql *s, cons
                                         unsigned n, int64_t *changed, err *e);
 struct db *tx_db(struct tx *tx);
 
+/* How a unit runs on PostgreSQL; nothing on SQLite, where units are one after the other. Before its first statement.
+ * READ COMMITTED: each statement sees what is committed when it begins, waits for who changes the same rows, and is never told 40001:
+ * for units whose statements are each right by themselves, and which SERIALIZABLE would make fail, or would make others fail. */
+WARN_UNUSED enum errc tx_read_committed(struct tx *tx, err *e);
+/* What it commits may be lost with a crash of the server: for what is soon written again. */
+WARN_UNUSED enum errc tx_without_sync(struct tx *tx, err *e);
+
 /* --- lists --- */
 
 /* A list statement by filter and keyset, made at run time from constants only: base is a registered statement that ends

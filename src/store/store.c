@@ -98,6 +98,21 @@ void store_deafen(struct store *s)
     if (s->engine->deafen) s->engine->deafen(s);
 }
 
+/* --- how a unit runs --- */
+
+SQL_PER_ENGINE(read_committed, DB_MAIN, SQL_INSTANCE | SQL_ANYWHERE, "", "SELECT 1",
+               "SET TRANSACTION ISOLATION LEVEL READ COMMITTED");
+SQL_PER_ENGINE(without_sync, DB_MAIN, SQL_INSTANCE | SQL_ANYWHERE, "", "SELECT 1",
+               "SET LOCAL synchronous_commit = off");
+
+static enum errc set_on_postgres(struct tx *tx, const struct sql *what, err *e)
+{
+    return store_is_postgres(tx->db->store) ? tx_exec_unaudited(tx, what, NULL, 0, NULL, e) : ERR_NONE;
+}
+
+enum errc tx_read_committed(struct tx *tx, err *e) { return set_on_postgres(tx, &read_committed, e); }
+enum errc tx_without_sync(struct tx *tx, err *e) { return set_on_postgres(tx, &without_sync, e); }
+
 enum errc tx_tell(struct tx *tx, enum store_topic t, err *e)
 {
     struct arena a;

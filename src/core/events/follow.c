@@ -27,9 +27,6 @@
 SQL(find_cursor, DB_MAIN, SQL_INSTANCE, "t",
     "SELECT number, parked_us, holder_id FROM event_cursors WHERE name = $1");
 SQL(list_cursors, DB_MAIN, SQL_INSTANCE, "", "SELECT name, number, holder_id, held_us FROM event_cursors");
-/* By many nodes at once, and each row by itself: SERIALIZABLE would make units fail that hear. */
-SQL_PER_ENGINE(hold_isolation, DB_MAIN, SQL_INSTANCE, "", "SELECT 1",
-               "SET TRANSACTION ISOLATION LEVEL READ COMMITTED");
 SQL(take_cursor, DB_MAIN, SQL_INSTANCE, "uituii",
     "UPDATE event_cursors SET holder_id = $1, held_us = $2 WHERE name = $3 AND (holder_id IS NULL OR "
     "(holder_id = $4 AND held_us = $5 AND number = $6))");
@@ -123,13 +120,11 @@ struct holding {
     bool renews;
 };
 
+/* By many nodes at once, and each row by itself: SERIALIZABLE would make units fail that hear. */
 static enum errc hold_unit(struct tx *tx, void *ctx, err *e)
 {
     struct holding *h = ctx;
-    struct arena a;
-    struct rows rows;
-    arena_init(&a, 4096, 512);
-    enum errc rc = tx_query(tx, &a, &hold_isolation, NULL, 0, &rows, e);
+    enum errc rc = tx_read_committed(tx, e);
     if (rc == ERR_NONE && h->renews)
         rc = tx_exec_unaudited(tx, &renew_cursors, PARAMS(v_int(h->log->held_us), v_uuid(&h->log->holder)), NULL, e);
     for (unsigned i = 0; i < h->n_wanted && rc == ERR_NONE; i++) {
@@ -142,7 +137,6 @@ static enum errc hold_unit(struct tx *tx, void *ctx, err *e)
                                &changed, e);
         h->is_taken[i] = changed > 0;
     }
-    arena_fini(&a);
     return rc;
 }
 
@@ -247,7 +241,7 @@ void followers_release(struct events *log)
 
 /* --- hearing --- */
 
-static bool concerns(const char *types, str type)
+bool event_is_of(const char *types, str type)
 {
     if (!types) return true;
     for (str rest = str_c(types); rest.len;)
@@ -414,7 +408,7 @@ static bool step(struct events *log, struct follower *f)
     struct reading r = {.a = &a, .after = f->scanned};
     enum errc rc = db_read(store_db(log->store, DB_MAIN), read_unit, &r, &e);
     for (; rc == ERR_NONE && i < r.n && n_wanted < HEAR_BATCH; i++)
-        if (concerns(f->listener.types, r.events[i].type)) wanted[n_wanted++] = &r.events[i];
+        if (event_is_of(f->listener.types, r.events[i].type)) wanted[n_wanted++] = &r.events[i];
     if (rc != ERR_NONE) {
         failed(log, f, NULL, &e);
         goes_on = false;
@@ -470,7 +464,7 @@ static bool watch(struct events *log)
     bool is_there = !log->n_watchers || is_readable(log, db_read(store_db(log->store, DB_MAIN), read_unit, &r, &e), &e);
     for (unsigned i = 0; is_there && i < r.n; i++)
         for (unsigned k = 0; k < log->n_watchers; k++)
-            if (concerns(log->watchers[k].types, r.events[i].type)) log->watchers[k].see(log->watchers[k].ctx, &r.events[i]);
+            if (event_is_of(log->watchers[k].types, r.events[i].type)) log->watchers[k].see(log->watchers[k].ctx, &r.events[i]);
     if (is_there) log->watched = r.n ? r.events[r.n - 1].number : log->head;
     arena_fini(&a);
     return is_there && r.n > 0;

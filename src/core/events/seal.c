@@ -25,10 +25,6 @@
 #define HOLD_MS "1000"
 #define SEAL_LAST_TRIES 10u             /* at the end, when another one is sealing: it does the rest */
 
-/* The unit runs READ COMMITTED, each statement with a snapshot of its own: as SERIALIZABLE it would number what it saw
- * before it had the lock, and make the very units fail that it follows. */
-SQL_PER_ENGINE(seal_isolation, DB_MAIN, SQL_INSTANCE, "", "SELECT 1",
-               "SET TRANSACTION ISOLATION LEVEL READ COMMITTED");
 /* Whatever the statistics say, the batch goes by the indexes. */
 SQL_PER_ENGINE(seal_lock, DB_MAIN, SQL_INSTANCE, "", "SELECT 1",
                "SELECT pg_try_advisory_xact_lock(7161132049301), "
@@ -145,15 +141,16 @@ struct seal_run {
     int64_t n;
 };
 
+/* As SERIALIZABLE it would number what it saw
+ * before it had the lock, and make the very units fail that it follows. */
 static enum errc sealer_unit(struct tx *tx, void *ctx, err *e)
 {
     struct seal_run *run = ctx;
     struct arena a;
-    struct rows rows;
     const struct val *lock;
     *run = (struct seal_run){0};
     arena_init(&a, 64u << 10, 1024);
-    enum errc rc = tx_query(tx, &a, &seal_isolation, NULL, 0, &rows, e);
+    enum errc rc = tx_read_committed(tx, e);
     if (rc == ERR_NONE) rc = tx_query_row(tx, &a, &seal_lock, NULL, 0, &lock, e);
     if (rc == ERR_NONE) run->is_held = !val_bool(&lock[0]);
     if (rc == ERR_NONE && !run->is_held) rc = tx_exec_unaudited(tx, &seal_many, NULL, 0, &run->n, e);

@@ -27,10 +27,6 @@
 #define BUS_ARENA_MAX (64u << 20)
 #define BUS_PEERS_MAX 256
 
-SQL_PER_ENGINE(bus_isolation, DB_MAIN, SQL_INSTANCE, "", "SELECT 1",
-               "SET TRANSACTION ISOLATION LEVEL READ COMMITTED");
-SQL_PER_ENGINE(bus_without_sync, DB_MAIN, SQL_INSTANCE, "", "SELECT 1",
-               "SELECT set_config('synchronous_commit', 'off', true)");
 SQL(bus_add, DB_MAIN, SQL_INSTANCE, "uiuib",
     "INSERT INTO live_frames (boot_id, n, node_id, at_us, frames) VALUES ($1, $2, $3, $4, $5)");
 SQL(bus_sweep, DB_MAIN, SQL_INSTANCE, "ui", "DELETE FROM live_frames WHERE node_id = $1 AND at_us < $2");
@@ -177,13 +173,9 @@ struct bus_write {
 static enum errc write_unit(struct tx *tx, void *ctx, err *e)
 {
     struct bus_write *w = ctx;
-    struct arena a;
-    struct rows rows;
     const uuid *node = nodes_id(w->bus->nodes);
-    arena_init(&a, 4096, 512);
-    enum errc rc = tx_query(tx, &a, &bus_isolation, NULL, 0, &rows, e);
-    if (rc == ERR_NONE) rc = tx_query(tx, &a, &bus_without_sync, NULL, 0, &rows, e);
-    arena_fini(&a);
+    enum errc rc = tx_read_committed(tx, e);
+    if (rc == ERR_NONE) rc = tx_without_sync(tx, e);
     if (rc == ERR_NONE && w->frames.len)
         rc = tx_exec_unaudited(tx, &bus_add,
                                PARAMS(v_uuid(nodes_boot(w->bus->nodes)), v_int(w->n), v_uuid(node),

@@ -7,11 +7,6 @@
 
 #include "json/write.h"
 
-SQL_PER_ENGINE(beat_isolation, DB_MAIN, SQL_INSTANCE, "", "SELECT 1",
-               "SET TRANSACTION ISOLATION LEVEL READ COMMITTED");
-SQL_PER_ENGINE(beat_without_sync, DB_MAIN, SQL_INSTANCE, "", "SELECT 1",
-               "SELECT set_config('synchronous_commit', 'off', true)");
-
 #define COLUMNS                                                                                              \
     "id, boot_id, process, name, address, version, schema_number, started_us, beats, state, seen_us, "       \
     "log_head, log_number, snapshot_version, snapshot_number, journal_bytes, journal_calls, "                \
@@ -161,14 +156,10 @@ static enum errc mend(struct tx *tx, struct node_beat *b, err *e)
 enum errc node_beat_unit(struct tx *tx, void *ctx, err *e)
 {
     struct node_beat *b = ctx;
-    struct arena a;
-    struct rows rows;
     int64_t changed = 0;
     b->is_returned = b->is_doubled = false;
-    arena_init(&a, 4096, 512);
-    enum errc rc = tx_query(tx, &a, &beat_isolation, NULL, 0, &rows, e);
-    if (rc == ERR_NONE && !b->is_stop) rc = tx_query(tx, &a, &beat_without_sync, NULL, 0, &rows, e);
-    arena_fini(&a);
+    enum errc rc = tx_read_committed(tx, e);
+    if (rc == ERR_NONE && !b->is_stop) rc = tx_without_sync(tx, e);
     if (rc == ERR_NONE) rc = beat(tx, b->row, &changed, e);
     if (rc == ERR_NONE && changed == 0) rc = mend(tx, b, e);
     if (rc == ERR_NONE && b->is_told) rc = tx_tell(tx, TOPIC_NODES, e);
@@ -190,12 +181,11 @@ enum errc node_away_unit(struct tx *tx, void *ctx, err *e)
 {
     struct node_away *w = ctx;
     struct arena a;
-    struct rows rows;
     const struct val *row;
     int64_t changed = 0;
     w->is_first = false;
     arena_init(&a, 8192, 512);
-    enum errc rc = tx_query(tx, &a, &beat_isolation, NULL, 0, &rows, e);
+    enum errc rc = tx_read_committed(tx, e);
     if (rc == ERR_NONE)
         rc = tx_exec_unaudited(tx, &node_is_away, PARAMS(v_uuid(&w->id), v_uuid(&w->boot), v_int(w->beats)),
                                &changed, e);

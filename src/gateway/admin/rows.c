@@ -247,16 +247,6 @@ enum errc gateway_rows_load(struct store *s, const struct secrets *secrets, stru
 
 const char gateway_rows_types[] = "workspace.*|project.*|provider.*|alias.*|gateway_key.*|budget.*|limits.*|user.*|member.*";
 
-static bool is_of_rows(str type)
-{
-    for (str rest = str_c(gateway_rows_types); rest.len;) {
-        str pattern = str_cut(&rest, '|');
-        if (str_starts(type, str_take(pattern, pattern.len - 1)))
-            return true;
-    }
-    return false;
-}
-
 struct changes {
     int64_t after, head;
     bool is_changed;
@@ -276,7 +266,7 @@ static enum errc changes_unit(struct tx *tx, void *ctx, err *e)
         c->is_changed = true;
     else if (rc == ERR_NONE && c->head > c->after && (rc = events_after(tx, &a, c->after, &everywhere, EVENTS_AT_ONCE, &list, &n, e)) == ERR_NONE)
         for (unsigned i = 0; i < n && !c->is_changed; i++)
-            c->is_changed = is_of_rows(list[i].type);
+            c->is_changed = event_is_of(gateway_rows_types, list[i].type);
     arena_fini(&a);
     return rc;
 }

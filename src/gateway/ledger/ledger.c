@@ -45,8 +45,6 @@ SQL(orphans, DB_USAGE, 0, "", "SELECT 1 FROM calls WHERE workspace_id IS NULL LI
 SQL(oldest_calls, DB_USAGE, SQL_INSTANCE, "i", "SELECT id, started_us FROM calls ORDER BY id LIMIT $1");
 SQL(calls_del, DB_USAGE, SQL_INSTANCE, "i", "DELETE FROM calls WHERE id <= $1");
 
-/* Nodes drain side by side: what they share is only added to, in one order, and a unit that waited for another goes on with what that one left. */
-SQL_PER_ENGINE(drain_isolation, DB_USAGE, SQL_INSTANCE, "", "SELECT 1", "SET TRANSACTION ISOLATION LEVEL READ COMMITTED");
 /* What was drained as spent the node does not hold any more (lease.h). */
 SQL(lease_spent, DB_USAGE, SQL_INSTANCE, "iiuiiii",
     "UPDATE budget_leases SET held_nanousd = held_nanousd - $1 WHERE scope = $2 AND scope_id = $3 AND node = $4 AND "
@@ -244,12 +242,13 @@ static enum errc take_off_leases(struct tx *tx, int64_t node_no, const struct le
                    NULL, e);
 }
 
+/* Nodes drain side by side: what they share is only added to, in one order, and a unit that waited for another goes on with what that one left. */
 static enum errc write_unit(struct tx *tx, void *ctx, err *e)
 {
     const struct write_job *j = ctx;
     const struct ledger_batch *b = j->b;
     bool is_done;
-    enum errc rc = j->is_shared ? tx_exec(tx, &drain_isolation, NULL, 0, NULL, e) : ERR_NONE;
+    enum errc rc = tx_read_committed(tx, e);
     if (rc == ERR_NONE)
         rc = is_written(tx, b, &is_done, e);
     if (rc != ERR_NONE || is_done)

@@ -5,8 +5,6 @@
 #define NODES_MAX 64
 #define BEAT_EVERY_US USEC_PER_S
 
-SQL_PER_ENGINE(rate_isolation, DB_USAGE, SQL_INSTANCE, "", "SELECT 1", "SET TRANSACTION ISOLATION LEVEL READ COMMITTED");
-SQL_PER_ENGINE(rate_without_sync, DB_USAGE, SQL_INSTANCE, "", "SELECT 1", "SELECT set_config('synchronous_commit', 'off', true)");
 SQL(rate_make, DB_USAGE, SQL_INSTANCE, "tuti",
     "INSERT INTO rate_buckets (what, id, kind, full_us) VALUES ($1, $2, $3, $4) ON CONFLICT (what, id, kind) DO NOTHING");
 SQL_PER_ENGINE(rate_find, DB_USAGE, SQL_INSTANCE, "tut", "SELECT full_us FROM rate_buckets WHERE what = $1 AND id = $2 AND kind = $3",
@@ -135,13 +133,12 @@ static enum errc exchange_unit(struct tx *tx, void *ctx, err *e)
     struct exchange_job *j = ctx;
     struct rate_rows *r = j->r;
     struct arena a;
-    struct rows rows;
     memcpy(j->seen, r->nodes, sizeof j->seen);
     j->n_seen = r->n_nodes;
     arena_init(&a, 16 << 20, 4096);
-    enum errc rc = tx_query(tx, &a, &rate_isolation, NULL, 0, &rows, e);
+    enum errc rc = tx_read_committed(tx, e);
     if (rc == ERR_NONE)
-        rc = tx_query(tx, &a, &rate_without_sync, NULL, 0, &rows, e);
+        rc = tx_without_sync(tx, e);
     if (rc == ERR_NONE && !r->has_forgotten)
         rc = tx_exec(tx, &places_forget, PARAMS(v_int(r->node_no)), NULL, e);
     for (unsigned i = 0; i < j->x->n_moves && rc == ERR_NONE; i++)
