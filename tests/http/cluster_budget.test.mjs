@@ -19,8 +19,9 @@ async function spend(cluster, key, { n = 1000, nodes = cluster.nodes.map((_, i) 
   const client = async (i) => {
     while (left-- > 0 && !isOver(seen)) {
       const dialect = left % 2 ? 'chat' : 'messages';
-      const answer = await call(cluster.scene(i, key), dialect, bodyOf(dialect, body)).catch(() => ({ status: 'gone' }));
+      const answer = await call(cluster.scene(i, key), dialect, bodyOf(dialect, body), { deadline_ms: 20_000 }).catch((error) => ({ status: 'gone', error }));
       seen[answer.status] = (seen[answer.status] ?? 0) + 1;
+      if (answer.error) seen.error = `${answer.error.message} ${answer.error.cause ?? ''}`;
       if (answer.status === 'gone') return;
     }
   };
