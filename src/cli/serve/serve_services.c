@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "cli/serve/serve.h"
+#include "core/workspaces.h"
 #include "projects/projects.h"
 
 static enum errc recheck(void *ctx, struct api_request *r, struct tx *tx, err *e)

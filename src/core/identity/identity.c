@@ -5,6 +5,7 @@
 #include "base/keytext.h"
 #include "base/log.h"
 #include "core/identity/internal.h"
+#include "core/workspaces.h"
 #include "net/url.h"
 
 #define TOUCH_US (60LL * USEC_PER_S) /* last use is kept to the minute */
@@ -82,6 +83,12 @@ void identity_free(struct identity *id)
     arena_fini(&id->arena);
     free(id);
 }
+
+struct db *identity_db(const struct identity *id) { return id->db; }
+
+str identity_public_url(const struct identity *id) { return id->public_url; }
+
+struct live *identity_live(const struct identity *id) { return id->live; }
 
 /* --- who asks --- */
 
@@ -283,21 +290,8 @@ enum errc identity_authenticate(void *ctx, struct api_request *r, const struct h
 
 /* --- what they may --- */
 
-SQL(role_of, DB_MAIN, 0, "uu", "SELECT role FROM memberships WHERE workspace_id = $1 AND user_id = $2");
 SQL(memberships_of, DB_MAIN, SQL_INSTANCE, "u",
     "SELECT workspace_id FROM memberships WHERE user_id = $1 LIMIT 2");
-
-enum errc member_role(struct tx *tx, struct arena *a, const uuid *workspace, const uuid *user,
-                      bool *is_member, enum role *out, err *e)
-{
-    struct rows rows;
-    enum errc rc = tx_query(tx, a, &role_of, PARAMS(v_uuid(workspace), v_uuid(user)), &rows, e);
-    *is_member = rc == ERR_NONE && rows.n > 0;
-    if (*is_member && !role_parse(val_str(&row_at(&rows, 0)[0]), out))
-        return err_set(e, ERR_CORRUPT, "a membership has the role '%.*s', which is none",
-                       STR(val_str(&row_at(&rows, 0)[0])));
-    return rc;
-}
 
 enum errc identity_authorize(void *ctx, struct api_request *r, struct tx *tx, err *e)
 {

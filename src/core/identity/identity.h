@@ -1,5 +1,4 @@
-/* identity.h - people and how they prove who they are: set-up, sign-in, sessions, API keys; workspaces and
- * their members.
+/* identity.h - people and how they prove who they are: set-up, sign-in, sessions, API keys.
  *
  * Cookies: __Host-cat_session over TLS, cat_session on plain loopback; 256 random bits of which the database
  * holds the SHA-256. A session ends after identity.session_idle_ms without a request, at the latest after
@@ -53,8 +52,7 @@ WARN_UNUSED enum errc identity_recheck(void *ctx, struct api_request *r, struct 
 WARN_UNUSED enum errc identity_tidy(struct tx *tx, void *ctx, err *e);
 
 /* Their service is the identity. */
-extern const struct api_table setup_api, auth_api, sessions_api, users_api, workspaces_api, members_api,
-    invitations_api, api_keys_api;
+extern const struct api_table setup_api, auth_api, sessions_api, users_api, api_keys_api;
 
 /* --- the first start --- */
 

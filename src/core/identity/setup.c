@@ -3,6 +3,7 @@
 #include "core/identity/internal.h"
 
 #include "base/keytext.h"
+#include "core/workspaces.h"
 
 #define SETUP_LINK_US (3600LL * USEC_PER_S)
 

@@ -1,6 +1,10 @@
 /* Invitations: a link that is valid once, for seven days, for one address; the role is checked again when
  * it is accepted. */
-#include "core/identity/internal.h"
+#include "core/identity/limits.h"
+#include "core/identity/people.h"
+#include "core/workspaces.h"
+
+#define INVITATION_US (7 * USEC_PER_DAY)
 
 SQL(invitation_add, DB_MAIN, 0, "uubtttuii",
     "INSERT INTO invitations (id, workspace_id, token_hash, email, email_key, role, invited_by, created_us, "
@@ -130,11 +134,11 @@ static enum errc invite_prepare(struct api_request *r, err *e)
     s->fresh.created_at = r->now_us;
     s->fresh.expires_at = r->now_us + INVITATION_US;
     s->fresh.invited_by = r->who.user_id;
-    s->fresh.link = arena_printf(r->arena, "%.*s/invite#%s", STR(identity_of(r)->public_url), s->token.text);
+    s->fresh.link = arena_printf(r->arena, "%.*s/invite#%s", STR(identity_public_url(identity_of(r))), s->token.text);
     struct val params[] = {v_uuid(&r->workspace_id), v_text(s->email_key)};
     struct one_row before = {
         .a = r->arena, .sql = &invitation_of_email, .params = params, .n = LENGTH_OF(params)};
-    if ((rc = db_read(identity_of(r)->db, read_unit, &before, e)) != ERR_NONE) return rc;
+    if ((rc = db_read(identity_db(identity_of(r)), read_unit, &before, e)) != ERR_NONE) return rc;
     if (before.rows.n) {
         s->replaced = val_uuid(&row_at(&before.rows, 0)[0]);
         if ((rc = person_key_ensure(r->store, &s->replaced, r->now_us, e)) != ERR_NONE) return rc;
@@ -289,10 +293,10 @@ static enum errc find(struct api_request *r, struct token_state **out, err *e)
     r->state = *out = s;
     s->r = r;
     token_hash(r->path_text[0], s->hash);
-    enum errc rc = db_read(id->db, find_unit, s, e);
+    enum errc rc = db_read(identity_db(id), find_unit, s, e);
     if (rc != ERR_NOT_FOUND) return rc;
     err limit = {0};
-    enum errc limited = limit_begin(id->db, &try, r->now_us, &r->retry_after_s, &limit);
+    enum errc limited = limit_begin(identity_db(id), &try, r->now_us, &r->retry_after_s, &limit);
     if (limited == ERR_NONE) return rc;
     *e = limit;
     return limited;

@@ -1,5 +1,6 @@
 /* Workspaces: the caller's own, made, read and changed. */
-#include "core/identity/internal.h"
+#include "core/identity/people.h"
+#include "core/workspaces.h"
 
 SQL(workspace_add, DB_MAIN, SQL_INSTANCE, "uttiii",
     "INSERT INTO workspaces (id, name, settings, created_us, updated_us, version) VALUES ($1, $2, $3, $4, "

@@ -1,5 +1,6 @@
 /* Members of a workspace: who, in which role; nobody gives more than they hold, and the last owner stays. */
-#include "core/identity/internal.h"
+#include "core/identity/people.h"
+#include "core/workspaces.h"
 
 SQL(member_add, DB_MAIN, 0, "uuti",
     "INSERT INTO memberships (workspace_id, user_id, role, created_us) VALUES ($1, $2, $3, $4)");
@@ -10,6 +11,7 @@ SQL(member_get, DB_MAIN, 0, "uu",
     "SELECT m.user_id, u.email, u.name, m.role, m.created_us, u.last_active_us "
     "FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.workspace_id = $1 AND m.user_id = $2");
 SQL(member_find, DB_MAIN, 0, "uu", "SELECT NULL FROM memberships WHERE workspace_id = $1 AND user_id = $2");
+SQL(role_of, DB_MAIN, 0, "uu", "SELECT role FROM memberships WHERE workspace_id = $1 AND user_id = $2");
 SQL(member_set, DB_MAIN, 0, "tuu",
     "UPDATE memberships SET role = $1 WHERE workspace_id = $2 AND user_id = $3");
 SQL(member_drop, DB_MAIN, 0, "uu", "DELETE FROM memberships WHERE workspace_id = $1 AND user_id = $2");
@@ -76,6 +78,18 @@ enum errc member_insert(struct api_request *r, struct tx *tx, const uuid *worksp
         rc = tx_exec(tx, &member_add,
                      PARAMS(v_uuid(workspace), v_uuid(user), v_text(m.role), v_int(r->now_us)), NULL, e);
     return rc == ERR_NONE ? tx_event(tx, &ev, e) : rc;
+}
+
+enum errc member_role(struct tx *tx, struct arena *a, const uuid *workspace, const uuid *user,
+                      bool *is_member, enum role *out, err *e)
+{
+    struct rows rows;
+    enum errc rc = tx_query(tx, a, &role_of, PARAMS(v_uuid(workspace), v_uuid(user)), &rows, e);
+    *is_member = rc == ERR_NONE && rows.n > 0;
+    if (*is_member && !role_parse(val_str(&row_at(&rows, 0)[0]), out))
+        return err_set(e, ERR_CORRUPT, "a membership has the role '%.*s', which is none",
+                       STR(val_str(&row_at(&rows, 0)[0])));
+    return rc;
 }
 
 /* --- the rules --- */
@@ -189,8 +203,8 @@ static enum errc members_delete(struct api_request *r, struct tx *tx, err *e)
 static void members_changed(struct api_request *r)
 {
     static const uuid any;
-    struct identity *id = identity_of(r);
-    if (id->live) live_revoke(id->live, &any, &r->path_id[1], &r->workspace_id);
+    struct live *live = identity_live(identity_of(r));
+    if (live) live_revoke(live, &any, &r->path_id[1], &r->workspace_id);
 }
 
 static const struct api_route routes[] = {
