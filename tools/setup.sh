@@ -11,7 +11,7 @@ BUILD_NEEDS='gcc@gcc libc6-dev?has_libc cmake@cmake ninja-build@ninja pkgconf@pk
 PAGE_NEEDS='nodejs@node npm@npm'
 TEST_NEEDS='libcmocka-dev=cmocka libjansson-dev=jansson nodejs@node npm@npm curl@curl
     openssl@openssl sqlite3@sqlite3 postgresql?has_postgres'
-FULL_NEEDS='chromium@chromium clang@clang libclang-rt-dev?has_libfuzzer llvm@llvm-symbolizer gcovr@gcovr'
+FULL_NEEDS='chromium@chromium clang@clang libclang-rt-dev?has_libfuzzer llvm@llvm-cov'
 
 LOGS=build/logs
 

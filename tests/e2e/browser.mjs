@@ -148,10 +148,11 @@ export async function settled(page) {
 }
 
 /** What axe finds, WCAG 2.2 AA and best practices: one line each. */
-export async function accessibility(page) {
-  const { violations } = await new AxeBuilder({ page })
-    .withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'])
-    .analyze();
+export async function accessibility(page, rules) {
+  const axe = new AxeBuilder({ page });
+  const { violations } = await (
+    rules ? axe.withRules(rules) : axe.withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'])
+  ).analyze();
   return violations.flatMap((v) => v.nodes.map((n) => `${v.id}: ${v.help}: ${n.target.join(' ')}: ${n.failureSummary?.split('\n')[1] ?? ''}`));
 }
 
