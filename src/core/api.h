@@ -52,10 +52,7 @@ struct principal {
     const uuid *key_projects; /* API keys: the only projects they are for; none: all */
     unsigned n_key_projects;
     bool is_instance_admin;   /* never for API keys */
-    usec authenticated_us;    /* sessions: when the password or a factor was last given */
-    usec factor_us;           /* sessions: when a second factor was last given; 0: never */
-    bool is_phishing_resistant; /* sessions: that factor was a passkey */
-    bool has_factors;         /* the user has enrolled some */
+    usec authenticated_us;    /* sessions: when the password was last given */
     str email, name;          /* of the user */
 };
 
@@ -147,7 +144,7 @@ struct api_table {
     unsigned n;
 };
 
-#define API_TABLES_MAX 32
+#define API_TABLES_MAX 64
 struct api_mount {
     const struct api_table *table;
     void *service;

@@ -181,6 +181,7 @@ export const requests = {
   'PUT /api/notifications/preferences': async ({ who }) => ({
     body: who.caller.csrf || who.isKey ? (await who.caller.get('/api/notifications/preferences')).json : {},
   }),
+  'POST /api/mail/test': () => ({ ok: 204 }),
   'GET /api/settings': () => ({}),
   'PUT /api/settings': () => ({ body: { values: {} } }),
   'PATCH /api/settings': () => ({ body: { values: {} } }),

@@ -15,6 +15,7 @@
 #include "core/identity/identity.h"
 #include "core/jobs.h"
 #include "core/live.h"
+#include "core/mail.h"
 #include "core/nodes.h"
 #include "core/notify.h"
 #include "core/ops.h"
@@ -43,6 +44,7 @@ struct services {
     struct live *live;
     struct jobs *jobs;
     struct notify *notify;
+    struct mailer *mailer;
     struct export *export;
     struct identity *identity;
     struct settings *settings;

@@ -109,7 +109,8 @@ enum errc serve_check(const struct config *c, struct arena *a, struct buf *probl
     outbound_plan_free(plan);
     for (size_t i = 0; i < LENGTH_OF(all); i++)
         if (all[i]->code) buf_addf(problems, "%s\n", all[i]->msg);
-    if (!rc && !tls_rc && !way_rc) return ERR_NONE;
+    enum errc mail_rc = mail_config_check(c, problems, NULL);
+    if (!rc && !tls_rc && !way_rc && !mail_rc) return ERR_NONE;
     return err_set(e, ERR_CONFIG, "the server would not start with this configuration");
 }
 
@@ -151,12 +152,12 @@ static enum errc change_prepare(void *ctx, struct generation *next, void **prepa
     struct arena scratch;
     str host;
     uint16_t port;
-    (void)problems;
     if (!change) return err_code(e, ERR_NO_MEMORY);
     arena_init(&scratch, SCRATCH_LIMIT, 0);
     change->generation = generation_hold(next);
     change->limits = limits_of(c);
     enum errc rc = listen_address(c, &host, &port, e);
+    if (rc == ERR_NONE) rc = mail_config_check(c, problems, e);
     if (rc == ERR_NONE) rc = open_tls(c, &scratch, &change->tls, e);
     if (rc == ERR_NONE) rc = plan_of(c, &scratch, &change->plan, e);
     for (unsigned i = 0; i < p->n_nodes && rc == ERR_NONE; i++)

@@ -58,7 +58,7 @@ unsigned services_mounts(const struct services *s, struct api_mount out[API_TABL
         {&workspaces_api, identity}, {&members_api, identity}, {&invitations_api, identity}, {&api_keys_api, identity},
         {&export_api, s ? s->export : NULL}, {&projects_api, NULL}, {&jobs_api, s ? s->jobs : NULL}, {&nodes_api, s ? s->nodes : NULL},
         {&settings_api, s ? s->settings : NULL}, {&flags_api, s ? s->flags : NULL},
-        {&notify_api, s ? s->notify : NULL}, {&live_api, s ? s->live : NULL},
+        {&notify_api, s ? s->notify : NULL}, {&mail_api, s ? s->mailer : NULL}, {&live_api, s ? s->live : NULL},
         {&gateway_providers_api, gateway}, {&gateway_aliases_api, gateway}, {&gateway_models_api, gateway}, {&gateway_keys_api, gateway},
         {&gateway_budgets_api, gateway}, {&gateway_limits_api, gateway}, {&gateway_requests_api, gateway},
     };
@@ -131,14 +131,23 @@ enum errc services_open(struct process *p, const struct config *c, const char *d
     };
     if (!source.public_url.p)
         return err_code(e, ERR_NO_MEMORY);
+    const struct mailer_source mail = {
+        .store = s->backend.store,
+        .secrets = s->backend.secrets,
+        .reload = p->reload,
+        .data_dir = data_dir,
+        .public_url = source.public_url,
+        .jobs = s->jobs,
+    };
+    if ((rc = mailer_new(&s->mailer, &mail, e)) != ERR_NONE)
+        return rc;
+    source.mailer = s->mailer;
     if ((rc = identity_new(&s->identity, &source, e)) != ERR_NONE || (rc = open_api(s, c, e)) != ERR_NONE)
         return rc;
     events_on_sealed(s->backend.events, on_sealed, s);
     identity_watch(s->identity, s->backend.events);
     flags_watch(s->flags, s->backend.events);
-    signing_watch(s->backend.signing, s->backend.events);
     jobs_add_chore(s->jobs, identity_tidy, s->identity);
-    jobs_add_chore(s->jobs, signing_tidy, s->backend.signing);
     return ERR_NONE;
 }
 
@@ -188,6 +197,7 @@ void services_close(struct services *s)
     services_stop(s);
     jobs_free(s->jobs);
     notify_free(s->notify);
+    mailer_free(s->mailer);
     export_free(s->export);
     live_free(s->live);
     identity_free(s->identity);

@@ -20,6 +20,7 @@
 extern const struct option_table identity_options;
 
 struct live;
+struct mailer;
 struct identity;
 struct identity_source {
     struct store *store;
@@ -29,6 +30,7 @@ struct identity_source {
      * Empty where nobody needs it. */
     str public_url;
     struct live *live; /* streams of what has ended are closed; may be NULL */
+    struct mailer *mailer; /* NULL where nobody asks the API */
     /* "uu": workspace, project; one row when it exists: the projects that an API key can be limited to. */
     const struct sql *find_project;
 };

@@ -740,6 +740,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/mail/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sends the caller a mail, to see whether it arrives
+         * @description The answer comes before the mail is sent. Without `mail.smtp_url` it is written into the data folder (`mail/`); when a server does not take it, the administrators of the instance are notified.
+         */
+        post: operations["mail_test"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/events": {
         parameters: {
             query?: never;
@@ -1268,7 +1288,7 @@ export interface components {
         PasswordChangeInput: {
             /** @description The password until now. */
             current_password: string;
-            /** @description At least 15 characters (8 beside a second factor), and none of what is guessed first. */
+            /** @description At least 15 characters, and none of what is guessed first. */
             new_password: string;
         };
         /** @description Who asks, and what they may do. */
@@ -4529,6 +4549,29 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["NotificationPreferences"];
                 };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    mail_test: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Sent again with the same key within 24 hours, the request is answered as the first time and done once. */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             default: components["responses"]["Problem"];
         };
