@@ -11,13 +11,14 @@
 #include "core/notify.h"
 #include "core/ops.h"
 #include "core/secrets.h"
+#include "core/signing.h"
 #include "gateway/gateway.h"
 #include "net/options.h"
 #include "store/store.h"
 
 int main(int argc, char **argv)
 {
-    static const struct option_table *const tables[] = {&net_options, &store_options, &core_options, &secrets_options, &api_options,
+    static const struct option_table *const tables[] = {&net_options, &store_options, &core_options, &secrets_options, &signing_options, &api_options,
                                                         &identity_options, &jobs_options, &live_options, &nodes_options, &notify_options, &mail_options, &export_options,
                                                         &gateway_options};
     static const struct cli_app app = {

@@ -1,6 +1,7 @@
-/* crypto.h - hashing, authenticated encryption and text codings, on OpenSSL.
+/* crypto.h - hashing, authenticated encryption, signatures and text codings, on OpenSSL.
  *
- * Sources: FIPS 180-4 (SHA-256), RFC 2104 (HMAC), RFC 5869 (HKDF), NIST SP 800-38D (AES-256-GCM), RFC 3720 (CRC-32C), RFC 4648 (base64, hex).
+ * Sources: FIPS 180-4 (SHA-256), RFC 2104 (HMAC), RFC 5869 (HKDF), NIST SP 800-38D (AES-256-GCM), RFC 8032 (Ed25519), RFC 3720 (CRC-32C),
+ * RFC 4648 (base64, hex).
  * Threads: any.
  */
 #ifndef BASE_CRYPTO_H
@@ -28,6 +29,16 @@ WARN_UNUSED enum errc aead_seal(const uint8_t key[AEAD_KEY_LEN], str bound, str 
 /* The reverse into out (sealed.len - AEAD_OVERHEAD bytes); ERR_CORRUPT when anything was changed, nothing is written then. */
 WARN_UNUSED enum errc aead_open(const uint8_t key[AEAD_KEY_LEN], str bound, str sealed, uint8_t *out, err *e);
 
+#define ED25519_SEED_LEN 32 /* the private key */
+#define ED25519_PUBLIC_LEN 32
+#define ED25519_SIGNATURE_LEN 64
+
+void ed25519_generate(uint8_t seed[ED25519_SEED_LEN]);
+void ed25519_public(const uint8_t seed[ED25519_SEED_LEN], uint8_t public_key[ED25519_PUBLIC_LEN]);
+void ed25519_sign(const uint8_t seed[ED25519_SEED_LEN], str data, uint8_t signature[ED25519_SIGNATURE_LEN]);
+/* False also for a key that is no point of the curve. */
+WARN_UNUSED bool ed25519_verify(const uint8_t public_key[ED25519_PUBLIC_LEN], str data, const uint8_t signature[ED25519_SIGNATURE_LEN]);
+
 /* Constant time in the content; lengths may leak. */
 bool secret_eq(str a, str b);
 
@@ -35,5 +46,17 @@ bool secret_eq(str a, str b);
 str hex_encode(const void *data, size_t n, char *out);
 /* Exactly n bytes from 2n hex digits of either case. */
 WARN_UNUSED bool hex_decode(str s, uint8_t *out, size_t n);
+
+/* Bytes of the text, its NUL included, that n bytes become. */
+#define BASE64_SIZE(n) (((n) + 2) / 3 * 4 + 1)
+/* The standard alphabet with padding; the URL alphabet without. Both write a NUL behind the text. */
+str base64_encode(const void *data, size_t n, char *out);
+str base64url_encode(const void *data, size_t n, char *out);
+/* Bytes that a text of len characters can become at most. */
+#define BASE64_DECODED_MAX(len) ((len) / 4 * 3 + 2)
+/* Only what the encoders above write is read: no other alphabet, no missing or extra padding, no white space, no bits that are not used
+ * but set. One text stands for one value. */
+WARN_UNUSED bool base64_decode(str s, uint8_t *out, size_t *len);
+WARN_UNUSED bool base64url_decode(str s, uint8_t *out, size_t *len);
 
 #endif

@@ -34,6 +34,7 @@ enum exit_code {
     X(ERR_UNAUTHENTICATED,        401, "invalid_api_key",        0, EXIT_REFUSED,     "a valid API key is needed")    \
     X(ERR_CREDENTIALS,            401, "invalid_credentials",    0, EXIT_REFUSED,     "the e-mail address or the password is wrong") \
     X(ERR_REAUTHENTICATE,         403, "reauthentication_required", 0, EXIT_REFUSED,  "give your password again first") \
+    X(ERR_FACTOR_REQUIRED,        403, "factor_required",        0, EXIT_REFUSED,     "a second factor is needed")    \
     X(ERR_FORBIDDEN,              403, "permission_denied",      0, EXIT_REFUSED,     "not allowed")                  \
     X(ERR_BUDGET_EXCEEDED,        402, "budget_exceeded",        0, EXIT_REFUSED,     "the budget does not cover this") \
     X(ERR_NOT_FOUND,              404, "not_found",              0, EXIT_FAILED,      "not found")                    \

@@ -52,7 +52,10 @@ struct principal {
     const uuid *key_projects; /* API keys: the only projects they are for; none: all */
     unsigned n_key_projects;
     bool is_instance_admin;   /* never for API keys */
-    usec authenticated_us;    /* sessions: when the password was last given */
+    usec authenticated_us;    /* sessions: when the password or a factor was last given */
+    usec factor_us;           /* sessions: when a second factor was last given; 0: never */
+    bool is_phishing_resistant; /* sessions: that factor was a passkey */
+    bool has_factors;         /* the user has enrolled some */
     str email, name;          /* of the user */
 };
 

@@ -1,5 +1,5 @@
 /* backend.h - what everything that touches the databases opens first, in this order: store, secrets, log of
- * events.
+ * events, keys to sign with.
  *
  * The server and the commands that work on a data folder of their own (`catalyst setup`) share it. The folder
  * must be locked by the caller (datadir_open).
@@ -11,12 +11,14 @@
 #include "core/config.h"
 #include "core/events.h"
 #include "core/secrets.h"
+#include "core/signing.h"
 #include "store/store.h"
 
 struct backend {
     struct store *store;
     struct secrets *secrets;
     struct events *events; /* its sealer works; listeners do not before events_start */
+    struct signing *signing;
 };
 
 /* What the configuration says about the store: also for tools that open it in another way. */

@@ -269,6 +269,72 @@ static void a_sealed_value_opens_only_unchanged_and_in_its_place(void **state)
     assert_int_equal(aead_open(key, S("table/row"), str_take(whole, 10), open, &e), ERR_CORRUPT);
 }
 
+static void signatures_have_their_published_values(void **state)
+{
+    (void)state;
+    /* RFC 8032 section 7.1, test 2. */
+    uint8_t seed[32], key[32], expected[64], sig[64];
+    char hex[129];
+    assert_true(hex_decode(S("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb"), seed, 32));
+    assert_true(hex_decode(S("92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c"
+                             "387b2eaeb4302aeeb00d291612bb0c00"),
+                           expected, 64));
+    ed25519_public(seed, key);
+    assert_text(hex_encode(key, 32, hex), "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c");
+    ed25519_sign(seed, S("r"), sig);
+    assert_memory_equal(sig, expected, 64);
+    assert_true(ed25519_verify(key, S("r"), sig));
+    assert_false(ed25519_verify(key, S("s"), sig));
+    assert_false(ed25519_verify(key, S(""), sig));
+    for (unsigned i = 0; i < 64; i += 7) {
+        sig[i] ^= 1;
+        assert_false(ed25519_verify(key, S("r"), sig));
+        sig[i] ^= 1;
+    }
+    /* s + L is the same scalar and another text: not taken (section 5.1.7). */
+    static const uint8_t order[32] = {0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14,
+                                      0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0x10};
+    for (unsigned i = 0, carry = 0; i < 32; i++) {
+        carry += sig[32 + i] + order[i];
+        sig[32 + i] = (uint8_t)carry;
+        carry >>= 8;
+    }
+    assert_false(ed25519_verify(key, S("r"), sig));
+    memset(key, 0xff, 32);
+    assert_false(ed25519_verify(key, S("r"), expected));
+}
+
+static void base64_has_one_text_for_each_value(void **state)
+{
+    (void)state;
+    /* RFC 4648 section 10. */
+    static const char *const texts[][3] = {{"", "", ""},           {"f", "Zg==", "Zg"},     {"fo", "Zm8=", "Zm8"},
+                                           {"foo", "Zm9v", "Zm9v"}, {"foobar", "Zm9vYmFy", "Zm9vYmFy"}, {"\xff\xfe\xfb", "//77", "__77"}};
+    char out[BASE64_SIZE(16)];
+    uint8_t plain[16];
+    size_t len;
+    for (unsigned i = 0; i < LENGTH_OF(texts); i++) {
+        str text = str_c(texts[i][0]);
+        assert_text(base64_encode(text.p, text.len, out), texts[i][1]);
+        assert_true(base64_decode(str_c(texts[i][1]), plain, &len) && str_eq(text, str_of((const char *)plain, len)));
+        assert_text(base64url_encode(text.p, text.len, out), texts[i][2]);
+        assert_true(base64url_decode(str_c(texts[i][2]), plain, &len) && str_eq(text, str_of((const char *)plain, len)));
+    }
+    static const char *const wrong[] = {"Z", "Zh", "Zm9", "Zg==", "Zm8=", "Zm 8", "Zm8\n", "//77", "Zm9vY", "Zm\xc3\xa4"};
+    for (unsigned i = 0; i < LENGTH_OF(wrong); i++)
+        assert_false(base64url_decode(str_c(wrong[i]), plain, &len));
+    static const char *const wrong_too[] = {"Zg", "Zg=", "Zg===", "Zh==", "Zm9=", "__77", "Z===", "====", "Zg==Zg==", "Z=g=", "Zm9v\n"};
+    for (unsigned i = 0; i < LENGTH_OF(wrong_too); i++)
+        assert_false(base64_decode(str_c(wrong_too[i]), plain, &len));
+    /* Every digit and no other byte. */
+    unsigned digits = 0;
+    for (unsigned c = 0; c < 256; c++) {
+        char text[4] = {'A', 'A', 'A', (char)c};
+        digits += base64url_decode(str_of(text, 4), plain, &len);
+    }
+    assert_int_equal(digits, 64);
+}
+
 static void keys_tell_typos_by_their_checksum(void **state)
 {
     (void)state;
@@ -431,6 +497,8 @@ int main(void)
         cmocka_unit_test(only_valid_utf8_is_valid),
         cmocka_unit_test(hashes_and_checksums_have_their_published_values),
         cmocka_unit_test(a_sealed_value_opens_only_unchanged_and_in_its_place),
+        cmocka_unit_test(signatures_have_their_published_values),
+        cmocka_unit_test(base64_has_one_text_for_each_value),
         cmocka_unit_test(keys_tell_typos_by_their_checksum),
         cmocka_unit_test(money_is_exact),
         cmocka_unit_test(a_log_line_is_json_whatever_it_holds),

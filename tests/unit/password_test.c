@@ -12,7 +12,7 @@ static const str nobody[1] = {STR_LIT("")};
 
 static const char *problem(const char *password, const str *words, unsigned n)
 {
-    const char *message = NULL, *code = password_problem(str_c(password), words, n, &message);
+    const char *message = NULL, *code = password_problem(str_c(password), PASSWORD_MIN, words, n, &message);
     assert_true((code != NULL) == (message != NULL));
     return code;
 }

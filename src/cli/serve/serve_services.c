@@ -147,7 +147,9 @@ enum errc services_open(struct process *p, const struct config *c, const char *d
     events_on_sealed(s->backend.events, on_sealed, s);
     identity_watch(s->identity, s->backend.events);
     flags_watch(s->flags, s->backend.events);
+    signing_watch(s->backend.signing, s->backend.events);
     jobs_add_chore(s->jobs, identity_tidy, s->identity);
+    jobs_add_chore(s->jobs, signing_tidy, s->backend.signing);
     return ERR_NONE;
 }
 

@@ -96,7 +96,7 @@ struct live *identity_live(const struct identity *id) { return id->live; }
 
 SQL(session_by_token, DB_MAIN, SQL_INSTANCE, "b",
     "SELECT s.id, s.user_id, s.last_seen_us, s.expires_us, s.authenticated_us, u.email, u.name, "
-    "u.is_instance_admin, u.is_disabled "
+    "u.is_instance_admin, u.is_disabled, s.factor_us, s.is_phishing_resistant, u.n_factors "
     "FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.token_hash = $1");
 SQL(key_by_secret, DB_MAIN, SQL_INSTANCE, "b",
     "SELECT k.id, k.user_id, k.workspace_id, k.scopes, k.project_ids, k.expires_us, k.secret_hash, "
@@ -138,6 +138,9 @@ static enum errc find_session(struct tx *tx, void *ctx, err *e)
         .key_scopes = permission_set_all(),
         .is_instance_admin = val_bool(&row[7]),
         .authenticated_us = val_int(&row[4]),
+        .factor_us = val_int(&row[9]) == NO_VALUE ? 0 : val_int(&row[9]),
+        .is_phishing_resistant = val_bool(&row[10]),
+        .has_factors = val_int(&row[11]) > 0,
         .email = val_str(&row[5]),
         .name = val_str(&row[6]),
     };

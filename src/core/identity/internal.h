@@ -47,22 +47,25 @@ WARN_UNUSED enum errc origin_check(const struct identity *id, const struct http_
 
 str user_password(const struct val *row); /* PHC */
 
-/* A password in its normal form, checked: ERR_INVALID with r->errors under `field`. */
-WARN_UNUSED enum errc password_accept(struct api_request *r, const char *field, str given, const str *words,
-                                      unsigned n_words, str *nfc, err *e);
+/* A password in its normal form, checked: ERR_INVALID with r->errors under `field`. has_factors: of its person, for
+ * whom a shorter one will do. */
+WARN_UNUSED enum errc password_accept(struct api_request *r, const char *field, str given, bool has_factors,
+                                      const str *words, unsigned n_words, str *nfc, err *e);
 
 struct account { /* what signing in needs to know of a user */
     struct user user;
     str password; /* PHC, empty without */
     bool is_disabled, exists;
+    bool has_factors;
 };
 /* By the form of its address. exists false: there is none. */
 WARN_UNUSED enum errc account_find(struct identity *id, struct arena *a, str key, struct account *out,
                                    err *e);
 WARN_UNUSED enum errc account_of(struct identity *id, struct arena *a, const uuid *user, struct account *out,
                                  err *e);
-WARN_UNUSED enum errc account_set_password(struct tx *tx, const uuid *user, const char *phc, usec now,
-                                           err *e);
+/* is_short: of less than PASSWORD_MIN, so that the last factor cannot go before it is changed. */
+WARN_UNUSED enum errc account_set_password(struct tx *tx, const uuid *user, const char *phc, bool is_short,
+                                           usec now, err *e);
 
 /* --- sessions (sessions.c) --- */
 

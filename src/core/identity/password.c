@@ -209,7 +209,7 @@ static unsigned split_words(const str *given, unsigned n_given, str out[WORDS_MA
     return n;
 }
 
-static size_t code_points(str s)
+size_t password_length(str s)
 {
     size_t n = 0;
     for (size_t i = 0; i < s.len; i++)
@@ -217,12 +217,15 @@ static size_t code_points(str s)
     return n;
 }
 
-const char *password_problem(str nfc, const str *words, unsigned n_words, const char **message)
+const char *password_problem(str nfc, size_t min, const str *words, unsigned n_words, const char **message)
 {
     str own[WORDS_MAX];
-    size_t n = code_points(nfc);
-    if (n < PASSWORD_MIN) {
-        *message = "a password needs at least 15 characters; a few unrelated words make a good one";
+    size_t n = password_length(nfc);
+    if (n < min) {
+        *message = min < PASSWORD_MIN
+                       ? "a password needs at least 8 characters beside a second factor; a few unrelated "
+                         "words make a good one"
+                       : "a password needs at least 15 characters; a few unrelated words make a good one";
         return "too_short";
     }
     if (n > PASSWORD_MAX) {

@@ -1,8 +1,8 @@
 /* password.h - passwords of people: what is accepted, and Argon2id.
  *
  * A password is UTF-8, brought into Unicode's NFC once, so that "é" typed on any keyboard is the same
- * password; nothing is cut off and there are no rules of composition. 15 to 1,024 code points; NUL and
- * control characters are characters like others.
+ * password; nothing is cut off and there are no rules of composition. 15 to 1,024 code points, 8 to 1,024 beside a
+ * second factor; NUL and control characters are characters like others.
  * Refused is what is guessed first. There is no list to look up: a password is cut into the pieces that such
  * lists are made of (words that people use as passwords, also written l1k3 th1s, first names, runs on the
  * keyboard, dates, counting and repeated signs, and the words of the person's own name, address and
@@ -22,7 +22,8 @@
 
 #include "base/arena.h"
 
-#define PASSWORD_MIN 15 /* code points, as long as there is no second factor */
+#define PASSWORD_MIN 15            /* code points, as long as there is no second factor */
+#define PASSWORD_MIN_WITH_FACTOR 8 /* beside one */
 #define PASSWORD_MAX 1024
 #define PASSWORD_PIECES_MAX 4
 #define PASSWORD_UNCOVERED_MAX 3
@@ -33,8 +34,10 @@ WARN_UNUSED enum errc password_normalize(struct arena *a, str given, str *out, e
 
 /* What is wrong with a new password: NULL, or "too_short", "too_long", "too_common" with a sentence in
  * *message. words: whatever else an attacker would try first (name, e-mail address, names of workspaces);
- * each is cut into its words. */
-WARN_UNUSED const char *password_problem(str nfc, const str *words, unsigned n_words, const char **message);
+ * each is cut into its words. min: PASSWORD_MIN or PASSWORD_MIN_WITH_FACTOR. */
+WARN_UNUSED const char *password_problem(str nfc, size_t min, const str *words, unsigned n_words,
+                                         const char **message);
+size_t password_length(str nfc); /* code points */
 
 struct password_gate {
     pthread_mutex_t lock; /* guards the two counters */

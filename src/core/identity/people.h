@@ -82,6 +82,9 @@ WARN_UNUSED enum errc new_user_insert(struct api_request *r, struct tx *tx, cons
 struct fresh_session {
     uuid id;
     struct token token;
+    const char *factors;        /* what was given, for the log: "password", "password+totp", "passkey" */
+    bool has_factor;            /* a second factor, or a passkey in place of both */
+    bool is_phishing_resistant; /* a passkey */
 };
 str csrf_token(const struct identity *id, struct arena *a, const uuid *session);
 /* For prepare: makes r->who this user in a new session, so that the events name them; ensures the person's
@@ -95,8 +98,16 @@ WARN_UNUSED enum errc session_start(struct api_request *r, struct tx *tx, const 
 void device_cookie_set(struct api_request *r, const uuid *user, str phc);
 /* Closes the live streams of a session or API key that has ended. */
 void session_revoke(const struct identity *id, const uuid *session);
-/* The password was given in the last ten minutes. ERR_REAUTHENTICATE, ERR_FORBIDDEN for API keys. */
+/* Step-up: the password was given in the last ten minutes, or, of a person who has enrolled factors, one of them.
+ * ERR_REAUTHENTICATE, ERR_FORBIDDEN for API keys. */
 WARN_UNUSED enum errc recently_authenticated(const struct api_request *r, err *e);
+
+/* What a workspace can ask of how its people signed in. */
+enum factor_policy { FACTOR_OPTIONAL, FACTOR_REQUIRED, FACTOR_PHISHING_RESISTANT };
+#define FACTOR_MAX_US USEC_PER_DAY /* how long a factor counts for a workspace that requires one */
+/* Whether the caller's session satisfies it; API keys were made by who did. ERR_FACTOR_REQUIRED: none that would do is
+ * enrolled; ERR_REAUTHENTICATE: it was given too long ago, or another one was. */
+WARN_UNUSED enum errc factor_enough(const struct api_request *r, enum factor_policy policy, err *e);
 
 struct signed_in {
     struct user user;

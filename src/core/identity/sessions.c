@@ -1,10 +1,10 @@
 /* Browser sessions: made at sign-in, told by a cookie, listed and ended; known devices; GET /api/auth/me. */
 #include "core/identity/internal.h"
 
-SQL(session_insert, DB_MAIN, SQL_INSTANCE, "ubuiiiitt",
+SQL(session_insert, DB_MAIN, SQL_INSTANCE, "ubuiiiittii",
     "INSERT INTO sessions (id, token_hash, user_id, created_us, last_seen_us, expires_us, authenticated_us, "
-    "address, user_agent) "
-    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)");
+    "address, user_agent, factor_us, is_phishing_resistant) "
+    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)");
 SQL(session_list, DB_MAIN, SQL_INSTANCE, "uii",
     "SELECT id, created_us, last_seen_us, expires_us, address, user_agent FROM sessions "
     "WHERE user_id = $1 AND expires_us > $2 AND last_seen_us > $3");
@@ -38,8 +38,8 @@ str csrf_token(const struct identity *id, struct arena *a, const uuid *session)
 
 enum errc session_prepare(struct api_request *r, const struct user *user, struct fresh_session *out, err *e)
 {
+    *out = (struct fresh_session){.id = uuid7_make(r->now_us), .factors = "password"};
     token_make(&out->token);
-    out->id = uuid7_make(r->now_us);
     r->who = (struct principal){
         .kind = PRINCIPAL_SESSION,
         .user_id = user->id,
@@ -64,7 +64,9 @@ enum errc session_start(struct api_request *r, struct tx *tx, const struct fresh
                      PARAMS(v_uuid(&s->id), v_hash(s->token.hash), v_uuid(&r->who.user_id), v_int(r->now_us),
                             v_int(r->now_us), v_int(r->now_us + id->session_max_us), v_int(r->now_us),
                             v_text(str_of(r->address.p ? r->address.p : "", r->address.len)),
-                            v_text(str_take(r->user_agent.p ? r->user_agent : S(""), USER_AGENT_MAX))),
+                            v_text(str_take(r->user_agent.p ? r->user_agent : S(""), USER_AGENT_MAX)),
+                            v_int_or_null(s->has_factor ? r->now_us : NO_VALUE),
+                            v_int(s->is_phishing_resistant)),
                      NULL, e);
     if (rc != ERR_NONE) return rc;
     r->n_cookies = 0;
@@ -73,7 +75,7 @@ enum errc session_start(struct api_request *r, struct tx *tx, const struct fresh
     ev.workspace_id = (uuid){0};
     ev.resource_type = S("session");
     ev.resource_id = s->id;
-    ev.metadata = S("{\"factor\":\"password\"}");
+    ev.metadata = arena_printf(r->arena, "{\"factor\":\"%s\"}", s->factors);
     return tx_event(tx, &ev, e);
 }
 
@@ -81,11 +83,11 @@ enum errc recently_authenticated(const struct api_request *r, err *e)
 {
     if (r->who.kind != PRINCIPAL_SESSION)
         return err_set(e, ERR_FORBIDDEN, "only a person who is signed in can do this, no API key");
-    if (r->who.authenticated_us + REAUTHENTICATION_US <= r->now_us)
-        return err_set(
-            e, ERR_REAUTHENTICATE,
-            "this needs your password given within the last 10 minutes: POST /api/auth/reauthenticate");
-    return ERR_NONE;
+    usec given_us = r->who.has_factors ? r->who.factor_us : r->who.authenticated_us;
+    if (given_us + REAUTHENTICATION_US > r->now_us) return ERR_NONE;
+    return err_set(e, ERR_REAUTHENTICATE,
+                   "this needs %s given within the last 10 minutes: POST /api/auth/reauthenticate",
+                   r->who.has_factors ? "a code or a passkey" : "your password");
 }
 
 /* --- known devices --- */

@@ -120,7 +120,8 @@ static enum errc login_apply(struct api_request *r, struct tx *tx, err *e)
     enum errc rc = still_the_same(r, tx, account, e);
     if (rc == ERR_NONE) rc = limit_succeeded(tx, &s->look.try, e);
     if (rc == ERR_NONE && s->rehashed[0])
-        rc = account_set_password(tx, &account->user.id, s->rehashed, r->now_us, e);
+        rc = account_set_password(tx, &account->user.id, s->rehashed,
+                                  password_length(s->look.nfc) < PASSWORD_MIN, r->now_us, e);
     if (rc == ERR_NONE) rc = session_start(r, tx, &s->session, e);
     if (rc != ERR_NONE) return rc;
     device_cookie_set(r, &account->user.id, s->rehashed[0] ? str_c(s->rehashed) : account->password);
@@ -197,7 +198,7 @@ static const struct field password_change_fields[] = {
           .meaning = "The password until now."),
     FIELD(struct password_change, new_password, FIELD_TEXT, .min = 1, .max = PASSWORD_MAX,
           .format = FORMAT_ANY, .flags = FIELD_REQUIRED | FIELD_WRITEONLY,
-          .meaning = "At least 15 characters, and none of what is guessed first."),
+          .meaning = "At least 15 characters (8 beside a second factor), and none of what is guessed first."),
 };
 static const struct shape password_change_shape =
     SHAPE("PasswordChange", struct password_change, password_change_fields, "A new password for the caller.");
@@ -206,6 +207,7 @@ struct password_state {
     struct look look;
     struct token token;
     char hash[PASSWORD_HASH_LEN];
+    bool is_short;
 };
 
 static enum errc password_prepare(struct api_request *r, err *e)
@@ -217,7 +219,9 @@ static enum errc password_prepare(struct api_request *r, err *e)
     str nfc;
     if (!s) return err_code(e, ERR_TOO_LARGE);
     r->state = s;
-    enum errc rc = password_accept(r, "new_password", b->new_password, words, LENGTH_OF(words), &nfc, e);
+    enum errc rc = password_accept(r, "new_password", b->new_password, r->who.has_factors, words,
+                                   LENGTH_OF(words), &nfc, e);
+    if (rc == ERR_NONE) s->is_short = password_length(nfc) < PASSWORD_MIN;
     if (rc == ERR_NONE) rc = look_at_own(r, &s->look, b->current_password, S("auth.password_changed"), e);
     if (rc == ERR_NONE) rc = password_hash(&id->gate, nfc, s->hash, e);
     token_make(&s->token);
@@ -230,7 +234,7 @@ static enum errc password_apply(struct api_request *r, struct tx *tx, err *e)
     struct event ev = own_event(r, S("auth.password_changed"), EVENT_SIGN_IN);
     enum errc rc = still_the_same(r, tx, &s->look.account, e);
     if (rc == ERR_NONE) rc = limit_succeeded(tx, &s->look.try, e);
-    if (rc == ERR_NONE) rc = account_set_password(tx, &r->who.user_id, s->hash, r->now_us, e);
+    if (rc == ERR_NONE) rc = account_set_password(tx, &r->who.user_id, s->hash, s->is_short, r->now_us, e);
     if (rc == ERR_NONE)
         rc = tx_exec(tx, &session_renew,
                      PARAMS(v_int(r->now_us), v_hash(s->token.hash), v_uuid(&r->who.credential_id)), NULL, e);

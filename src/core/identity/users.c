@@ -7,12 +7,14 @@ SQL(user_insert, DB_MAIN, SQL_INSTANCE, "uttttiiii",
     "updated_us) "
     "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)");
 SQL(user_by_email, DB_MAIN, SQL_INSTANCE, "t",
-    "SELECT id, email, name, is_instance_admin, created_us, password, is_disabled FROM users WHERE email_key "
+    "SELECT id, email, name, is_instance_admin, created_us, password, is_disabled, n_factors FROM users "
+    "WHERE email_key "
     "= $1");
 SQL(user_by_id, DB_MAIN, SQL_INSTANCE, "u",
-    "SELECT id, email, name, is_instance_admin, created_us, password, is_disabled FROM users WHERE id = $1");
-SQL(user_set_password, DB_MAIN, SQL_INSTANCE, "tiu",
-    "UPDATE users SET password = $1, updated_us = $2 WHERE id = $3");
+    "SELECT id, email, name, is_instance_admin, created_us, password, is_disabled, n_factors FROM users "
+    "WHERE id = $1");
+SQL(user_set_password, DB_MAIN, SQL_INSTANCE, "tiiu",
+    "UPDATE users SET password = $1, is_password_short = $2, updated_us = $3 WHERE id = $4");
 SQL(users_all, DB_MAIN, SQL_INSTANCE, "",
     "SELECT id, email, name, is_instance_admin, created_us FROM users WHERE 1 = 1");
 
@@ -68,6 +70,7 @@ static enum errc find_unit(struct tx *tx, void *ctx, err *e)
     user_read(row, &f->out->user);
     f->out->password = val_str(&row[5]);
     f->out->is_disabled = val_bool(&row[6]);
+    f->out->has_factors = val_int(&row[7]) > 0;
     f->out->exists = true;
     return ERR_NONE;
 }
@@ -84,18 +87,21 @@ enum errc account_of(struct identity *id, struct arena *a, const uuid *user, str
     return db_read(id->db, find_unit, &f, e);
 }
 
-enum errc account_set_password(struct tx *tx, const uuid *user, const char *phc, usec now, err *e)
+enum errc account_set_password(struct tx *tx, const uuid *user, const char *phc, bool is_short, usec now,
+                               err *e)
 {
-    return tx_exec(tx, &user_set_password, PARAMS(v_text(str_c(phc)), v_int(now), v_uuid(user)), NULL, e);
+    return tx_exec(tx, &user_set_password,
+                   PARAMS(v_text(str_c(phc)), v_int(is_short), v_int(now), v_uuid(user)), NULL, e);
 }
 
-enum errc password_accept(struct api_request *r, const char *field, str given, const str *words,
-                          unsigned n_words, str *nfc, err *e)
+enum errc password_accept(struct api_request *r, const char *field, str given, bool has_factors,
+                          const str *words, unsigned n_words, str *nfc, err *e)
 {
     const char *message;
     enum errc rc = password_normalize(r->arena, given, nfc, e);
     if (rc != ERR_NONE) return rc;
-    const char *code = password_problem(*nfc, words, n_words, &message);
+    const char *code = password_problem(*nfc, has_factors ? PASSWORD_MIN_WITH_FACTOR : PASSWORD_MIN, words,
+                                        n_words, &message);
     return code ? api_field_error(r, e, field, code, "%s", message) : ERR_NONE;
 }
 
@@ -111,7 +117,7 @@ enum errc new_user_prepare(struct identity *id, struct api_request *r, str email
     out->user =
         (struct user){.id = uuid7_make(r->now_us), .email = email, .name = name, .created_at = r->now_us};
     enum errc rc = email_key(r->arena, email, &out->email_key, e);
-    if (rc == ERR_NONE) rc = password_accept(r, "password", password, own, n_own, &nfc, e);
+    if (rc == ERR_NONE) rc = password_accept(r, "password", password, false, own, n_own, &nfc, e);
     if (rc == ERR_NONE) rc = password_hash(&id->gate, nfc, out->password, e);
     return rc == ERR_NONE ? person_key_ensure(r->store, &out->user.id, r->now_us, e) : rc;
 }

@@ -76,12 +76,14 @@ enum errc backend_open(struct backend *out, const struct config *config, const c
         explicit_bzero(people, sizeof people);
     }
     if (rc == ERR_NONE) rc = check_master_key(out->store, out->secrets, true, e);
+    if (rc == ERR_NONE) rc = signing_new(&out->signing, out->store, out->secrets, config, e);
     if (rc != ERR_NONE) backend_close(out);
     return rc;
 }
 
 void backend_close(struct backend *b)
 {
+    signing_free(b->signing);
     events_free(b->events);
     store_close(b->store);
     secrets_free(b->secrets);

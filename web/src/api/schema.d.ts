@@ -1288,7 +1288,7 @@ export interface components {
         PasswordChangeInput: {
             /** @description The password until now. */
             current_password: string;
-            /** @description At least 15 characters, and none of what is guessed first. */
+            /** @description At least 15 characters (8 beside a second factor), and none of what is guessed first. */
             new_password: string;
         };
         /** @description Who asks, and what they may do. */
