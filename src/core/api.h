@@ -84,6 +84,8 @@ struct api_request {
     uuid workspace_id;
     str role;                 /* the caller's in that workspace ("owner"); empty without one */
     struct permission_set may; /* effective permissions in that workspace */
+    struct access *access;    /* all that they follow from; NULL without a workspace. The request's own hold */
+    uuid project_id;          /* of the resource that the path names; nil: the workspace's, or none */
     str address, user_agent;  /* of the client */
     str device;               /* the known-device cookie that came along: core/identity */
     struct field_errors errors;
@@ -125,6 +127,7 @@ struct api_route {
     bool (*is_elsewhere)(const struct api_request *r, const uuid *id); /* the resource may also be of the configuration; may be NULL */
     bool (*is_own)(const struct api_request *r); /* the caller's own thing: being a member is enough; may be NULL */
     const struct shape *query, *body, *answer;
+    bool is_of_projects;      /* the permission in any project is enough: the handler shows what belongs to those only */
     bool is_list, is_merge;   /* items and next_cursor; PATCH */
     bool is_csv;              /* Accept: text/csv gives the list as CSV */
     bool is_delayed;          /* answers 202 with a job */
@@ -187,13 +190,16 @@ str api_etag(struct api_request *r, int64_t version);
 enum errc api_field_error(struct api_request *r, err *e, const char *field, const char *code, const char *fmt, ...) PRINTF_LIKE(5, 6);
 /* Whether the caller's effective permissions in the workspace hold it. */
 static inline bool api_may(const struct api_request *r, enum permission p) { return permission_set_has(&r->may, p); }
-/* Whether the caller may see what belongs to this project (nil: to none): API keys can be for some projects only. */
-static inline bool api_is_for_project(const struct api_request *r, const uuid *project)
-{
-    for (unsigned i = 0; i < r->who.n_key_projects; i++)
-        if (memcmp(&r->who.key_projects[i], project, sizeof *project) == 0) return true;
-    return r->who.n_key_projects == 0;
-}
+/* The same in a project (nil: in the workspace): of what is given there too, and nothing where it does not exist for the caller. */
+bool api_may_in(const struct api_request *r, const uuid *project, enum permission p);
+/* Whether this project exists for the caller: it may be restricted, or taken from them, and API keys can be for some projects only (for these,
+ * what belongs to no project (nil) does not exist either). What does not exist is 404, and absent from lists, exports, events and jobs. */
+bool api_sees_project(const struct api_request *r, const uuid *project);
+/* For ids in bodies: ERR_NOT_FOUND when it does not exist for the caller, ERR_FORBIDDEN when they may not there. */
+WARN_UNUSED enum errc api_need_in(const struct api_request *r, const uuid *project, enum permission p, err *e);
+/* The projects of the workspace that do not exist for the caller, as text for a statement: ids in hex joined by commas, empty when there are none. An
+ * API key's own list of projects is not in it. */
+WARN_UNUSED enum errc api_hidden_projects(const struct api_request *r, str *out, err *e);
 /* "/api/projects/<id>" */
 str api_location(struct api_request *r, const char *prefix, const uuid *id);
 

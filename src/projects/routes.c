@@ -64,7 +64,7 @@ static enum errc projects_list(struct api_request *r, struct tx *tx, err *e)
                                 &r->next_cursor, e);
     if (rc != ERR_NONE) return rc;
     for (unsigned i = 0; i < n; i++)
-        if (api_is_for_project(r, &list[i].id)) list[kept++] = list[i];
+        if (api_sees_project(r, &list[i].id)) list[kept++] = list[i];
     r->items = (struct objects){list, kept};
     return ERR_NONE;
 }
@@ -152,6 +152,7 @@ static enum errc remove_project(struct api_request *r, struct tx *tx, err *e)
     if (rc != ERR_NONE || (rc = api_if_match(r, api_etag(r, before.version), e)) != ERR_NONE) return rc;
     struct event ev = project_event(r, S("project.deleted"), &before, NULL);
     rc = project_delete(tx, &r->workspace_id, &before.id, e);
+    if (rc == ERR_NONE) rc = tx_access_of_project_gone(tx, &r->workspace_id, &before.id, e);
     return rc == ERR_NONE ? tx_event(tx, &ev, e) : rc;
 }
 

@@ -46,6 +46,7 @@ struct services {
     struct notify *notify;
     struct mailer *mailer;
     struct export *export;
+    struct permissions *permissions;
     struct identity *identity;
     struct settings *settings;
     settings_mark settings_mark;

@@ -121,7 +121,10 @@ enum errc services_open(struct process *p, const struct config *c, const char *d
     s->gateway = p->gateway;
     if ((rc = gateway_attach(p->gateway, &gateway, e)) != ERR_NONE)
         return rc;
+    if ((rc = permissions_new(&s->permissions, e)) != ERR_NONE)
+        return rc;
     struct identity_source source = {
+        .permissions = s->permissions,
         .store = s->backend.store,
         .secrets = s->backend.secrets,
         .config = c,
@@ -203,6 +206,7 @@ void services_close(struct services *s)
     export_free(s->export);
     live_free(s->live);
     identity_free(s->identity);
+    permissions_free(s->permissions);
     flags_free(s->flags);
     settings_free(s->settings);
     nodes_free(s->nodes);

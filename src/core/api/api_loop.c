@@ -51,6 +51,7 @@ void api_call_free(struct api_call *k)
     buf_fini(&k->body);
     buf_fini(&k->fields);
     buf_fini(&k->out);
+    access_let_go(k->r.access);
     arena_fini(&k->arena);
     free(k);
 }

@@ -131,12 +131,13 @@ static enum errc find_resource(struct api_call *k, struct tx *tx, err *e)
                        : tx_query_row(tx, &k->arena, what->find,
                                       PARAMS(v_uuid(&r->workspace_id), v_uuid(&r->path_id[i])), &row, e);
     bool hides_others = what->is_in_project && r->who.n_key_projects;
+    r->project_id = (uuid){0};
     if (rc == ERR_NOT_FOUND && !hides_others && r->route->is_elsewhere &&
         r->route->is_elsewhere(r, &r->path_id[i]))
         return ERR_NONE;
     if (rc == ERR_NONE && (hides_others || row[0].type != VAL_NULL)) {
-        uuid project = val_uuid(&row[0]);
-        if (!api_is_for_project(r, &project)) rc = ERR_NOT_FOUND;
+        r->project_id = val_uuid(&row[0]);
+        if (!api_sees_project(r, &r->project_id)) rc = ERR_NOT_FOUND;
     }
     return rc == ERR_NOT_FOUND ? err_set(e, ERR_NOT_FOUND, "there is no such %s", what->noun) : rc;
 }
@@ -181,6 +182,15 @@ static enum errc find_workspace(struct api_call *k, err *e)
     return rc;
 }
 
+/* Where the resource is: in its project, else in the workspace. */
+static bool holds_permission(const struct api_request *r)
+{
+    const struct api_route *route = r->route;
+    if (api_may_in(r, &r->project_id, route->permission)) return true;
+    return route->is_of_projects && r->access && access_has_somewhere(r->access, route->permission) &&
+           permission_set_has(&r->who.key_scopes, route->permission);
+}
+
 static enum errc check_permission(struct api_call *k, err *e)
 {
     struct api_request *r = &k->r;
@@ -193,8 +203,7 @@ static enum errc check_permission(struct api_call *k, err *e)
     }
     if (route->access == ACCESS_INSTANCE_ADMIN && !r->who.is_instance_admin)
         return err_set(e, ERR_FORBIDDEN, "only an administrator of this instance may do this");
-    if (route->access == ACCESS_PERMISSION && !permission_set_has(&r->may, route->permission) &&
-        !(route->is_own && route->is_own(r))) {
+    if (route->access == ACCESS_PERMISSION && !holds_permission(r) && !(route->is_own && route->is_own(r))) {
         k->permission = permission;
         return err_set(e, ERR_FORBIDDEN, "this needs the permission %s", permission);
     }
@@ -335,6 +344,23 @@ static enum errc load_job(struct api_call *k, struct tx *tx, err *e)
     return tx_job_view(tx, &k->arena, &r->job_id, view, e);
 }
 
+/* Whether what was decided before still holds in the snapshot of the unit that changes something: nobody acts on rights that were taken
+ * from them between the look and the deed. */
+static enum errc decide_again(struct unit *u, struct tx *tx, err *e)
+{
+    struct api_call *k = u->k;
+    struct api_request *r = &k->r;
+    const struct access *before = r->access;
+    struct lookup l = {.k = k, .is_named = true, .finds_resource = false};
+    enum errc rc = look_up(tx, &l, e);
+    u->before.access = r->access; /* the hold has changed hands */
+    u->before.role = r->role;
+    u->before.may = r->may;
+    if (rc != ERR_NONE || r->access == before) return rc;
+    if (r->route->resource && r->route->resource->find->db == DB_MAIN) rc = find_resource(k, tx, e);
+    return rc == ERR_NONE ? check_permission(k, e) : rc;
+}
+
 static enum errc unit_run(struct tx *tx, void *ctx, err *e)
 {
     struct unit *u = ctx;
@@ -344,6 +370,9 @@ static enum errc unit_run(struct tx *tx, void *ctx, err *e)
     arena_reset(&k->arena, u->mark);
     *r = u->before;
     k->is_replay = false;
+    if (r->route->effect == EFFECT_STATE && r->route->scope == SCOPE_WORKSPACE && r->route->db == DB_MAIN &&
+        (rc = decide_again(u, tx, e)) != ERR_NONE)
+        return rc;
     if (k->idempotency_key.len) {
         bool is_found;
         rc = api_idempotency_find(k, tx, &is_found, e);

@@ -56,6 +56,7 @@ enum errc identity_new(struct identity **out, const struct identity_source *sour
     id->db = store_db(source->store, DB_MAIN);
     id->live = source->live;
     id->mailer = source->mailer;
+    id->permissions = source->permissions;
     id->find_project = source->find_project;
     id->public_url = str_dup(&id->arena, source->public_url.len ? source->public_url : S("http://127.0.0.1"));
     id->session_idle_us = config_int(source->config, "identity.session_idle_ms") * USEC_PER_MS;
@@ -300,18 +301,11 @@ SQL(memberships_of, DB_MAIN, SQL_INSTANCE, "u",
 
 enum errc identity_authorize(void *ctx, struct api_request *r, struct tx *tx, err *e)
 {
-    (void)ctx;
-    enum role role;
-    bool is_member = false;
+    const struct identity *id = ctx;
     if (r->who.kind == PRINCIPAL_API_KEY &&
         memcmp(&r->who.key_workspace_id, &r->workspace_id, sizeof r->workspace_id) != 0)
         return err_code(e, ERR_NOT_FOUND);
-    enum errc rc = member_role(tx, r->arena, &r->workspace_id, &r->who.user_id, &is_member, &role, e);
-    if (rc != ERR_NONE) return rc;
-    if (!is_member) return err_code(e, ERR_NOT_FOUND);
-    r->role = str_c(role_name(role));
-    r->may = permission_set_and(role_permissions(role), &r->who.key_scopes);
-    return ERR_NONE;
+    return permissions_authorize(id->permissions, r, tx, e);
 }
 
 enum errc identity_only_workspace(void *ctx, struct api_request *r, struct tx *tx, uuid *out, err *e)

@@ -29,6 +29,7 @@ struct identity_source {
     /* "https://catalyst.example.com", without a slash at its end: the origin of browsers, and how links begin.
      * Empty where nobody needs it. */
     str public_url;
+    struct permissions *permissions; /* what is remembered of people's access; may be NULL */
     struct live *live; /* streams of what has ended are closed; may be NULL */
     struct mailer *mailer; /* NULL where nobody asks the API */
     /* "uu": workspace, project; one row when it exists: the projects that an API key can be limited to. */

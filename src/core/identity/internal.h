@@ -15,6 +15,7 @@ struct identity {
     struct db *db;
     struct live *live;
     struct mailer *mailer;
+    struct permissions *permissions;
     const struct sql *find_project;
     str public_url, origin; /* scheme://host[:port] of public_url */
     bool is_loopback;       /* the origin is: its other names are as good */

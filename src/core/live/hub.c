@@ -254,6 +254,7 @@ static enum errc check_unit(struct tx *tx, void *ctx, err *e)
     };
     enum errc rc = setup->recheck(setup->ctx, &r, tx, e);
     s->check.may = r.may;
+    access_let_go(r.access);
     arena_fini(&a);
     return rc;
 }

@@ -77,6 +77,7 @@ enum errc member_insert(struct api_request *r, struct tx *tx, const uuid *worksp
     if (rc == ERR_NONE)
         rc = tx_exec(tx, &member_add,
                      PARAMS(v_uuid(workspace), v_uuid(user), v_text(m.role), v_int(r->now_us)), NULL, e);
+    if (rc == ERR_NONE) rc = tx_access_changed(tx, workspace, e);
     return rc == ERR_NONE ? tx_event(tx, &ev, e) : rc;
 }
 
@@ -181,6 +182,7 @@ static enum errc members_put(struct api_request *r, struct tx *tx, err *e)
     struct event ev = member_event(r, S("member.updated"), &r->workspace_id, &after->user_id, &before, after);
     rc = tx_exec(tx, &member_set,
                  PARAMS(v_text(after->role), v_uuid(&r->workspace_id), v_uuid(&after->user_id)), NULL, e);
+    if (rc == ERR_NONE) rc = tx_access_changed(tx, &r->workspace_id, e);
     return rc == ERR_NONE ? tx_event(tx, &ev, e) : rc;
 }
 
@@ -196,6 +198,7 @@ static enum errc members_delete(struct api_request *r, struct tx *tx, err *e)
     if ((rc = keys_revoke_of(r, tx, &r->workspace_id, &before.user_id, e)) != ERR_NONE) return rc;
     struct event ev = member_event(r, S("member.removed"), &r->workspace_id, &before.user_id, &before, NULL);
     rc = tx_exec(tx, &member_drop, PARAMS(v_uuid(&r->workspace_id), v_uuid(&before.user_id)), NULL, e);
+    if (rc == ERR_NONE) rc = tx_access_of_user_gone(tx, &r->workspace_id, &before.user_id, e);
     return rc == ERR_NONE ? tx_event(tx, &ev, e) : rc;
 }
 

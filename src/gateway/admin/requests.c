@@ -261,7 +261,7 @@ static enum errc list(struct api_request *r, struct tx *tx, err *e)
         str *tags = arena_news(r->arena, str, n_tags(&record));
         if (!tags)
             return err_code(e, ERR_TOO_LARGE);
-        if (api_is_for_project(r, &record.project_id))
+        if (api_sees_project(r, &record.project_id))
             view_of(&record, tags, &all[n++]);
     }
     r->items = (struct objects){all, n};
@@ -284,7 +284,7 @@ static enum errc show(struct api_request *r, struct tx *tx, err *e)
         return rc;
     call_from_row(row, &record);
     bool is_own = memcmp(&record.user_id, &r->who.user_id, sizeof(uuid)) == 0;
-    if ((!sees_others(r) && !is_own) || !api_is_for_project(r, &record.project_id))
+    if ((!sees_others(r) && !is_own) || !api_sees_project(r, &record.project_id))
         return err_set(e, ERR_NOT_FOUND, "there is no such request");
     str *tags = arena_news(r->arena, str, n_tags(&record));
     if (!tags)
@@ -424,7 +424,7 @@ static enum errc usage(struct api_request *r, struct tx *tx, err *e)
     project_of(&scope);
     if (r->who.n_key_projects == 1)
         scope.project_id = r->who.key_projects[0];
-    else if (!api_is_for_project(r, &scope.project_id))
+    else if (!api_sees_project(r, &scope.project_id))
         return err_set(e, ERR_FORBIDDEN, "this API key is for some projects only: ask for one of them by its id, as project");
     const struct val params[] = {
         v_uuid(&r->workspace_id), v_uuid(&from), v_uuid(&to), v_int(since), v_int(until), v_int(sees_others(r)), v_uuid(&r->who.user_id),

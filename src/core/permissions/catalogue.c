@@ -1,3 +1,5 @@
+/* What the build made of rbac.json: names, built-in roles, endpoints. */
+#include "base/buf.h"
 #include "core/permissions.h"
 
 #define R(method, path, permission, scope, takes_keys) {method, path, permission, scope, takes_keys},
@@ -56,6 +58,27 @@ bool permission_parse(str name, enum permission *out)
             return true;
         }
     return false;
+}
+
+struct permission_set permission_set_of_names(str names)
+{
+    struct permission_set set = {{0, 0}};
+    while (names.len) {
+        enum permission p;
+        if (permission_parse(str_cut(&names, ' '), &p)) permission_set_add(&set, p);
+    }
+    return set;
+}
+
+str permission_set_names(struct arena *a, const struct permission_set *set)
+{
+    struct buf text;
+    buf_init(&text, PERMISSIONS * 64);
+    for (enum permission p = PERMISSION_NONE + 1; p < PERMISSIONS; p++)
+        if (permission_set_has(set, p)) buf_addf(&text, "%s%s", text.len ? " " : "", permission_name(p));
+    str out = buf_err(&text) ? (str){NULL, 0} : str_dup(a, buf_str(&text));
+    buf_fini(&text);
+    return out;
 }
 
 const char *role_name(enum role r) { return role_names[r]; }
