@@ -34,6 +34,7 @@ struct event {
     uuid workspace_id; /* nil: of the instance */
     enum actor_kind actor;
     uuid actor_id;      /* user */
+    str actor_email;    /* theirs at that time: boxed under the actor's key */
     uuid credential_id; /* session or API key */
     str resource_type;  /* "project" */
     uuid resource_id;
@@ -43,6 +44,7 @@ struct event {
     str address, user_agent;    /* of the client: boxed under the actor's key */
     str status;                 /* "success" or "failure" */
     str error;                  /* machine name of a failure */
+    str message;                /* what went wrong, for people; never with a personal value */
     str metadata;               /* JSON object or empty */
 };
 
@@ -57,6 +59,13 @@ struct event event_of(const struct api_request *r, str type, unsigned n);
  * not at hand, see person_key_ensure. */
 WARN_UNUSED enum errc tx_event(struct tx *tx, const struct event *ev, err *e);
 
+/* What stands in the column kind: the same for all events of one type about one type of resource with one outcome. error: p NULL when
+ * it succeeded. */
+int64_t event_kind(str type, str resource_type, str error);
+/* What stands in the column address_token: tells whether an event came from an address, to those who have the instance's key.
+ * workspace nil: the instance's own events. */
+WARN_UNUSED enum errc event_address_token(struct store *s, const uuid *workspace, str address, int64_t *out, err *e);
+
 /* --- people's keys (database people) --- */
 
 /* Makes the key of a person when there is none and keeps it at hand for tx_event for some minutes. Before
@@ -67,6 +76,18 @@ WARN_UNUSED enum errc person_key_ensure(struct store *s, const uuid *person, use
  * ("client.address", "after.email") to the value. */
 WARN_UNUSED enum errc event_personal(struct store *s, struct arena *a, const uuid *event_id, str *json,
                                      err *e);
+/* The same for some events at once, value by value. */
+struct event_value {
+    str place, json;
+    char commitment[64 + 1]; /* made from what was in the box: not what stands in the event when somebody exchanged it */
+};
+struct event_values {
+    struct event_value *values;
+    unsigned n;
+};
+/* out: an entry for each id. Everything in the arena. */
+WARN_UNUSED enum errc events_open(struct store *s, struct arena *a, const uuid *ids, unsigned n,
+                                  struct event_values *out, err *e);
 
 /* --- the log as a whole --- */
 

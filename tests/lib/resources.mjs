@@ -108,6 +108,15 @@ export const requests = {
   'GET /api/auth/sessions': () => ({}),
   'DELETE /api/auth/sessions/:id': async (c) => ({ params: { id: await session(c) }, ok: 204 }),
   'GET /api/users': () => ({}),
+  'GET /api/audit/logs': () => ({}),
+  'GET /api/audit/logs/:id': async ({ world }) => ({
+    params: { id: (await world.owner.get('/api/audit/logs?limit=1')).json.items[0].id },
+  }),
+  'GET /api/admin/audit/logs': () => ({}),
+  'GET /api/admin/audit/logs/:id': async ({ scene }) => ({
+    params: { id: (await scene.worlds.a.owner.get('/api/admin/audit/logs?limit=1')).json.items[0].id },
+    isLate: true,
+  }),
   'GET /api/nodes': () => ({}),
   'DELETE /api/nodes/:id': async ({ scene }) => ({
     params: { id: (await scene.worlds.a.owner.get('/api/nodes')).json.items[0].id },

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "cli/cli.h"
+#include "core/audit_log.h"
 #include "core/backend.h"
 #include "core/control.h"
 #include "core/flags.h"
@@ -47,6 +48,7 @@ struct services {
     struct mailer *mailer;
     struct export *export;
     struct permissions *permissions;
+    struct audit_log *audit_log;
     struct identity *identity;
     struct settings *settings;
     settings_mark settings_mark;

@@ -45,7 +45,9 @@ static enum errc open_background(struct services *s, const struct config *c, con
         return rc;
     jobs_join(s->jobs, s->nodes);
     export.jobs = s->jobs;
+    struct audit_log_setup audit_log = {.store = s->backend.store};
     rc = export_new(&s->export, &export, e);
+    if (rc == ERR_NONE) rc = audit_log_new(&s->audit_log, &audit_log, e);
     return rc == ERR_NONE ? notify_new(&s->notify, s->backend.store, s->backend.events, s->live, s->jobs, c, e) : rc;
 }
 
@@ -59,6 +61,7 @@ unsigned services_mounts(const struct services *s, struct api_mount out[API_TABL
         {&export_api, s ? s->export : NULL}, {&projects_api, NULL}, {&jobs_api, s ? s->jobs : NULL}, {&nodes_api, s ? s->nodes : NULL},
         {&settings_api, s ? s->settings : NULL}, {&flags_api, s ? s->flags : NULL},
         {&notify_api, s ? s->notify : NULL}, {&mail_api, s ? s->mailer : NULL}, {&live_api, s ? s->live : NULL},
+        {&audit_log_api, s ? s->audit_log : NULL},
         {&gateway_providers_api, gateway}, {&gateway_aliases_api, gateway}, {&gateway_models_api, gateway}, {&gateway_keys_api, gateway},
         {&gateway_budgets_api, gateway}, {&gateway_limits_api, gateway}, {&gateway_requests_api, gateway},
     };
@@ -164,6 +167,8 @@ enum errc services_start(struct process *p, const char *data_dir, struct arena *
     if (rc == ERR_NONE)
         rc = events_start(s->backend.events, e);
     if (rc == ERR_NONE)
+        rc = audit_log_start(s->audit_log, e);
+    if (rc == ERR_NONE)
         rc = jobs_start(s->jobs, e);
     if (rc == ERR_NONE)
         rc = gateway_start(p->gateway, e);
@@ -190,6 +195,7 @@ void services_stop(struct services *s)
         store_deafen(s->backend.store);
     if (s->jobs)
         jobs_stop(s->jobs);
+    audit_log_stop(s->audit_log);
     if (s->backend.events)
         events_stop(s->backend.events); /* it wakes jobs and streams */
     settings_stop(s->settings);
@@ -203,6 +209,7 @@ void services_close(struct services *s)
     jobs_free(s->jobs);
     notify_free(s->notify);
     mailer_free(s->mailer);
+    audit_log_free(s->audit_log);
     export_free(s->export);
     live_free(s->live);
     identity_free(s->identity);

@@ -133,7 +133,7 @@ void api_idempotency_tidy(struct store *s, usec now_us);
 WARN_UNUSED enum errc refusals_new(struct refusals **out, struct store *s, err *e);
 void refusals_free(struct refusals *f);
 /* Writes the event, unless ten of the same kind have been written this minute: those are counted. */
-void refusals_add(struct refusals *f, const struct api_request *r, const char *permission, enum errc code);
+void refusals_add(struct refusals *f, const struct api_request *r, const char *permission, enum errc code, str message);
 /* Writes what was counted in minutes that are over (all: in this one too). */
 void refusals_tidy(struct refusals *f, usec now_us, bool all);
 

@@ -55,7 +55,7 @@ static enum errc add_event(struct tx *tx, void *ctx, err *e) { return tx_event(t
 
 /* n: how many the event stands for. */
 static void write_event(struct store *s, const struct api_request *r, const struct api_route *route,
-                        const char *permission, enum errc code, unsigned n)
+                        const char *permission, enum errc code, str message, unsigned n)
 {
     struct buf metadata;
     struct json_writer w;
@@ -73,6 +73,7 @@ static void write_event(struct store *s, const struct api_request *r, const stru
     ev.resource_type = S("route");
     ev.status = S("failure");
     ev.error = str_c(api_code(code));
+    ev.message = code == ERR_FORBIDDEN ? message : str_c(errc_text(code)); /* others may repeat what the client sent */
     ev.metadata = buf_str(&metadata);
     if (person_key_ensure(s, &r->who.user_id, r->now_us, &e) != ERR_NONE ||
         db_write(store_db(s, DB_MAIN), add_event, &ev, &e) != ERR_NONE)
@@ -90,7 +91,7 @@ static void write_counted(struct store *s, const struct refusal *x, usec now_us)
         .role = x->is_member ? S("member") : S(""),
         .address = str_of(x->address, x->address_len),
     };
-    write_event(s, &r, x->route, x->permission, x->code, x->n - SINGLY);
+    write_event(s, &r, x->route, x->permission, x->code, str_c(errc_text(x->code)), x->n - SINGLY);
 }
 
 static uint64_t key_of(const struct api_request *r)
@@ -127,7 +128,7 @@ static void begin(struct refusal *x, uint64_t key, int64_t minute, const struct 
     if (x->address_len) memcpy(x->address, r->address.p, x->address_len);
 }
 
-void refusals_add(struct refusals *f, const struct api_request *r, const char *permission, enum errc code)
+void refusals_add(struct refusals *f, const struct api_request *r, const char *permission, enum errc code, str message)
 {
     uint64_t key = key_of(r);
     int64_t minute = r->now_us / MINUTE_US;
@@ -147,7 +148,7 @@ void refusals_add(struct refusals *f, const struct api_request *r, const char *p
     bool is_single = ++x->n <= SINGLY;
     pthread_mutex_unlock(&f->lock);
     if (old.n > SINGLY) write_counted(f->store, &old, r->now_us);
-    if (is_single) write_event(f->store, r, r->route, permission, code, 1);
+    if (is_single) write_event(f->store, r, r->route, permission, code, message, 1);
 }
 
 void refusals_tidy(struct refusals *f, usec now_us, bool all)

@@ -452,6 +452,6 @@ void api_run(struct api_call *k)
     }
     if (e.code != rc) /* a handler that named no reason */
         err_code(&e, rc);
-    if (is_denial(k, rc)) refusals_add(k->api->refusals, &k->r, k->permission, rc);
+    if (is_denial(k, rc)) refusals_add(k->api->refusals, &k->r, k->permission, rc, str_c(e.msg));
     api_answer_problem(k, &e);
 }

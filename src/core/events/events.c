@@ -3,16 +3,17 @@
 
 #include "core/events.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/api.h"
 #include "core/events/internal.h"
 
-#define METADATA_MAX 4096
+#define MESSAGE_MAX 500
 
-SQL(insert_event, DB_MAIN, 0, "uuittuubb",
-    "INSERT INTO events (id, workspace_id, at_us, type, resource_type, resource_id, actor_id, bytes, leaf) "
-    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)");
+SQL(insert_event, DB_MAIN, 0, "uuittuubbitui",
+    "INSERT INTO events (id, workspace_id, at_us, type, resource_type, resource_id, actor_id, bytes, leaf, kind, "
+    "error, credential_id, address_token) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)");
 
 uuid event_id_of(const uuid *cause, unsigned n)
 {
@@ -40,6 +41,7 @@ struct event event_of(const struct api_request *r, str type, unsigned n)
                  : r->who.kind == PRINCIPAL_API_KEY ? ACTOR_API_KEY
                                                     : ACTOR_SYSTEM,
         .actor_id = r->who.user_id,
+        .actor_email = r->who.email,
         .credential_id = r->who.credential_id,
         .address = r->address,
         .user_agent = r->user_agent,
@@ -58,7 +60,7 @@ static void put_uuid(struct json_writer *w, const char *name, const uuid *id)
         json_put_str(w, name, uuid_format(id, text));
 }
 
-static void put_client(struct json_writer *w, struct person_box *box, const char *name, const char *place,
+static void put_boxed(struct json_writer *w, struct person_box *box, const char *name, const char *place,
                        str text)
 {
     struct buf value;
@@ -74,6 +76,8 @@ static void put_client(struct json_writer *w, struct person_box *box, const char
     person_box_put(box, str_c(place), buf_str(&value), w);
     buf_fini(&value);
 }
+
+static bool has_failed(const struct event *ev) { return ev->error.len || str_eq(ev->status, S("failure")); }
 
 static void write_bytes(const struct event *ev, struct person_box *actor, str before, str after,
                         struct json_writer *w)
@@ -92,21 +96,27 @@ static void write_bytes(const struct event *ev, struct person_box *actor, str be
     json_put_str(w, "kind", str_c(kinds[ev->actor]));
     put_uuid(w, "id", &ev->actor_id);
     put_uuid(w, "credential", &ev->credential_id);
+    put_boxed(w, actor, "email", "actor.email", ev->actor_email);
     json_end(w);
     json_name(w, S("client"));
     json_object(w);
-    put_client(w, actor, "address", "client.address", ev->address);
-    put_client(w, actor, "user_agent", "client.user_agent", ev->user_agent);
+    put_boxed(w, actor, "address", "client.address", ev->address);
+    put_boxed(w, actor, "user_agent", "client.user_agent", ev->user_agent);
     json_end(w);
     json_name(w, S("resource"));
     json_object(w);
     json_put_str(w, "type", ev->resource_type);
     put_uuid(w, "id", &ev->resource_id);
     json_end(w);
-    json_put_str(w, "status", ev->status.len ? ev->status : S("success"));
+    json_put_str(w, "status", has_failed(ev) ? S("failure") : S("success"));
     json_name(w, S("error"));
     if (ev->error.len)
         json_str(w, ev->error);
+    else
+        json_null(w);
+    json_name(w, S("error_message"));
+    if (ev->error.len && ev->message.len)
+        json_str(w, str_take(ev->message, MESSAGE_MAX));
     else
         json_null(w);
     json_name(w, S("before"));
@@ -118,8 +128,48 @@ static void write_bytes(const struct event *ev, struct person_box *actor, str be
     json_end(w);
 }
 
-static enum errc insert(struct tx *tx, const struct event *ev, str bytes, err *e)
+/* What of a fixed number of bits tells things apart, as a positive integer of a column. */
+static int64_t int_of_hash(const uint8_t hash[SHA256_LEN])
 {
+    uint64_t v = 0;
+    for (unsigned i = 0; i < 8; i++)
+        v = v << 8 | hash[i];
+    return (int64_t)(v >> 1);
+}
+
+int64_t event_kind(str type, str resource_type, str error)
+{
+    char text[512];
+    uint8_t hash[SHA256_LEN];
+    int n = snprintf(text, sizeof text, "%.*s\n%.*s\n%s%.*s", STR(str_take(type, 160)),
+                     STR(str_take(resource_type, 160)), error.p ? "-" : "", STR(str_take(error, 160)));
+    sha256(str_of(text, (size_t)n), hash);
+    return int_of_hash(hash);
+}
+
+static int64_t token_of(struct events *log, const uuid *workspace, str address)
+{
+    uint8_t text[7 + sizeof workspace->b + 64], mac[SHA256_LEN];
+    str taken = str_take(address, 64);
+    memcpy(text, "address", 7);
+    memcpy(text + 7, workspace->b, sizeof workspace->b);
+    if (taken.len) memcpy(text + 7 + sizeof workspace->b, taken.p, taken.len);
+    hmac_sha256(str_of((const char *)log->people.wrap, sizeof log->people.wrap),
+                str_of((const char *)text, 7 + sizeof workspace->b + taken.len), mac);
+    return int_of_hash(mac);
+}
+
+enum errc event_address_token(struct store *s, const uuid *workspace, str address, int64_t *out, err *e)
+{
+    struct events *log = db_noted_ctx(store_db(s, DB_MAIN));
+    if (!log) return err_set(e, ERR_INTERNAL, "the log is not open");
+    *out = token_of(log, workspace, address);
+    return ERR_NONE;
+}
+
+static enum errc insert(struct tx *tx, struct events *log, const struct event *ev, str bytes, err *e)
+{
+    str error = !has_failed(ev) ? (str){NULL, 0} : ev->error.len ? ev->error : S("");
     /* RFC 6962 section 2.1: the zero keeps leaves apart from inner nodes */
     char leaf_text[1 + EVENT_BYTES_MAX];
     uint8_t leaf[SHA256_LEN];
@@ -130,7 +180,10 @@ static enum errc insert(struct tx *tx, const struct event *ev, str bytes, err *e
         tx, &insert_event,
         PARAMS(v_uuid(&ev->id), v_uuid_or_null(&ev->workspace_id), v_int(ev->at_us), v_text(ev->type),
                v_text(ev->resource_type.p ? ev->resource_type : S("")), v_uuid_or_null(&ev->resource_id),
-               v_uuid_or_null(&ev->actor_id), v_blob(bytes), v_blob(str_of((const char *)leaf, sizeof leaf))),
+               v_uuid_or_null(&ev->actor_id), v_blob(bytes), v_blob(str_of((const char *)leaf, sizeof leaf)),
+               v_int(event_kind(ev->type, ev->resource_type, error)), v_text_or_null(error),
+               v_uuid_or_null(&ev->credential_id),
+               ev->address.len ? v_int(token_of(log, &ev->workspace_id, ev->address)) : v_null()),
         NULL, e);
     if (rc == ERR_NONE) tx_note(tx);
     return rc;
@@ -172,7 +225,7 @@ enum errc tx_event(struct tx *tx, const struct event *ev, err *e)
                 STR(ev->type), EVENT_BYTES_MAX);
     else if (rc != ERR_NONE)
         err_code(e, rc);
-    else if ((rc = insert(tx, ev, buf_str(&bytes), e)) == ERR_NONE &&
+    else if ((rc = insert(tx, log, ev, buf_str(&bytes), e)) == ERR_NONE &&
              (rc = person_box_store(&actor, tx, e)) == ERR_NONE)
         rc = person_box_store(&subject, tx, e);
 out:

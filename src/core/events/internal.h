@@ -1,5 +1,5 @@
 /* internal.h - what the parts of the log share: writing (events.c), people (people.c), numbering (seal.c),
- * listeners (follow.c). Private to core/events.
+ * listeners (follow.c), opening boxes (open.c). Private to core/events.
  */
 #ifndef CORE_EVENTS_INTERNAL_H
 #define CORE_EVENTS_INTERNAL_H
@@ -67,7 +67,12 @@ WARN_UNUSED enum errc people_ensure(struct people *p, const uuid *person, usec n
 /* The key when it is at hand. No I/O. */
 WARN_UNUSED bool people_find(struct people *p, const uuid *person, uint8_t key[AEAD_KEY_LEN]);
 
+/* The key as it is stored; *is_known false when there is none, or none any more. */
+WARN_UNUSED enum errc people_stored_key(struct people *p, const uuid *person, uint8_t key[AEAD_KEY_LEN],
+                                        bool *is_known, err *e);
+
 #define SALT_LEN 16
+#define BOX_MAX (64u << 10)
 
 /* The personal values of one event about one person: struct boxes for shape_diff, and put by hand for the
  * client's. */
@@ -85,6 +90,8 @@ WARN_UNUSED enum errc person_box_init(struct person_box *b, struct people *p, co
 void person_box_fini(struct person_box *b);
 /* place: "client.address"; value: its JSON. */
 void person_box_put(struct person_box *b, str place, str value, struct json_writer *out);
+/* What a box is bound to: its event and its person. */
+str box_bound(const uuid *event_id, const uuid *person_id, char out[35]);
 /* Writes the row, when it holds anything. */
 WARN_UNUSED enum errc person_box_store(struct person_box *b, struct tx *tx, err *e);
 

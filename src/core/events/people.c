@@ -7,11 +7,9 @@
 #include <stdlib.h>
 
 #include "core/events/internal.h"
-#include "json/tree.h"
 
 #define KNOWN_MAX 50000              /* persons at hand before stale ones are let go */
 #define FRESH_US (60LL * USEC_PER_S) /* so long a key is taken without looking whether it still exists */
-#define BOX_MAX (64u << 10)
 #define WRAPPED_LEN (AEAD_KEY_LEN + AEAD_OVERHEAD)
 
 SQL(find_person_key, DB_PEOPLE, SQL_INSTANCE, "u", "SELECT wrapped FROM person_keys WHERE person_id = $1");
@@ -20,8 +18,6 @@ SQL(add_person_key, DB_PEOPLE, SQL_INSTANCE, "ubi",
     "NOTHING");
 SQL(add_box, DB_MAIN, SQL_INSTANCE, "uub",
     "INSERT INTO event_boxes (event_id, person_id, box) VALUES ($1, $2, $3)");
-SQL(find_boxes, DB_MAIN, SQL_INSTANCE, "u",
-    "SELECT person_id, box FROM event_boxes WHERE event_id = $1 ORDER BY person_id");
 
 struct person {
     uuid id;
@@ -200,6 +196,15 @@ enum errc people_ensure(struct people *p, const uuid *person, usec now_us, err *
     return rc;
 }
 
+enum errc people_stored_key(struct people *p, const uuid *person, uint8_t key[AEAD_KEY_LEN], bool *is_known,
+                            err *e)
+{
+    struct find f = {.person = person};
+    enum errc rc = db_read(store_db(p->store, DB_PEOPLE), find_unit, &f, e);
+    *is_known = rc == ERR_NONE && f.is_found;
+    return *is_known ? unwrap(p, person, f.wrapped, key, e) : rc;
+}
+
 enum errc person_key_ensure(struct store *s, const uuid *person, usec now_us, err *e)
 {
     struct events *log = db_noted_ctx(store_db(s, DB_MAIN));
@@ -282,8 +287,7 @@ void person_box_put(struct person_box *b, str place, str value, struct json_writ
     json_end(out);
 }
 
-/* What a box is bound to: its event and its person. */
-static str box_bound(const uuid *event_id, const uuid *person_id, char out[35])
+str box_bound(const uuid *event_id, const uuid *person_id, char out[35])
 {
     memcpy(out, "box", 3);
     memcpy(out + 3, event_id->b, sizeof event_id->b);
@@ -309,82 +313,5 @@ enum errc person_box_store(struct person_box *b, struct tx *tx, err *e)
                                       v_blob(str_of((const char *)box, b->text.len + AEAD_OVERHEAD))),
                                NULL, e);
     free(box);
-    return rc;
-}
-
-/* --- opening --- */
-
-struct opening {
-    struct arena *a;
-    const uuid *event_id;
-    struct rows rows;
-};
-
-static enum errc boxes_unit(struct tx *tx, void *ctx, err *e)
-{
-    struct opening *o = ctx;
-    return tx_query(tx, o->a, &find_boxes, PARAMS(v_uuid(o->event_id)), &o->rows, e);
-}
-
-/* The key of a person who has one; *is_known is false after it was destroyed. */
-static enum errc key_of(struct people *p, const uuid *person, uint8_t key[AEAD_KEY_LEN], bool *is_known,
-                        err *e)
-{
-    struct find f = {.person = person};
-    enum errc rc = db_read(store_db(p->store, DB_PEOPLE), find_unit, &f, e);
-    *is_known = rc == ERR_NONE && f.is_found;
-    return *is_known ? unwrap(p, person, f.wrapped, key, e) : rc;
-}
-
-static enum errc open_box(struct arena *a, const uint8_t key[AEAD_KEY_LEN], const uuid *event_id,
-                          const uuid *person, str box, struct json_writer *w, err *e)
-{
-    char bound[35];
-    struct json *root;
-    if (box.len < AEAD_OVERHEAD) return err_set(e, ERR_CORRUPT, "the box of an event is damaged");
-    char *text = arena_bytes(a, box.len);
-    if (!text) return err_set(e, ERR_TOO_LARGE, "the box of an event does not fit into memory");
-    enum errc rc = aead_open(key, box_bound(event_id, person, bound), box, (uint8_t *)text, e);
-    if (rc != ERR_NONE) return rc;
-    str plain = str_of(text, box.len - AEAD_OVERHEAD);
-    if ((rc = json_parse(a, plain, &root, e)) != ERR_NONE) return rc;
-    for (const struct json *entry = root->child; entry; entry = entry->next) {
-        const struct json *value = json_get(entry, S("json"));
-        if (value) {
-            json_name(w, entry->name);
-            json_raw(w, value->text);
-        }
-    }
-    return ERR_NONE;
-}
-
-enum errc event_personal(struct store *s, struct arena *a, const uuid *event_id, str *json, err *e)
-{
-    struct events *log = db_noted_ctx(store_db(s, DB_MAIN));
-    struct opening o = {.a = a, .event_id = event_id};
-    struct buf out;
-    struct json_writer w;
-    uint8_t key[AEAD_KEY_LEN];
-    if (!log) return err_set(e, ERR_INTERNAL, "the log is not open");
-    enum errc rc = db_read(store_db(s, DB_MAIN), boxes_unit, &o, e);
-    buf_init(&out, 4 * BOX_MAX);
-    json_writer_init(&w, &out);
-    json_object(&w);
-    for (unsigned i = 0; i < o.rows.n && rc == ERR_NONE; i++) {
-        const struct val *v = row_at(&o.rows, i);
-        uuid person = val_uuid(&v[0]);
-        bool is_known = false;
-        rc = key_of(&log->people, &person, key, &is_known, e);
-        if (rc == ERR_NONE && is_known) rc = open_box(a, key, event_id, &person, val_str(&v[1]), &w, e);
-    }
-    explicit_bzero(key, sizeof key);
-    json_end(&w);
-    if (rc == ERR_NONE && out.failed) rc = err_code(e, out.failed);
-    if (rc == ERR_NONE) {
-        *json = str_dup(a, buf_str(&out));
-        if (!json->p)
-            rc = err_set(e, ERR_TOO_LARGE, "the personal values of an event do not fit into memory");
-    }
-    buf_fini(&out);
     return rc;
 }

@@ -780,6 +780,80 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/audit/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The audit log of the workspace
+         * @description Newest first, or `order=oldest`: then the cursor can be kept, and asked again for what came since. Filters hold together. A page may hold fewer entries than `limit`, or none, and still have a `next_cursor`: much was looked through, and it goes on there. Personal values are shown as long as their person has not been forgotten. Reading is itself an event, `audit.read`.
+         */
+        get: operations["audit_logs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/audit/logs/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One event of the workspace's audit log */
+        get: operations["audit_log"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/admin/audit/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The audit log of the instance
+         * @description What belongs to no workspace: accounts, sign-ins, settings, nodes. Nothing of any workspace is in it. Otherwise as `GET /api/audit/logs`.
+         */
+        get: operations["admin_audit_logs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/admin/audit/logs/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One event of the instance's audit log */
+        get: operations["admin_audit_log"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/gateway/kinds": {
         parameters: {
             query?: never;
@@ -2096,6 +2170,81 @@ export interface components {
             meaning?: string;
             /** @description Whether the person wants it. */
             is_wanted: boolean;
+        };
+        /** @description An event of the audit log. */
+        AuditEntry: {
+            /**
+             * Format: uuid
+             * @description Id of the event.
+             */
+            id: string;
+            /**
+             * Format: int64
+             * @description In the log of the whole instance: 1, 2, 3 …
+             */
+            number: number;
+            /**
+             * Format: int64
+             * @description In the log of its workspace: 1, 2, 3 …; 0 for an event of the instance.
+             */
+            workspace_number: number;
+            /**
+             * Format: date-time
+             * @description When it happened.
+             */
+            timestamp: string;
+            /** @description What acted: user, api_key, access_token, service_account or system. */
+            actor: string | null;
+            /**
+             * Format: uuid
+             * @description Who acted.
+             */
+            user_id: string | null;
+            /** @description Their address at that time; `[erased]` when they were forgotten since. */
+            user_email: string | null;
+            /**
+             * Format: uuid
+             * @description The session or API key that it was done with.
+             */
+            credential_id: string | null;
+            /** @description What happened: `project.created`. */
+            action: string;
+            /** @description What it happened to: `project`. */
+            resource_type: string;
+            /**
+             * Format: uuid
+             * @description Its id.
+             */
+            resource_id: string | null;
+            /** @description Where the request came from. */
+            ip_address: string | null;
+            /** @description What the client said that it is. */
+            user_agent: string | null;
+            /** @description What it changed. */
+            changes: components["schemas"]["AuditChanges"];
+            /** @description success or failure. */
+            status: string;
+            /** @description Machine name of the failure. */
+            error: string | null;
+            /** @description What went wrong. */
+            error_message: string | null;
+            /** @description What else belongs to it. */
+            metadata: unknown;
+            /** @description Its leaf hash (RFC 6962), hexadecimal: SHA-256 of a zero byte and the stored bytes. */
+            leaf: string;
+            /** @description It has been kept for as long as the settings say: only number, time, action and leaf hash are left. */
+            is_dropped: boolean;
+        };
+        AuditEntryList: {
+            items: components["schemas"]["AuditEntry"][];
+            next_cursor: string | null;
+        };
+        /** @description What an event changed. */
+        AuditChanges: {
+            /** @description What was otherwise before; null: it did not exist, or nothing is known. */
+            before: unknown;
+            /** @description The same afterwards; null: it does not exist any more. */
+            after: unknown;
         };
         /** @description A kind of provider. */
         ProviderKind: {
@@ -4599,6 +4748,156 @@ export interface operations {
                 };
                 content: {
                     "text/event-stream": string;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    audit_logs: {
+        parameters: {
+            query?: {
+                /** @description Not before this moment. */
+                from?: string;
+                /** @description Before this moment. */
+                to?: string;
+                /** @description `project.created`, or all that begin so: `project.*`. */
+                action?: string;
+                /** @description Who acted. */
+                user_id?: string;
+                /** @description What it happened to: `project`. */
+                resource_type?: string;
+                /** @description Its id. */
+                resource_id?: string;
+                /** @description How it ended. */
+                status?: "success" | "failure";
+                /** @description Where the request came from, the whole address. */
+                ip_address?: string;
+                /** @description Stands in the action, type of resource or error, whatever the case. */
+                q?: string;
+                /** @description newest (the default) or oldest first. */
+                order?: "newest" | "oldest";
+                /** @description Items at most. */
+                limit?: components["parameters"]["Limit"];
+                /** @description next_cursor of the answer before. */
+                cursor?: components["parameters"]["Cursor"];
+            };
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditEntryList"];
+                    "text/csv": string;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    audit_log: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditEntry"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    admin_audit_logs: {
+        parameters: {
+            query?: {
+                /** @description Not before this moment. */
+                from?: string;
+                /** @description Before this moment. */
+                to?: string;
+                /** @description `project.created`, or all that begin so: `project.*`. */
+                action?: string;
+                /** @description Who acted. */
+                user_id?: string;
+                /** @description What it happened to: `project`. */
+                resource_type?: string;
+                /** @description Its id. */
+                resource_id?: string;
+                /** @description How it ended. */
+                status?: "success" | "failure";
+                /** @description Where the request came from, the whole address. */
+                ip_address?: string;
+                /** @description Stands in the action, type of resource or error, whatever the case. */
+                q?: string;
+                /** @description newest (the default) or oldest first. */
+                order?: "newest" | "oldest";
+                /** @description Items at most. */
+                limit?: components["parameters"]["Limit"];
+                /** @description next_cursor of the answer before. */
+                cursor?: components["parameters"]["Cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditEntryList"];
+                    "text/csv": string;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    admin_audit_log: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditEntry"];
                 };
             };
             default: components["responses"]["Problem"];
