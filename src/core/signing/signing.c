@@ -3,10 +3,10 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "core/jose.h"
 #include "core/signing/p256.h"
 
 #define ARENA_LIMIT (4u << 20)
@@ -124,23 +124,6 @@ void signing_changed(struct signing *s)
 
 /* --- making one --- */
 
-/* RFC 7638: the SHA-256 of the key as JSON, its required members in order. */
-static void thumbprint(const struct signing_public *k, char kid[SIGNING_KID_LEN + 1])
-{
-    char x[BASE64_SIZE(32)], y[BASE64_SIZE(32)], text[160];
-    uint8_t hash[SHA256_LEN];
-    int n;
-    base64url_encode(k->key, 32, x);
-    if (k->algorithm == SIGNING_P256) {
-        base64url_encode(k->key + 32, 32, y);
-        n = snprintf(text, sizeof text, "{\"crv\":\"P-256\",\"kty\":\"EC\",\"x\":\"%s\",\"y\":\"%s\"}", x, y);
-    } else {
-        n = snprintf(text, sizeof text, "{\"crv\":\"Ed25519\",\"kty\":\"OKP\",\"x\":\"%s\"}", x);
-    }
-    sha256(str_of(text, (size_t)n), hash);
-    base64url_encode(hash, sizeof hash, kid);
-}
-
 enum errc signing_prepare(struct signing *s, struct arena *a, enum signing_use use, usec now,
                           struct signing_fresh *out, err *e)
 {
@@ -160,7 +143,7 @@ enum errc signing_prepare(struct signing *s, struct arena *a, enum signing_use u
         rc = secret_seal(s->secrets, a, "signing_keys", &out->id, "secret",
                          str_of((const char *)secret, sizeof secret), &out->sealed, e);
     explicit_bzero(secret, sizeof secret);
-    thumbprint(half, half->kid);
+    jwk_thumbprint(half->algorithm == SIGNING_P256 ? JOSE_ES256 : JOSE_EDDSA, half->key, half->kid);
     return rc;
 }
 
