@@ -12,6 +12,7 @@
 #include "core/ops.h"
 #include "core/secrets.h"
 #include "core/signing.h"
+#include "core/workspaces.h"
 #include "gateway/gateway.h"
 #include "net/options.h"
 #include "store/store.h"
@@ -19,7 +20,7 @@
 int main(int argc, char **argv)
 {
     static const struct option_table *const tables[] = {&net_options, &store_options, &core_options, &secrets_options, &signing_options, &api_options,
-                                                        &identity_options, &jobs_options, &live_options, &nodes_options, &notify_options, &mail_options, &export_options,
+                                                        &identity_options, &workspaces_options, &jobs_options, &live_options, &nodes_options, &notify_options, &mail_options, &export_options,
                                                         &gateway_options};
     static const struct cli_app app = {
         .tables = tables,

@@ -37,6 +37,7 @@ enum exit_code {
     X(ERR_FACTOR_REQUIRED,        403, "factor_required",        0, EXIT_REFUSED,     "a second factor is needed")    \
     X(ERR_FORBIDDEN,              403, "permission_denied",      0, EXIT_REFUSED,     "not allowed")                  \
     X(ERR_BUDGET_EXCEEDED,        402, "budget_exceeded",        0, EXIT_REFUSED,     "the budget does not cover this") \
+    X(ERR_PLAN_LIMIT,             402, "plan_limit_reached",     0, EXIT_LIMIT,       "the workspace's plan does not cover this") \
     X(ERR_NOT_FOUND,              404, "not_found",              0, EXIT_FAILED,      "not found")                    \
     X(ERR_MODEL_NOT_FOUND,        404, "model_not_found",        0, EXIT_FAILED,      "no provider serves this model") \
     X(ERR_METHOD,                 405, "method_not_allowed",     0, EXIT_FAILED,      "the method is not allowed here") \

@@ -32,6 +32,9 @@ extern const struct export_table projects_export;
  * when it exists there). */
 extern const struct api_resource project_resource, project_id_resource;
 
+/* "ui": workspace, at most so many; the ids of its projects. */
+extern const struct sql *const project_ids;
+
 /* Inside a unit; ERR_NOT_FOUND. */
 WARN_UNUSED enum errc projects_get(struct tx *tx, struct arena *a, const uuid *workspace, const uuid *id,
                                    struct project *out, err *e);

@@ -3,6 +3,7 @@
 #define COLUMNS "name, id, description, repository, settings, created_by, created_us, updated_us, version"
 
 SQL(find, DB_MAIN, 0, "uu", "SELECT id FROM projects WHERE workspace_id = $1 AND id = $2");
+SQL(ids, DB_MAIN, 0, "ui", "SELECT id FROM projects WHERE workspace_id = $1 ORDER BY id LIMIT $2");
 SQL(get, DB_MAIN, 0, "uu", "SELECT " COLUMNS " FROM projects WHERE workspace_id = $1 AND id = $2");
 SQL(get_by_name, DB_MAIN, 0, "ut",
     "SELECT " COLUMNS " FROM projects WHERE workspace_id = $1 AND name_key = $2");
@@ -17,6 +18,7 @@ SQL(update, DB_MAIN, 0, "tttttiiuu",
     "WHERE workspace_id = $8 AND id = $9");
 SQL(delete, DB_MAIN, 0, "uu", "DELETE FROM projects WHERE workspace_id = $1 AND id = $2");
 
+const struct sql *const project_ids = &ids;
 const struct api_resource project_resource = {.param = ":id", .find = &find, .noun = "project"},
                           project_id_resource = {.param = ":project_id", .find = &find, .noun = "project"};
 

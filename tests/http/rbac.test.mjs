@@ -261,7 +261,7 @@ test('what one workspace holds shows nowhere in another', { skip: NO_BINARY }, a
     assert.ok([ok].flat().includes(answer.status), `${e.key}: ${answer.status} ${answer.text}`);
     n_marked++;
   }
-  await a.owner.must(200, a.owner.patch(`/api/workspaces/${a.id}`, { settings: { marker } }));
+  await a.owner.must(200, a.owner.patch(`/api/workspaces/${a.id}`, { settings: { default_llm_provider: marker } }));
   await a.owner.must(201, a.owner.post(`/api/workspaces/${a.id}/invite`, { email: `${marker}@example.com`, role: 'viewer' }));
   assert.ok(n_marked >= 5, `${n_marked}`);
 

@@ -129,7 +129,7 @@ export const requests = {
   'POST /api/workspaces': () => ({ body: { name: fresh('workspace') }, ok: 201 }),
   'GET /api/workspaces/:id': inWorkspace,
   'PUT /api/workspaces/:id': ({ world }) => ({ params: { id: world.id }, body: { name: fresh('workspace') } }),
-  'PATCH /api/workspaces/:id': ({ world }) => ({ params: { id: world.id }, body: { settings: { n: ++n } } }),
+  'PATCH /api/workspaces/:id': ({ world }) => ({ params: { id: world.id }, body: { settings: { default_llm_provider: word('provider') } } }),
   'GET /api/workspaces/:id/members': inWorkspace,
   'PUT /api/workspaces/:id/members/:user_id': async ({ world }) => {
     const person = await newMember(world.owner, 'viewer');

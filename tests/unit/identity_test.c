@@ -4,6 +4,7 @@
 
 #include "core/backend.h"
 #include "core/identity/internal.h"
+#include "core/workspaces.h"
 
 #define START_US (1795500000LL * USEC_PER_S)
 #define ORIGIN "http://127.0.0.1:8080"
@@ -30,7 +31,7 @@ static int set_up(void **state)
 {
     if (fixture_set_up(state)) return -1;
     struct scene *s = calloc(1, sizeof *s);
-    static const struct option_table *const tables[] = {&secrets_options, &identity_options};
+    static const struct option_table *const tables[] = {&secrets_options, &identity_options, &workspaces_options};
     static const struct config_setting flags[] = {
         {S("identity.argon2_memory"), S("8KiB"), S("")},
         {S("identity.argon2_passes"), S("1"), S("")},

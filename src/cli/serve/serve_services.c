@@ -124,7 +124,8 @@ enum errc services_open(struct process *p, const struct config *c, const char *d
     s->gateway = p->gateway;
     if ((rc = gateway_attach(p->gateway, &gateway, e)) != ERR_NONE)
         return rc;
-    if ((rc = permissions_new(&s->permissions, e)) != ERR_NONE)
+    if ((rc = permissions_new(&s->permissions, e)) != ERR_NONE ||
+        (rc = plans_put(s->backend.store, c, e)) != ERR_NONE)
         return rc;
     struct identity_source source = {
         .permissions = s->permissions,
@@ -134,6 +135,7 @@ enum errc services_open(struct process *p, const struct config *c, const char *d
         .public_url = public_url(p, c, a),
         .live = s->live,
         .find_project = project_resource.find,
+        .project_ids = project_ids,
     };
     if (!source.public_url.p)
         return err_code(e, ERR_NO_MEMORY);

@@ -58,6 +58,8 @@ enum errc identity_new(struct identity **out, const struct identity_source *sour
     id->mailer = source->mailer;
     id->permissions = source->permissions;
     id->find_project = source->find_project;
+    id->project_ids = source->project_ids;
+    id->workspaces = workspace_rules_read(source->config);
     id->public_url = str_dup(&id->arena, source->public_url.len ? source->public_url : S("http://127.0.0.1"));
     id->session_idle_us = config_int(source->config, "identity.session_idle_ms") * USEC_PER_MS;
     id->session_max_us = config_int(source->config, "identity.session_max_ms") * USEC_PER_MS;
@@ -92,6 +94,12 @@ struct mailer *identity_mailer(const struct identity *id) { return id->mailer; }
 str identity_public_url(const struct identity *id) { return id->public_url; }
 
 struct live *identity_live(const struct identity *id) { return id->live; }
+
+const struct sql *identity_find_project(const struct identity *id) { return id->find_project; }
+
+const struct sql *identity_project_ids(const struct identity *id) { return id->project_ids; }
+
+const struct workspace_rules *identity_workspace_rules(const struct identity *id) { return &id->workspaces; }
 
 /* --- who asks --- */
 
@@ -305,7 +313,8 @@ enum errc identity_authorize(void *ctx, struct api_request *r, struct tx *tx, er
     if (r->who.kind == PRINCIPAL_API_KEY &&
         memcmp(&r->who.key_workspace_id, &r->workspace_id, sizeof r->workspace_id) != 0)
         return err_code(e, ERR_NOT_FOUND);
-    return permissions_authorize(id->permissions, r, tx, e);
+    enum errc rc = permissions_authorize(id->permissions, r, tx, e);
+    return rc == ERR_NONE ? workspace_admits(r, tx, e) : rc;
 }
 
 enum errc identity_only_workspace(void *ctx, struct api_request *r, struct tx *tx, uuid *out, err *e)

@@ -34,6 +34,8 @@ struct identity_source {
     struct mailer *mailer; /* NULL where nobody asks the API */
     /* "uu": workspace, project; one row when it exists: the projects that an API key can be limited to. */
     const struct sql *find_project;
+    /* "ui": workspace, at most so many; the ids of its projects. */
+    const struct sql *project_ids;
 };
 WARN_UNUSED enum errc identity_new(struct identity **out, const struct identity_source *source, err *e);
 void identity_free(struct identity *id); /* NULL is fine */

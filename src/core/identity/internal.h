@@ -16,7 +16,8 @@ struct identity {
     struct live *live;
     struct mailer *mailer;
     struct permissions *permissions;
-    const struct sql *find_project;
+    const struct sql *find_project, *project_ids;
+    struct workspace_rules workspaces;
     str public_url, origin; /* scheme://host[:port] of public_url */
     bool is_loopback;       /* the origin is: its other names are as good */
     str port;               /* of a loopback origin: ":8080" or empty */

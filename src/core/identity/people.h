@@ -20,6 +20,15 @@ struct db *identity_db(const struct identity *id);
 str identity_public_url(const struct identity *id);
 struct live *identity_live(const struct identity *id); /* may be NULL */
 struct mailer *identity_mailer(const struct identity *id);
+/* As identity_source has them; may be NULL. */
+const struct sql *identity_find_project(const struct identity *id);
+const struct sql *identity_project_ids(const struct identity *id);
+/* What the configuration says of workspaces. */
+struct workspace_rules {
+    bool admins_make, admins_choose_plan; /* only administrators of the instance */
+    usec deletion_grace_us;
+};
+const struct workspace_rules *identity_workspace_rules(const struct identity *id);
 
 /* Events of one request are told apart by number, the same each time its unit runs. */
 enum event_number {

@@ -69,7 +69,8 @@ static enum errc founding_prepare(struct identity *id, struct api_request *r, st
     f->workspace = (struct workspace){
         .id = uuid7_make(r->now_us),
         .name = workspace_name,
-        .settings = S("{}"),
+        .settings = workspace_settings_usual(r->arena),
+        .deletes_at = NO_VALUE,
         .role = str_c(role_name(ROLE_OWNER)),
         .created_at = r->now_us,
         .updated_at = r->now_us,

@@ -62,7 +62,8 @@ static const struct field fresh_fields[] = {
 static const struct shape fresh_shape =
     SHAPE("NewInvitation", struct invitation, fresh_fields, "An invitation with its link.");
 
-static const struct api_resource invitation_resource = {.param = ":invitation_id", .find = &invitation_find, .noun = "invitation"};
+static const struct api_resource invitation_resource = {
+    .param = ":invitation_id", .find = &invitation_find, .noun = "invitation"};
 
 static void read_row(const struct val *row, struct invitation *i)
 {
@@ -134,7 +135,8 @@ static enum errc invite_prepare(struct api_request *r, err *e)
     s->fresh.created_at = r->now_us;
     s->fresh.expires_at = r->now_us + INVITATION_US;
     s->fresh.invited_by = r->who.user_id;
-    s->fresh.link = arena_printf(r->arena, "%.*s/invite#%s", STR(identity_public_url(identity_of(r))), s->token.text);
+    s->fresh.link =
+        arena_printf(r->arena, "%.*s/invite#%s", STR(identity_public_url(identity_of(r))), s->token.text);
     struct val params[] = {v_uuid(&r->workspace_id), v_text(s->email_key)};
     struct one_row before = {
         .a = r->arena, .sql = &invitation_of_email, .params = params, .n = LENGTH_OF(params)};

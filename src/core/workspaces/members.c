@@ -41,7 +41,8 @@ static const struct field member_fields[] = {
 static const struct shape member_shape =
     SHAPE("Member", struct member, member_fields, "A person in a workspace.");
 
-static const struct api_resource member_resource = {.param = ":user_id", .find = &member_find, .noun = "member"};
+static const struct api_resource member_resource = {
+    .param = ":user_id", .find = &member_find, .noun = "member"};
 
 static void read_row(const struct val *row, struct member *m)
 {
