@@ -154,7 +154,7 @@ static enum errc fill_projects(struct api_request *r, struct tx *tx, struct docu
         uuid id = val_uuid(&row_at(&rows, i)[0]);
         char *text = arena_bytes(r->arena, UUID_TEXT_LEN + 1);
         if (!text) return err_code(e, ERR_TOO_LARGE);
-        if (!api_is_for_project(r, &id)) continue;
+        if (!api_sees_project(r, &id)) continue;
         uuid_format(&id, text);
         list[d->projects.n++] = str_of(text, UUID_TEXT_LEN);
     }

@@ -1302,10 +1302,13 @@ export interface components {
             id: string;
             /** @description Its name. */
             name: string;
+            /**
+             * Format: uuid
+             * @description Whose it is: of several owners the one that it was made by or handed over to.
+             */
+            owner_id: string;
             /** @description Settings of the workspace; null for those who may not read them (settings.read). */
-            settings: {
-                [key: string]: unknown;
-            };
+            settings: components["schemas"]["WorkspaceSettings"] | null;
             /** @description The caller's role. */
             role: string;
             /**
@@ -1318,10 +1321,56 @@ export interface components {
              * @description When it was changed last.
              */
             updated_at: string;
+            /**
+             * Format: date-time
+             * @description It is deleted, and goes for good then unless an owner restores it; null: it is not.
+             */
+            deletes_at: string | null;
         };
         WorkspaceList: {
             items: components["schemas"]["Workspace"][];
             next_cursor: string | null;
+        };
+        /** @description Settings and policies of a workspace. */
+        WorkspaceSettings: {
+            /** @description Whether people can be invited whose address is of another domain than email_domains (without any: than the owners'). */
+            allow_external_collaborators: boolean;
+            /** @description Whether changes need a review before they are merged. */
+            require_code_review: boolean;
+            /** @description Whether deployments need an approval. */
+            require_deployment_approval: boolean;
+            /** @description Name of the provider that is asked first for a model that several serve; empty: none. */
+            default_llm_provider: string;
+            /** @description Domains of the workspace's own people. */
+            email_domains: string[];
+            /**
+             * @description Who must give a second factor: nobody, everybody, those of mfa_roles.
+             * @enum {string}
+             */
+            mfa_required: "none" | "all" | "roles";
+            /** @description Roles that need a second factor, when mfa_required is roles. */
+            mfa_roles: string[];
+            /** @description Roles whose second factor must be a passkey. */
+            passkey_roles: string[];
+            /**
+             * Format: int64
+             * @description After so many minutes without a request a session is of no use here; 0: as the instance says.
+             */
+            session_idle_minutes: number;
+            /**
+             * Format: int64
+             * @description So many hours after signing in a session is of no use here; 0: as the instance says.
+             */
+            session_max_hours: number;
+            /**
+             * Format: int64
+             * @description The most days that a new API key is valid; every key expires.
+             */
+            api_key_max_days: number;
+            /** @description Addresses and ranges (192.0.2.0/24) that requests may come from; none: anywhere. */
+            allowed_addresses: string[];
+            /** @description Origins (https://app.example.com) whose pages may call the API with an access token. */
+            cors_origins: string[];
         };
         /** @description Owner and first workspace. */
         SetupInput: {
@@ -1463,6 +1512,85 @@ export interface components {
             /** @description An API key can have it as a scope. */
             is_for_keys: boolean;
         };
+        /** @description A workspace with what is in it. */
+        WorkspaceDocument: {
+            /**
+             * Format: uuid
+             * @description Id of the workspace.
+             */
+            id: string;
+            /** @description Its name. */
+            name: string;
+            /**
+             * Format: uuid
+             * @description Whose it is: of several owners the one that it was made by or handed over to.
+             */
+            owner_id: string;
+            /** @description Settings of the workspace; null for those who may not read them (settings.read). */
+            settings: components["schemas"]["WorkspaceSettings"] | null;
+            /** @description The caller's role. */
+            role: string;
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When it was changed last.
+             */
+            updated_at: string;
+            /**
+             * Format: date-time
+             * @description It is deleted, and goes for good then unless an owner restores it; null: it is not.
+             */
+            deletes_at: string | null;
+            /** @description Its members, those first who have been it the longest. */
+            members: components["schemas"]["WorkspaceMember"][];
+            /** @description Ids of its projects that the caller sees. */
+            projects: string[];
+            /** @description Its plan and what it spends; null for those who may not read it (billing.read). */
+            billing: components["schemas"]["WorkspaceBilling"] | null;
+        };
+        /** @description A member, in short. */
+        WorkspaceMember: {
+            /**
+             * Format: uuid
+             * @description Id of the person.
+             */
+            user_id: string;
+            /** @description Their role. */
+            role: string;
+            /**
+             * Format: date-time
+             * @description When they were invited; null: they were not.
+             */
+            invited_at: string | null;
+            /**
+             * Format: date-time
+             * @description Member since.
+             */
+            joined_at: string;
+        };
+        /** @description Plan and spending of a workspace. */
+        WorkspaceBilling: {
+            /** @description Its plan: a bundle of limits. */
+            plan: string;
+            /** @description What its calls may cost in a calendar month (UTC); null: no limit. */
+            usage_limit_usd: string | null;
+            /**
+             * Format: int64
+             * @description The same in billionths of a US dollar.
+             */
+            usage_limit_nanousd: number | null;
+            /** @description What its calls of this calendar month cost so far. */
+            current_usage_usd: string;
+            /**
+             * Format: int64
+             * @description The same in billionths of a US dollar.
+             */
+            current_usage_nanousd: number;
+        };
         /** @description A workspace: everything belongs to one, and its members see nothing of others. */
         WorkspaceInput: {
             /** @description Its name. */
@@ -1471,18 +1599,127 @@ export interface components {
              * @description Settings of the workspace; null for those who may not read them (settings.read).
              * @default {}
              */
-            settings?: {
-                [key: string]: unknown;
-            };
+            settings?: components["schemas"]["WorkspaceSettingsInput"] | null;
+        };
+        /** @description Settings and policies of a workspace. */
+        WorkspaceSettingsInput: {
+            /**
+             * @description Whether people can be invited whose address is of another domain than email_domains (without any: than the owners').
+             * @default true
+             */
+            allow_external_collaborators?: boolean;
+            /**
+             * @description Whether changes need a review before they are merged.
+             * @default false
+             */
+            require_code_review?: boolean;
+            /**
+             * @description Whether deployments need an approval.
+             * @default false
+             */
+            require_deployment_approval?: boolean;
+            /**
+             * @description Name of the provider that is asked first for a model that several serve; empty: none.
+             * @default
+             */
+            default_llm_provider?: string;
+            /**
+             * @description Domains of the workspace's own people.
+             * @default []
+             */
+            email_domains?: string[];
+            /**
+             * @description Who must give a second factor: nobody, everybody, those of mfa_roles.
+             * @default none
+             * @enum {string}
+             */
+            mfa_required?: "none" | "all" | "roles";
+            /**
+             * @description Roles that need a second factor, when mfa_required is roles.
+             * @default []
+             */
+            mfa_roles?: string[];
+            /**
+             * @description Roles whose second factor must be a passkey.
+             * @default []
+             */
+            passkey_roles?: string[];
+            /**
+             * Format: int64
+             * @description After so many minutes without a request a session is of no use here; 0: as the instance says.
+             * @default 0
+             */
+            session_idle_minutes?: number;
+            /**
+             * Format: int64
+             * @description So many hours after signing in a session is of no use here; 0: as the instance says.
+             * @default 0
+             */
+            session_max_hours?: number;
+            /**
+             * Format: int64
+             * @description The most days that a new API key is valid; every key expires.
+             * @default 365
+             */
+            api_key_max_days?: number;
+            /**
+             * @description Addresses and ranges (192.0.2.0/24) that requests may come from; none: anywhere.
+             * @default []
+             */
+            allowed_addresses?: string[];
+            /**
+             * @description Origins (https://app.example.com) whose pages may call the API with an access token.
+             * @default []
+             */
+            cors_origins?: string[];
         };
         /** @description A workspace: everything belongs to one, and its members see nothing of others. */
         WorkspacePatch: {
             /** @description Its name. */
             name?: string;
             /** @description Settings of the workspace; null for those who may not read them (settings.read). */
-            settings?: {
-                [key: string]: unknown;
-            };
+            settings?: components["schemas"]["WorkspaceSettingsPatch"] | null;
+        };
+        /** @description Settings and policies of a workspace. */
+        WorkspaceSettingsPatch: {
+            /** @description Whether people can be invited whose address is of another domain than email_domains (without any: than the owners'). */
+            allow_external_collaborators?: boolean;
+            /** @description Whether changes need a review before they are merged. */
+            require_code_review?: boolean;
+            /** @description Whether deployments need an approval. */
+            require_deployment_approval?: boolean;
+            /** @description Name of the provider that is asked first for a model that several serve; empty: none. */
+            default_llm_provider?: string;
+            /** @description Domains of the workspace's own people. */
+            email_domains?: string[];
+            /**
+             * @description Who must give a second factor: nobody, everybody, those of mfa_roles.
+             * @enum {string}
+             */
+            mfa_required?: "none" | "all" | "roles";
+            /** @description Roles that need a second factor, when mfa_required is roles. */
+            mfa_roles?: string[];
+            /** @description Roles whose second factor must be a passkey. */
+            passkey_roles?: string[];
+            /**
+             * Format: int64
+             * @description After so many minutes without a request a session is of no use here; 0: as the instance says.
+             */
+            session_idle_minutes?: number;
+            /**
+             * Format: int64
+             * @description So many hours after signing in a session is of no use here; 0: as the instance says.
+             */
+            session_max_hours?: number;
+            /**
+             * Format: int64
+             * @description The most days that a new API key is valid; every key expires.
+             */
+            api_key_max_days?: number;
+            /** @description Addresses and ranges (192.0.2.0/24) that requests may come from; none: anywhere. */
+            allowed_addresses?: string[];
+            /** @description Origins (https://app.example.com) whose pages may call the API with an access token. */
+            cors_origins?: string[];
         };
         /** @description A person in a workspace. */
         Member: {
@@ -3573,7 +3810,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Workspace"];
+                    "application/json": components["schemas"]["WorkspaceDocument"];
                 };
             };
             default: components["responses"]["Problem"];
@@ -3597,7 +3834,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Workspace"];
+                    "application/json": components["schemas"]["WorkspaceDocument"];
                 };
             };
             default: components["responses"]["Problem"];
@@ -3628,7 +3865,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Workspace"];
+                    "application/json": components["schemas"]["WorkspaceDocument"];
                 };
             };
             default: components["responses"]["Problem"];
@@ -3659,7 +3896,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Workspace"];
+                    "application/json": components["schemas"]["WorkspaceDocument"];
                 };
             };
             default: components["responses"]["Problem"];
