@@ -25,6 +25,8 @@ const struct sql *const *sql_registry(size_t *n)
 static _Thread_local bool is_on_loop;
 static _Thread_local bool is_in_unit;
 
+bool db_is_in_unit(void) { return is_in_unit; }
+
 void store_this_is_a_loop(void) { is_on_loop = true; }
 
 usec store_mono_us(void)

@@ -145,6 +145,8 @@ unsigned tx_noted(const struct tx *tx);
 WARN_UNUSED enum errc tx_exec_unaudited(struct tx *tx, const struct sql *s, const struct val *params,
                                         unsigned n, int64_t *changed, err *e);
 struct db *tx_db(struct tx *tx);
+/* Whether this thread is inside a unit of work, from where no other can be begun. */
+bool db_is_in_unit(void);
 
 /* How a unit runs on PostgreSQL; nothing on SQLite, where units are one after the other. Before its first statement.
  * READ COMMITTED: each statement sees what is committed when it begins, waits for who changes the same rows, and is never told 40001:

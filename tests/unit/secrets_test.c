@@ -26,6 +26,9 @@ struct state {
     err e;
 };
 
+SEALED_FOR_DAYS(test_providers, "providers", "api_key");
+SEALED_FOR_DAYS(test_values, "t", "c");
+
 static const uuid row = {{1, 2, 3}}, other_row = {{1, 2, 4}};
 
 static void configure(struct state *s, const char *key, const char *value)

@@ -158,7 +158,7 @@ enum errc services_open(struct process *p, const struct config *c, const char *d
     signing_watch(s->backend.signing, s->backend.events);
     jobs_add_chore(s->jobs, identity_tidy, s->identity);
     jobs_add_chore(s->jobs, signing_tidy, s->backend.signing);
-    return ERR_NONE;
+    return secrets_watch(s->backend.secrets, s->backend.events, e);
 }
 
 enum errc services_start(struct process *p, const char *data_dir, struct arena *a, err *e)

@@ -42,6 +42,8 @@ SQL(settings_put, DB_MAIN, SQL_INSTANCE, "tutbtiu",
     "updated_us = excluded.updated_us, updated_by = excluded.updated_by");
 SQL(settings_drop, DB_MAIN, SQL_INSTANCE, "t", "DELETE FROM settings WHERE key = $1");
 
+SEALED_COLUMN(settings_sealed, DB_MAIN, settings, id, NULL, sealed, false, NULL);
+
 enum errc settings_new(struct settings **out, struct store *store, const struct secrets *secrets, struct reload *reload,
                        const settings_mark *mark, const struct option_table *const *tables, unsigned n_tables, err *e)
 {

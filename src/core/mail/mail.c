@@ -73,6 +73,8 @@ static enum errc sender_of(struct mailer *m, struct arena *a, const struct confi
 }
 
 /* What is sealed: sender, recipient and the message, each behind a line. */
+SEALED_COLUMN(mail_messages, DB_MAIN, mails, id, NULL, message, false, NULL);
+
 static enum errc make(struct mailer *m, struct arena *a, const struct mail *mail, usec now, const struct config *c,
                       struct mail_ready *out, err *e)
 {

@@ -122,6 +122,8 @@ void signing_changed(struct signing *s)
         atomic_store(&s->is_stale[i], true);
 }
 
+SEALED_COLUMN(signing_secrets, DB_MAIN, signing_keys, id, NULL, secret, false, NULL);
+
 /* --- making one --- */
 
 enum errc signing_prepare(struct signing *s, struct arena *a, enum signing_use use, usec now,

@@ -25,6 +25,8 @@ SQL(provider_update, DB_MAIN, 0, "tttbttttiiiuu",
     "WHERE workspace_id = $12 AND id = $13");
 SQL(provider_delete, DB_MAIN, 0, "uu", "DELETE FROM gateway_providers WHERE workspace_id = $1 AND id = $2");
 
+SEALED_COLUMN(provider_keys, DB_MAIN, gateway_providers, id, workspace_id, api_key, true, NULL);
+
 struct provider_entry {
     uuid id;
     str name, kind;
@@ -277,8 +279,8 @@ static enum errc name_taken(struct api_request *r, str name, err *e)
 
 static enum errc seal(struct api_request *r, const uuid *id, str key, str *sealed, err *e)
 {
-    return secret_seal(gateway_of(r)->backend.secrets, r->arena, "gateway_providers", id, "api_key", key,
-                       sealed, e);
+    return secret_seal_in(gateway_of(r)->backend.secrets, r->arena, &r->workspace_id, "gateway_providers", id,
+                          "api_key", key, sealed, e);
 }
 
 static enum errc set_key(struct provider_entry *p, str key, str sealed)
@@ -539,8 +541,8 @@ static enum errc test_prepare(struct api_request *r, err *e)
     if (rc == ERR_NONE) rc = fill(r->arena, &t.entry, e);
     if (rc != ERR_NONE) return rc;
     if (t.entry.sealed.p) {
-        rc = secret_open(gateway_of(r)->backend.secrets, r->arena, "gateway_providers", &t.entry.id,
-                         "api_key", t.entry.sealed, &key, e);
+        rc = secret_open_in(gateway_of(r)->backend.secrets, r->arena, &r->workspace_id, "gateway_providers",
+                            &t.entry.id, "api_key", t.entry.sealed, &key, e);
     } else if (t.entry.has_key) {
         const struct snapshot_rows *file = admin_file(r, &held);
         unsigned i = file_provider(file, &t.entry.id);

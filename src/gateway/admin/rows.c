@@ -84,6 +84,18 @@ static bool dialects_of(struct arena *a, str text, unsigned *out)
     return true;
 }
 
+/* The workspace's key may have been made by another node a moment ago. */
+static enum errc open_key(struct load *l, struct tx *tx, struct provider_spec *p, str sealed, err *e)
+{
+    enum errc rc = ERR_NONE;
+    for (unsigned tries = 0; tries < 2; tries++) {
+        rc = secret_open_in(l->secrets, l->a, &p->workspace_id, "gateway_providers", &p->id, "api_key", sealed, &p->api_key, e);
+        if (rc != ERR_UNAVAILABLE || tries || tx_secrets(tx, l->secrets, e) != ERR_NONE)
+            break;
+    }
+    return rc;
+}
+
 static enum errc load_providers(struct load *l, struct tx *tx, err *e)
 {
     struct rows rows;
@@ -107,7 +119,7 @@ static enum errc load_providers(struct load *l, struct tx *tx, err *e)
         if (bad == ERR_NONE && p->has_dialects && !dialects_of(l->a, dialects, &p->dialects))
             bad = err_set(&why, ERR_CORRUPT, "its dialects cannot be read");
         if (bad == ERR_NONE && sealed.len)
-            bad = secret_open(l->secrets, l->a, "gateway_providers", &p->id, "api_key", sealed, &p->api_key, &why);
+            bad = open_key(l, tx, p, sealed, &why);
         if (bad != ERR_NONE) {
             log_event(LOG_ERROR, "provider_left_out", LOG_S("provider", p->name), LOG_S("reason", str_c(why.msg)));
             continue;
