@@ -72,9 +72,9 @@ static enum errc sender_of(struct mailer *m, struct arena *a, const struct confi
     return address->p ? ERR_NONE : err_code(e, ERR_NO_MEMORY);
 }
 
-/* What is sealed: sender, recipient and the message, each behind a line. */
 SEALED_COLUMN(mail_messages, DB_MAIN, mails, id, NULL, message, false, NULL);
 
+/* What is sealed: sender, recipient and the message, each behind a line. */
 static enum errc make(struct mailer *m, struct arena *a, const struct mail *mail, usec now, const struct config *c,
                       struct mail_ready *out, err *e)
 {
