@@ -48,11 +48,13 @@ static enum errc look_at(struct api_request *r, struct look *l, str type, err *e
     err other = {0};
     bool is_right;
     l->try.address = r->address;
+    l->try.user_id = account->user.id;
     l->try.is_known_device =
         account->exists && device_is_known(id, r->device, &account->user.id, account->password, r->now_us);
     enum errc rc = limit_begin(id->db, &l->try, r->now_us, &r->retry_after_s, e);
     if (rc != ERR_NONE) return rc;
-    rc = password_verify(&id->gate, account->exists && !account->is_disabled ? account->password : S(""),
+    bool may_be_right = account->exists && !account->is_disabled && !l->try.is_locked;
+    rc = password_verify(&id->gate, may_be_right ? account->password : S(""),
                          l->nfc, &is_right, &l->is_outdated, e);
     if (rc != ERR_NONE) {
         if (limit_forgive(id->db, &l->try, &other) != ERR_NONE)
@@ -62,6 +64,7 @@ static enum errc look_at(struct api_request *r, struct look *l, str type, err *e
     }
     if (is_right) return ERR_NONE;
     rc = db_write(id->db, failure_unit, &f, e);
+    if (rc == ERR_NONE) rc = limit_failed(id->db, &l->try, r->now_us, e);
     return rc == ERR_NONE ? err_code(e, ERR_CREDENTIALS) : rc;
 }
 
