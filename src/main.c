@@ -2,6 +2,7 @@
 #include "cli/serve/serve.h"
 #include "cli/data/store.h"
 #include "core/api.h"
+#include "core/audit.h"
 #include "core/export.h"
 #include "core/identity/identity.h"
 #include "core/jobs.h"
@@ -19,7 +20,7 @@
 
 int main(int argc, char **argv)
 {
-    static const struct option_table *const tables[] = {&net_options, &store_options, &core_options, &secrets_options, &signing_options, &api_options,
+    static const struct option_table *const tables[] = {&net_options, &store_options, &core_options, &secrets_options, &signing_options, &audit_options, &api_options,
                                                         &identity_options, &workspaces_options, &jobs_options, &live_options, &nodes_options, &notify_options, &mail_options, &export_options,
                                                         &gateway_options};
     static const struct cli_app app = {

@@ -95,6 +95,8 @@ struct events;
 /* Registers the sealer with the store; on PostgreSQL starts its thread. master: 32 bytes that wrap people's
  * keys (core/secrets.h). */
 WARN_UNUSED enum errc events_new(struct events **out, struct store *s, const uint8_t *master, err *e);
+/* While it is shut tx_event fails with ERR_UNAVAILABLE: the database is an older copy of a log that was given away (core/audit.h). */
+void events_shut(struct events *log, bool is_shut);
 void events_free(struct events *log); /* before store_close, when no unit runs any more; NULL is fine */
 
 struct sealed_event {

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "cli/cli.h"
+#include "core/audit.h"
 #include "core/audit_log.h"
 #include "core/backend.h"
 #include "core/control.h"
@@ -44,6 +45,7 @@ struct services {
     struct nodes *nodes;     /* this server among all on the database */
     struct live *live;
     struct jobs *jobs;
+    struct audit *audit;
     struct notify *notify;
     struct mailer *mailer;
     struct export *export;

@@ -109,6 +109,16 @@ enum errc services_open(struct process *p, const struct config *c, const char *d
     struct gateway_backend gateway = {.store = s->backend.store, .secrets = s->backend.secrets, .events = s->backend.events};
     uuid node = gateway_node(p->gateway);
     char address[64];
+    struct audit_setup audit = {.store = s->backend.store,
+                                .events = s->backend.events,
+                                .signing = s->backend.signing,
+                                .config = c,
+                                .data_dir = data_dir,
+                                .outbound = p->outbound,
+                                .node = node};
+    if ((rc = audit_new(&s->audit, &audit, e)) != ERR_NONE ||
+        (rc = audit_check(s->audit, e)) != ERR_NONE) /* before anything is added to an old copy of the log */
+        return rc;
     if ((rc = nodes_new(&s->nodes, s->backend.store, c, &node, server_address(&p->shared, address), e)) != ERR_NONE ||
         (rc = nodes_start(s->nodes, e)) != ERR_NONE) /* before anything is done in its name */
         return rc;
@@ -171,6 +181,8 @@ enum errc services_start(struct process *p, const char *data_dir, struct arena *
     if (rc == ERR_NONE)
         rc = audit_log_start(s->audit_log, e);
     if (rc == ERR_NONE)
+        rc = audit_start(s->audit, e);
+    if (rc == ERR_NONE)
         rc = jobs_start(s->jobs, e);
     if (rc == ERR_NONE)
         rc = gateway_start(p->gateway, e);
@@ -200,6 +212,7 @@ void services_stop(struct services *s)
     audit_log_stop(s->audit_log);
     if (s->backend.events)
         events_stop(s->backend.events); /* it wakes jobs and streams */
+    audit_stop(s->audit);
     settings_stop(s->settings);
     s->control = NULL;
     s->api = NULL;
@@ -208,6 +221,7 @@ void services_stop(struct services *s)
 void services_close(struct services *s)
 {
     services_stop(s);
+    audit_free(s->audit);
     jobs_free(s->jobs);
     notify_free(s->notify);
     mailer_free(s->mailer);

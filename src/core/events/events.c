@@ -199,6 +199,8 @@ enum errc tx_event(struct tx *tx, const struct event *ev, err *e)
         !uuid_is_nil(&ev->person_id) && memcmp(&ev->person_id, &ev->actor_id, sizeof ev->actor_id) != 0;
     enum errc rc = ERR_NONE;
     if (!log) return err_set(e, ERR_INTERNAL, "the log is not open");
+    if (log->is_shut)
+        return err_set(e, ERR_UNAVAILABLE, "nothing is changed: the log in the database is older than what was given away of it");
     buf_init(&before, EVENT_BYTES_MAX);
     buf_init(&after, EVENT_BYTES_MAX);
     buf_init(&bytes, EVENT_BYTES_MAX);
@@ -333,6 +335,8 @@ enum errc events_new(struct events **out, struct store *s, const uint8_t *master
     *out = log;
     return ERR_NONE;
 }
+
+void events_shut(struct events *log, bool is_shut) { log->is_shut = is_shut; }
 
 void events_listen(struct events *log, const struct listener *l)
 {

@@ -5,6 +5,7 @@
 #define CORE_EVENTS_INTERNAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/crypto.h"
 #include "base/map.h"
@@ -40,6 +41,7 @@ struct events {
     struct store *store;
     struct people people;
     struct waker seal, follow;
+    atomic_bool is_shut;
     bool seals_itself; /* the sealer is a thread of ours: PostgreSQL */
     bool has_sealer, has_follower;
     pthread_t sealer, feeder;

@@ -6,6 +6,7 @@ CREATE TABLE audit_trees (
     origin {text} NOT NULL,              -- first line of its heads
     size {int} NOT NULL,                 -- leaves in its tiles
     head_size {int} NOT NULL,            -- of the newest signed head; 0: none yet
+    head_us {int} NOT NULL,              -- when that was signed
     alarm_us {int},                      -- since when it is known to be rewritten: no head is signed any more
     alarm {text}
 );
