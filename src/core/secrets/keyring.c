@@ -301,7 +301,7 @@ static enum errc open_instance(struct keyring *r, const struct key_rows *rows, b
     if (!*root)
         return err_set(e, ERR_CONFIG,
                        "the database is sealed under another master key (%.*s, kind %.*s) than this one: "
-                       "give this server that key",
+                       "copy DIR/master.key of the server that made it, or name the key that it has in security.*",
                        STR(str_take(rows->root, 60)), STR(str_take(rows->kind, 20)));
     arena_init(&a, 1u << 20, 0);
     enum errc rc =
