@@ -234,8 +234,7 @@ static void only_keys_that_are_safe_and_public_are_taken(void **state)
         "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHUQ\"}",
         "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo=\"}",
         /* RSA: too short, an exponent of 1, an even one, no algorithm. */
-        "{\"kty\":\"RSA\",\"alg\":\"RS256\",\"n\":\""
-        "wwwwwwwwwwwwwwwwwwwwww\",\"e\":\"AQAB\"}",
+        "{\"kty\":\"RSA\",\"alg\":\"RS256\",\"n\":\"wwwwwwwwwwwwwwwwwwwwww\",\"e\":\"AQAB\"}",
     };
     for (unsigned i = 0; i < LENGTH_OF(wrong); i++) {
         struct jose_key key;

@@ -59,7 +59,7 @@ static int set_up(void **state)
     clock_freeze(START_US, START_US);
     if (s) {
         *state = s;
-        return db_write(s->db, clear_unit, NULL, &s->e);
+        return db_write(s->db, clear_unit, NULL, &s->e) == ERR_NONE ? 0 : -1;
     }
     if (fixture_set_up(state)) return -1;
     s = shared = calloc(1, sizeof *s);
