@@ -92,7 +92,7 @@ static enum errc open_event(struct opening *o, unsigned i, struct event_values *
     *out = (struct event_values){0};
     for (unsigned b = 0; b < o->rows[i].n && rc == ERR_NONE; b++) {
         const struct val *v = row_at(&o->rows[i], b);
-        const struct known_key *k;
+        const struct known_key *k = NULL;
         uuid person = val_uuid(&v[0]);
         rc = key_of(o, &person, &k, e);
         if (rc == ERR_NONE && k->is_known) rc = open_box(o, k->key, &o->ids[i], &person, val_str(&v[1]), out, e);
