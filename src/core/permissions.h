@@ -129,6 +129,9 @@ WARN_UNUSED enum errc permission_hand_on(const struct api_request *r, const uuid
 /* The same of a role; "owner" is handed on by owners only, who have to have signed in just now, which the caller of this sees to. */
 WARN_UNUSED enum errc role_hand_on(const struct api_request *r, struct tx *tx, const uuid *project, str role, err *e);
 
+struct api_table;
+extern const struct api_table roles_api; /* their service: struct permissions * */
+
 /* The rows of the endpoint table: what a route must agree with. */
 struct rbac_row {
     const char *method, *path, *permission; /* "(public)" and the like as they stand */
