@@ -101,14 +101,12 @@ WARN_UNUSED enum errc workspace_insert(struct api_request *r, struct tx *tx, con
 
 /* --- members --- */
 
+/* role: the name of a built-in one, or the id of one of the workspace's own. */
 WARN_UNUSED enum errc member_insert(struct api_request *r, struct tx *tx, const uuid *workspace,
-                                    const uuid *user, enum role role, err *e);
-/* *is_member false: they are not. */
-WARN_UNUSED enum errc member_role(struct tx *tx, struct arena *a, const uuid *workspace, const uuid *user,
-                                  bool *is_member, enum role *out, err *e);
-/* Whether the caller may give or take this role: nobody gives more than they hold, and owners are made and
- * unmade only by owners who have just given their password. API keys count as holding what no key can
- * hold, if their user does. */
-WARN_UNUSED enum errc may_give_role(const struct api_request *r, enum role role, err *e);
+                                    const uuid *user, str role, err *e);
+/* Whether the caller may give or take this role: nobody gives more than they hold (role_hand_on), and owners
+ * are made and unmade only by owners who have just given their password. ERR_INVALID with a problem of "role" when
+ * there is none by this text. */
+WARN_UNUSED enum errc may_give_role(struct api_request *r, struct tx *tx, str role, err *e);
 
 #endif

@@ -26,6 +26,15 @@ const invitation = (world, role = 'viewer') =>
   make(world, `/api/workspaces/${world.id}/invite`, { email: `${fresh('guest').replace(' ', '')}@example.com`, role });
 const tokenOf = (i) => i.link.slice(i.link.indexOf('#') + 1);
 
+/** Something of the workspace that its owner makes, named in the path behind the workspace. */
+const under = (name, making, { body, ...more } = {}) => async ({ world, who, scene }) => ({
+  params: { id: world.id, [name]: (await making({ world, who, scene })).id },
+  ...(body ? { body: body() } : {}),
+  ...more,
+});
+const role = ({ world }) => make(world, `/api/workspaces/${world.id}/roles`, { name: fresh('role'), permissions: ['projects.read'] });
+const inRole = (more) => under('role_id', role, more);
+
 /** A key of whoever asks, when they can have one in this world; else of its owner. */
 async function apiKey({ world, who }) {
   const maker = who.role && who.caller.csrf && who.caller.workspace === world.id ? who.caller : world.owner;
@@ -160,6 +169,16 @@ export const requests = {
   'GET /api/workspaces/:id/exports/:job_id/:part': async ({ world }) => ({
     params: { id: world.id, job_id: await exportJob(world, true), part: '1' },
   }),
+
+  'GET /api/workspaces/:id/roles': inWorkspace,
+  'POST /api/workspaces/:id/roles': ({ world }) => ({
+    params: { id: world.id },
+    body: { name: fresh('role'), permissions: ['projects.read'] },
+    ok: 201,
+  }),
+  'GET /api/workspaces/:id/roles/:role_id': inRole(),
+  'PUT /api/workspaces/:id/roles/:role_id': inRole({ body: () => ({ name: fresh('role'), permissions: ['projects.read'] }) }),
+  'DELETE /api/workspaces/:id/roles/:role_id': inRole({ ok: 204 }),
 
   'GET /api/keys': () => ({}),
   'POST /api/keys': ({ scene, world }) => ({

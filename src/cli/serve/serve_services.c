@@ -58,7 +58,7 @@ unsigned services_mounts(const struct services *s, struct api_mount out[API_TABL
     const struct api_mount mounts[] = {
         {&setup_api, identity},      {&auth_api, identity},    {&sessions_api, identity},    {&users_api, identity},
         {&workspaces_api, identity}, {&members_api, identity}, {&invitations_api, identity}, {&api_keys_api, identity},
-        {&export_api, s ? s->export : NULL}, {&projects_api, NULL}, {&jobs_api, s ? s->jobs : NULL}, {&nodes_api, s ? s->nodes : NULL},
+        {&roles_api, s ? s->permissions : NULL}, {&export_api, s ? s->export : NULL}, {&projects_api, NULL}, {&jobs_api, s ? s->jobs : NULL}, {&nodes_api, s ? s->nodes : NULL},
         {&settings_api, s ? s->settings : NULL}, {&flags_api, s ? s->flags : NULL},
         {&notify_api, s ? s->notify : NULL}, {&mail_api, s ? s->mailer : NULL}, {&live_api, s ? s->live : NULL},
         {&audit_log_api, s ? s->audit_log : NULL},

@@ -209,13 +209,13 @@ static enum errc me_show(struct api_request *r, struct tx *tx, err *e)
     for (unsigned i = 0; i < rows.n; i++) {
         const struct val *w = row_at(&rows, i);
         struct my_workspace *mine = &list[me->workspaces.n];
-        enum role role;
         *mine = (struct my_workspace){.id = val_uuid(&w[0]), .name = val_str(&w[1]), .role = val_str(&w[2])};
         if (is_key && memcmp(&mine->id, &r->who.key_workspace_id, sizeof mine->id) != 0) continue;
-        if (!role_parse(mine->role, &role))
-            return err_set(e, ERR_CORRUPT, "a membership has the role '%.*s', which is none",
-                           STR(mine->role));
-        struct permission_set may = permission_set_and(role_permissions(role), &r->who.key_scopes);
+        struct access *access;
+        if ((rc = tx_access(NULL, tx, &mine->id, &r->who.user_id, r->now_us, &access, e)) != ERR_NONE) return rc;
+        struct permission_set may = access_in_workspace(access);
+        access_let_go(access);
+        may = permission_set_and(&may, &r->who.key_scopes);
         if ((rc = permission_names(r->arena, &may, &mine->permissions, e)) != ERR_NONE) return rc;
         me->workspaces.n++;
     }

@@ -42,7 +42,7 @@ struct invitation {
         FIELD(struct invitation, email, FIELD_TEXT, .min = 3, .max = 320, .format = FORMAT_EMAIL,            \
               .flags = FIELD_REQUIRED | FIELD_PERSONAL,                                                      \
               .meaning = "The address that is invited, and that alone can accept."),                         \
-        FIELD(struct invitation, role, FIELD_ONE_OF, .choices = "owner|admin|developer|reviewer|viewer",     \
+        FIELD(struct invitation, role, FIELD_TEXT, .min = 1, .max = 36, \
               .flags = FIELD_REQUIRED,                                                                       \
               .meaning = "Role that they will have; never more than the inviter holds, then or when it is "  \
                          "accepted."),                                                                       \
@@ -152,9 +152,7 @@ static enum errc invite(struct api_request *r, struct tx *tx, err *e)
 {
     struct invite_state *s = r->state;
     struct rows members, olds;
-    enum role role;
-    if (!role_parse(s->fresh.role, &role)) return err_code(e, ERR_INVALID);
-    enum errc rc = may_give_role(r, role, e);
+    enum errc rc = may_give_role(r, tx, s->fresh.role, e);
     if (rc == ERR_NONE)
         rc = tx_query(tx, r->arena, &member_of_email, PARAMS(v_uuid(&r->workspace_id), v_text(s->email_key)),
                       &members, e);
@@ -240,17 +238,31 @@ static const struct shape offer_shape =
 struct found {
     struct invitation invitation;
     uuid workspace_id, user_id; /* of the account with that address; nil: none */
-    str email_key, workspace_name;
-    enum role role;
+    str email_key, workspace_name, role_name;
 };
+
+/* ERR_NOT_FOUND: the inviter is no member any more, may invite nobody, or does not hold what they offered. */
+static enum errc is_still_worth(struct api_request *r, struct tx *tx, struct found *f, err *e)
+{
+    static const uuid workspace;
+    struct permission_set wanted, given;
+    struct access *inviter;
+    enum errc rc = tx_role(tx, r->arena, &f->workspace_id, f->invitation.role, &wanted, &f->role_name, e);
+    if (rc != ERR_NONE) return rc;
+    rc = tx_access(NULL, tx, &f->workspace_id, &f->invitation.invited_by, r->now_us, &inviter, e);
+    if (rc != ERR_NONE) return rc;
+    bool makes_owner = str_eq(f->invitation.role, str_c(role_name(ROLE_OWNER)));
+    bool is_worth = access_lasting_in(inviter, &workspace, &given) && permission_set_has(&given, PERMISSION_MEMBERS_INVITE) &&
+                    permission_set_holds_all(&given, &wanted) && (!makes_owner || access_is_owner(inviter));
+    access_let_go(inviter);
+    return is_worth ? ERR_NONE : err_code(e, ERR_NOT_FOUND);
+}
 
 /* An invitation is worth what its inviter could give today: ERR_NOT_FOUND when that is less. */
 static enum errc find_by_token(struct api_request *r, struct tx *tx, const uint8_t hash[SHA256_LEN],
                                struct found *f, err *e)
 {
     struct rows rows;
-    enum role inviter;
-    bool is_member;
     enum errc rc = tx_query(tx, r->arena, &invitation_by_token, PARAMS(v_hash(hash)), &rows, e);
     if (rc != ERR_NONE) return rc;
     if (rows.n == 0) goto gone;
@@ -260,12 +272,8 @@ static enum errc find_by_token(struct api_request *r, struct tx *tx, const uint8
     f->email_key = val_str(&row[7]);
     f->workspace_name = val_str(&row[8]);
     f->user_id = val_uuid(&row[9]);
-    if (f->invitation.expires_at <= r->now_us || !role_parse(f->invitation.role, &f->role)) goto gone;
-    rc = member_role(tx, r->arena, &f->workspace_id, &f->invitation.invited_by, &is_member, &inviter, e);
-    if (rc != ERR_NONE) return rc;
-    if (is_member && permission_set_has(role_permissions(inviter), PERMISSION_MEMBERS_INVITE) &&
-        permission_set_holds_all(role_permissions(inviter), role_permissions(f->role)))
-        return ERR_NONE;
+    if (f->invitation.expires_at <= r->now_us) goto gone;
+    if ((rc = is_still_worth(r, tx, f, e)) != ERR_NOT_FOUND) return rc;
 gone:
     return err_set(e, ERR_NOT_FOUND, "this invitation is not valid any more; ask for a new one");
 }
@@ -311,7 +319,7 @@ static enum errc offer_show(struct api_request *r, err *e)
     if (!o) return err_code(e, ERR_TOO_LARGE);
     enum errc rc = find(r, &s, e);
     if (rc != ERR_NONE) return rc;
-    *o = (struct offer){s->found.workspace_name, s->found.invitation.email, s->found.invitation.role,
+    *o = (struct offer){s->found.workspace_name, s->found.invitation.email, s->found.role_name,
                         !uuid_is_nil(&s->found.user_id)};
     r->answer = o;
     return ERR_NONE;
@@ -371,7 +379,7 @@ static enum errc accept_apply(struct api_request *r, struct tx *tx, err *e)
     if (!answer) return err_code(e, ERR_TOO_LARGE);
     enum errc rc = find_by_token(r, tx, s->hash, &s->found, e);
     if (rc == ERR_NONE && s->is_new) rc = new_user_insert(r, tx, &s->person, e);
-    if (rc == ERR_NONE) rc = member_insert(r, tx, &s->found.workspace_id, &r->who.user_id, s->found.role, e);
+    if (rc == ERR_NONE) rc = member_insert(r, tx, &s->found.workspace_id, &r->who.user_id, s->found.invitation.role, e);
     if (rc == ERR_NONE)
         rc = drop(r, tx, S("invitation.accepted"), EVENT_INVITATION, &s->found.workspace_id,
                   &s->found.invitation, e);

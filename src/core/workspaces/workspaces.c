@@ -119,7 +119,7 @@ enum errc workspace_insert(struct api_request *r, struct tx *tx, const struct wo
     ev.shape = &workspace_shape;
     ev.after = w;
     if (rc == ERR_NONE) rc = tx_event(tx, &ev, e);
-    return rc == ERR_NONE ? member_insert(r, tx, &w->id, owner, ROLE_OWNER, e) : rc;
+    return rc == ERR_NONE ? member_insert(r, tx, &w->id, owner, str_c(role_name(ROLE_OWNER)), e) : rc;
 }
 
 /* --- the document --- */
@@ -212,13 +212,13 @@ static enum errc workspaces_list(struct api_request *r, struct tx *tx, err *e)
     if (!list) return err_code(e, ERR_TOO_LARGE);
     for (unsigned i = 0; i < rows.n && rc == ERR_NONE; i++) {
         const struct val *row = row_at(&rows, i);
-        enum role role;
-        if (!role_parse(val_str(&row[8]), &role))
-            return err_set(e, ERR_CORRUPT, "a membership has the role '%.*s', which is none",
-                           STR(val_str(&row[8])));
-        struct permission_set may = permission_set_and(role_permissions(role), &r->who.key_scopes);
-        rc = read_row(r->arena, row, str_c(role_name(role)),
-                      permission_set_has(&may, PERMISSION_SETTINGS_READ), &list[i], e);
+        uuid id = val_uuid(&row[0]);
+        struct access *access;
+        if ((rc = tx_access(NULL, tx, &id, &r->who.user_id, r->now_us, &access, e)) != ERR_NONE) return rc;
+        struct permission_set may = access_in_workspace(access);
+        access_let_go(access);
+        may = permission_set_and(&may, &r->who.key_scopes);
+        rc = read_row(r->arena, row, val_str(&row[8]), permission_set_has(&may, PERMISSION_SETTINGS_READ), &list[i], e);
     }
     r->items = (struct objects){list, rows.n};
     return rc;
