@@ -423,6 +423,52 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/workspaces/{id}/roles": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The roles of a workspace: the built-in ones, then its own */
+        get: operations["roles_list"];
+        put?: never;
+        /**
+         * Makes a role
+         * @description Only of permissions that the caller holds in the workspace, and not only for a time. At most 100 in a workspace.
+         */
+        post: operations["roles_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/workspaces/{id}/roles/{role_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A role of a workspace's own */
+        get: operations["roles_show"];
+        /**
+         * Changes a role
+         * @description The caller holds what it held and what it is to hold: nobody raises others, or themselves, above what they are. What inherits from it changes too. Built-in roles are read-only.
+         */
+        put: operations["roles_replace"];
+        post?: never;
+        /**
+         * Deletes a role
+         * @description Not while a membership, an assignment, an invitation or another role names it.
+         */
+        delete: operations["roles_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/workspaces/{id}/export": {
         parameters: {
             query?: never;
@@ -1732,11 +1778,8 @@ export interface components {
             email: string;
             /** @description Name. */
             name: string;
-            /**
-             * @description Role in this workspace.
-             * @enum {string}
-             */
-            role: "owner" | "admin" | "developer" | "reviewer" | "viewer";
+            /** @description Role in this workspace: the name of a built-in one, or the id of one of its own. */
+            role: string;
             /**
              * Format: date-time
              * @description Member since.
@@ -1754,11 +1797,8 @@ export interface components {
         };
         /** @description A person in a workspace. */
         MemberInput: {
-            /**
-             * @description Role in this workspace.
-             * @enum {string}
-             */
-            role: "owner" | "admin" | "developer" | "reviewer" | "viewer";
+            /** @description Role in this workspace: the name of a built-in one, or the id of one of its own. */
+            role: string;
         };
         /** @description An invitation with its link. */
         NewInvitation: {
@@ -1772,11 +1812,8 @@ export interface components {
              * @description The address that is invited, and that alone can accept.
              */
             email: string;
-            /**
-             * @description Role that they will have; never more than the inviter holds, then or when it is accepted.
-             * @enum {string}
-             */
-            role: "owner" | "admin" | "developer" | "reviewer" | "viewer";
+            /** @description Role that they will have; never more than the inviter holds, then or when it is accepted. */
+            role: string;
             /**
              * Format: date-time
              * @description When it was made.
@@ -1802,11 +1839,8 @@ export interface components {
              * @description The address that is invited, and that alone can accept.
              */
             email: string;
-            /**
-             * @description Role that they will have; never more than the inviter holds, then or when it is accepted.
-             * @enum {string}
-             */
-            role: "owner" | "admin" | "developer" | "reviewer" | "viewer";
+            /** @description Role that they will have; never more than the inviter holds, then or when it is accepted. */
+            role: string;
         };
         /** @description An invitation to a workspace. */
         Invitation: {
@@ -1820,11 +1854,8 @@ export interface components {
              * @description The address that is invited, and that alone can accept.
              */
             email: string;
-            /**
-             * @description Role that they will have; never more than the inviter holds, then or when it is accepted.
-             * @enum {string}
-             */
-            role: "owner" | "admin" | "developer" | "reviewer" | "viewer";
+            /** @description Role that they will have; never more than the inviter holds, then or when it is accepted. */
+            role: string;
             /**
              * Format: date-time
              * @description When it was made.
@@ -1985,6 +2016,64 @@ export interface components {
              * @default 24
              */
             overlap_hours?: number;
+        };
+        /** @description A role of a workspace. */
+        WorkspaceRole: {
+            /** @description What names it elsewhere: the name of a built-in role, the id of a custom one. */
+            id: string;
+            /** @description Its name, unique in the workspace. */
+            name: string;
+            /** @description What it is for. */
+            description: string;
+            /** @description The role whose permissions it has too: a built-in one but owner, or a custom one; up to five stand above one another. */
+            parent: string | null;
+            /** @description Its own permissions. */
+            permissions: string[];
+            /** @description Its permissions with those that it inherits. */
+            effective: string[];
+            /** @description It comes with the program and cannot be changed. */
+            is_built_in: boolean;
+            /**
+             * Format: int64
+             * @description How many memberships, assignments and invitations name it.
+             */
+            n_assigned: number;
+            /**
+             * Format: uuid
+             * @description Who made it.
+             */
+            created_by: string | null;
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            created_at: string | null;
+            /**
+             * Format: date-time
+             * @description When it was changed last.
+             */
+            updated_at: string | null;
+        };
+        WorkspaceRoleList: {
+            items: components["schemas"]["WorkspaceRole"][];
+            next_cursor: string | null;
+        };
+        /** @description A role of a workspace. */
+        WorkspaceRoleInput: {
+            /** @description Its name, unique in the workspace. */
+            name: string;
+            /**
+             * @description What it is for.
+             * @default
+             */
+            description?: string;
+            /** @description The role whose permissions it has too: a built-in one but owner, or a custom one; up to five stand above one another. */
+            parent?: string | null;
+            /**
+             * @description Its own permissions.
+             * @default []
+             */
+            permissions?: string[];
         };
         /** @description Background work: it survives a restart, and may be tried more than once. */
         Job: {
@@ -4227,6 +4316,147 @@ export interface operations {
             };
             path: {
                 id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    roles_list: {
+        parameters: {
+            query?: {
+                /** @description Items at most. */
+                limit?: components["parameters"]["Limit"];
+                /** @description next_cursor of the answer before. */
+                cursor?: components["parameters"]["Cursor"];
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkspaceRoleList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    roles_create: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Sent again with the same key within 24 hours, the request is answered as the first time and done once. */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WorkspaceRoleInput"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkspaceRole"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    roles_show: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                role_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkspaceRole"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    roles_replace: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag that was read; 412 when the resource has changed since. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                id: string;
+                role_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WorkspaceRoleInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkspaceRole"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    roles_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                role_id: string;
             };
             cookie?: never;
         };
