@@ -12,7 +12,8 @@ export type User = Schemas['User'];
 export type Me = Schemas['Me'];
 export type Membership = Schemas['MyWorkspace'];
 export type Member = Schemas['Member'];
-export type Role = Member['role'];
+/** The built-in ones; the others are named by an id. */
+export type Role = 'owner' | 'admin' | 'developer' | 'reviewer' | 'viewer';
 export type Invitation = Schemas['Invitation'];
 export type NewInvitation = Schemas['NewInvitation'];
 export type InvitationOffer = Schemas['InvitationOffer'];

@@ -27,7 +27,7 @@ import { Table } from '@/ui/table';
 import { Tabs } from '@/ui/tabs';
 import { toast } from '@/ui/toast';
 import { Time } from '@/ui/values';
-import { ROLES, WorkspaceMembers } from '@/ui/workspace-members';
+import { ROLES, roleName, WorkspaceMembers } from '@/ui/workspace-members';
 
 const TABS = ['members', 'invitations', 'roles'] as const;
 
@@ -169,7 +169,7 @@ function Invitations({ onInvite }: { onInvite: () => void }) {
                   header: t('account.email'),
                   cell: (one) => <span className="font-medium">{one.email}</span>,
                 },
-                { id: 'role', header: t('member.role'), cell: (one) => t(`role.${one.role}`) },
+                { id: 'role', header: t('member.role'), cell: (one) => roleName(one.role) },
                 { id: 'expires', header: t('key.expires'), cell: (one) => <Time iso={one.expires_at} /> },
                 {
                   id: 'revoke',
@@ -315,7 +315,7 @@ function Roles() {
                         scope="col"
                         className="sticky top-0 z-1 border-b border-line bg-surface px-3 py-2 text-xs font-medium text-ink-3"
                       >
-                        {t(`role.${role.name as Role}`)}
+                        {roleName(role.name)}
                       </th>
                     ))}
                   </tr>

@@ -1,7 +1,7 @@
 import clsx from 'clsx';
 import { UserPlus } from 'lucide-react';
 import type { Member, Role } from '@/api/types';
-import { t } from '@/lib/i18n';
+import { t, tMaybe } from '@/lib/i18n';
 import { Badge } from './badge';
 import { Button } from './button';
 import { Select } from './field';
@@ -9,6 +9,8 @@ import { Table } from './table';
 import { Time } from './values';
 
 export const ROLES: Role[] = ['owner', 'admin', 'developer', 'reviewer', 'viewer'];
+/** A role as people know it. */
+export const roleName = (role: string) => tMaybe(`role.${role}`, t('role.custom'));
 
 const HUES = [
   'text-accent bg-accent-soft',
@@ -78,19 +80,20 @@ export function WorkspaceMembers(props: {
           {
             id: 'role',
             header: t('member.role'),
-            sortBy: (member) => ROLES.indexOf(member.role),
+            sortBy: (member) => ROLES.indexOf(member.role as Role),
             cell: (member) => {
-              const roles = props.rolesFor?.(member) ?? [];
-              return props.onChangeRole && roles.length > 1 ? (
+              const offered: string[] = props.rolesFor?.(member) ?? [];
+              const roles = offered.includes(member.role) ? offered : [member.role, ...offered];
+              return props.onChangeRole && offered.length > 1 ? (
                 <Select
                   className="input-sm w-auto"
                   aria-label={t('member.role_of', { name: member.name })}
                   value={member.role}
-                  options={roles.map((role) => ({ value: role, label: t(`role.${role}`) }))}
+                  options={roles.map((role) => ({ value: role, label: roleName(role) }))}
                   onChange={(e) => props.onChangeRole?.(member, e.target.value as Role)}
                 />
               ) : (
-                t(`role.${member.role}`)
+                roleName(member.role)
               );
             },
           },

@@ -150,6 +150,7 @@ export default {
   'role.developer': 'Entwicklung',
   'role.reviewer': 'Prüfung',
   'role.viewer': 'Lesen',
+  'role.custom': 'Eigene Rolle',
   'period.daily': 'am Tag',
   'period.weekly': 'in der Woche',
   'period.monthly': 'im Monat',

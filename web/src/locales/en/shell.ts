@@ -146,6 +146,7 @@ export default {
   'role.developer': 'Developer',
   'role.reviewer': 'Reviewer',
   'role.viewer': 'Viewer',
+  'role.custom': 'Custom role',
   'period.daily': 'a day',
   'period.weekly': 'a week',
   'period.monthly': 'a month',
