@@ -101,12 +101,13 @@ WARN_UNUSED enum errc workspace_insert(struct api_request *r, struct tx *tx, con
 
 /* --- members --- */
 
-/* role: the name of a built-in one, or the id of one of the workspace's own. */
-WARN_UNUSED enum errc member_insert(struct api_request *r, struct tx *tx, const uuid *workspace,
-                                    const uuid *user, str role, err *e);
-/* Whether the caller may give or take this role: nobody gives more than they hold (role_hand_on), and owners
- * are made and unmade only by owners who have just given their password. ERR_INVALID with a problem of "role" when
- * there is none by this text. */
-WARN_UNUSED enum errc may_give_role(struct api_request *r, struct tx *tx, str role, err *e);
+/* invited_us NO_VALUE: they were not invited. */
+WARN_UNUSED enum errc member_insert(struct api_request *r, struct tx *tx, const uuid *workspace, const uuid *user,
+                                    str role, usec invited_us, err *e);
+/* Whether the caller may give or take this role in a project (NULL: in the workspace): nobody gives more than they
+ * hold, and owners are made and unmade only by owners who have just given their password. ERR_INVALID with r->errors
+ * when there is no such role. */
+WARN_UNUSED enum errc may_give_role(struct api_request *r, struct tx *tx, const uuid *project, const char *field,
+                                    str role, err *e);
 
 #endif

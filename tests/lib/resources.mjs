@@ -158,6 +158,10 @@ export const requests = {
     params: { id: world.id, invitation_id: (await invitation(world)).id },
     ok: 204,
   }),
+  'POST /api/workspaces/:id/invitations/:invitation_id/resend': async ({ world }) => ({
+    params: { id: world.id, invitation_id: (await invitation(world)).id },
+    ok: [200, 429] /* a minute after the first mail */,
+  }),
   'GET /api/invitations/:token': async ({ world }) => ({ params: { token: tokenOf(await invitation(world)) } }),
   'POST /api/invitations/:token/accept': async ({ world, who }) => ({
     params: { token: tokenOf(await invitation(world)) },

@@ -95,6 +95,20 @@ str identity_public_url(const struct identity *id) { return id->public_url; }
 
 struct live *identity_live(const struct identity *id) { return id->live; }
 
+struct permissions *identity_permissions(const struct identity *id) { return id->permissions; }
+
+enum errc held_in_workspace(const struct api_request *r, struct tx *tx, const uuid *workspace,
+                            struct permission_set *out, err *e)
+{
+    struct access *a;
+    enum errc rc = tx_access(identity_of(r)->permissions, tx, workspace, &r->who.user_id, r->now_us, &a, e);
+    if (rc != ERR_NONE) return rc;
+    *out = access_in_workspace(a);
+    *out = permission_set_and(out, &r->who.key_scopes);
+    access_let_go(a);
+    return ERR_NONE;
+}
+
 const struct sql *identity_find_project(const struct identity *id) { return id->find_project; }
 
 const struct sql *identity_project_ids(const struct identity *id) { return id->project_ids; }
@@ -305,7 +319,8 @@ enum errc identity_authenticate(void *ctx, struct api_request *r, const struct h
 /* --- what they may --- */
 
 SQL(memberships_of, DB_MAIN, SQL_INSTANCE, "u",
-    "SELECT workspace_id FROM memberships WHERE user_id = $1 LIMIT 2");
+    "SELECT m.workspace_id FROM memberships m JOIN workspaces w ON w.id = m.workspace_id WHERE m.user_id = $1 AND "
+    "w.deleted_us IS NULL LIMIT 2");
 
 enum errc identity_authorize(void *ctx, struct api_request *r, struct tx *tx, err *e)
 {

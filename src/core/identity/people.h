@@ -30,6 +30,11 @@ struct workspace_rules {
 };
 const struct workspace_rules *identity_workspace_rules(const struct identity *id);
 
+struct permissions *identity_permissions(const struct identity *id); /* may be NULL */
+/* What the caller, with their key's scopes, holds in a workspace that they are a member of. */
+WARN_UNUSED enum errc held_in_workspace(const struct api_request *r, struct tx *tx, const uuid *workspace,
+                                        struct permission_set *out, err *e);
+
 /* Events of one request are told apart by number, the same each time its unit runs. */
 enum event_number {
     EVENT_SIGN_IN = 1,
@@ -39,6 +44,9 @@ enum event_number {
     EVENT_INVITATION,
     EVENT_REPLACED,
     EVENT_KEY,
+    EVENT_SERVICE_ACCOUNT,
+    EVENT_REQUEST,
+    EVENT_FORMER, /* member */
     EVENT_MORE = 16,    /* and on: one for each of many */
     EVENT_FAILURE = 900 /* in a unit of its own */
 };

@@ -15,7 +15,7 @@ SQL(session_delete_old, DB_MAIN, SQL_INSTANCE, "uii",
     "DELETE FROM sessions WHERE user_id = $1 AND (expires_us <= $2 OR last_seen_us <= $3)");
 SQL(user_workspaces, DB_MAIN, SQL_INSTANCE, "u",
     "SELECT w.id, w.name, m.role FROM memberships m JOIN workspaces w ON w.id = m.workspace_id WHERE "
-    "m.user_id = $1 ORDER BY w.id LIMIT 1000");
+    "m.user_id = $1 AND (w.deleted_us IS NULL OR m.role = 'owner') ORDER BY w.id LIMIT 1000");
 SQL(key_name, DB_MAIN, 0, "uu", "SELECT name FROM api_keys WHERE workspace_id = $1 AND id = $2");
 
 #define DEVICE_MAX_S (180LL * 86400)
@@ -211,12 +211,9 @@ static enum errc me_show(struct api_request *r, struct tx *tx, err *e)
         struct my_workspace *mine = &list[me->workspaces.n];
         *mine = (struct my_workspace){.id = val_uuid(&w[0]), .name = val_str(&w[1]), .role = val_str(&w[2])};
         if (is_key && memcmp(&mine->id, &r->who.key_workspace_id, sizeof mine->id) != 0) continue;
-        struct access *access;
-        if ((rc = tx_access(NULL, tx, &mine->id, &r->who.user_id, r->now_us, &access, e)) != ERR_NONE) return rc;
-        struct permission_set may = access_in_workspace(access);
-        access_let_go(access);
-        may = permission_set_and(&may, &r->who.key_scopes);
-        if ((rc = permission_names(r->arena, &may, &mine->permissions, e)) != ERR_NONE) return rc;
+        struct permission_set may;
+        if ((rc = held_in_workspace(r, tx, &mine->id, &may, e)) != ERR_NONE ||
+            (rc = permission_names(r->arena, &may, &mine->permissions, e)) != ERR_NONE) return rc;
         me->workspaces.n++;
     }
     me->authenticated_at = NO_VALUE;

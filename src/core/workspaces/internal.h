@@ -19,4 +19,16 @@ WARN_UNUSED enum errc policy_check(struct api_request *r, struct workspace_setti
 WARN_UNUSED enum errc policy_may_change(const struct api_request *r, const struct workspace_settings *before,
                                           const struct workspace_settings *after, err *e);
 
+/* Words separated by spaces, as rows keep lists. An empty list is {items, 0}, never without a pointer. */
+WARN_UNUSED enum errc words_read(struct arena *a, str words, struct texts *out, err *e);
+WARN_UNUSED enum errc words_write(struct arena *a, const struct texts *list, str *out, err *e);
+
+/* --- members.c --- */
+
+/* Of somebody who is one, with its event. */
+WARN_UNUSED enum errc member_change_role(struct api_request *r, struct tx *tx, const uuid *user, str role,
+                                         enum event_number n, err *e);
+/* With keys and assignments; whether they may go is the caller's to ask. */
+WARN_UNUSED enum errc member_remove(struct api_request *r, struct tx *tx, const uuid *user, err *e);
+
 #endif

@@ -1,15 +1,19 @@
 /* Members of a workspace: who, in which role; nobody gives more than they hold, and the last owner stays. */
-#include "core/identity/people.h"
-#include "core/workspaces.h"
+#include "core/workspaces/internal.h"
 
-SQL(member_add, DB_MAIN, 0, "uuti",
-    "INSERT INTO memberships (workspace_id, user_id, role, created_us) VALUES ($1, $2, $3, $4)");
+#define MEMBER_COLUMNS                                                                                       \
+    "m.user_id, u.email, u.name, m.role, m.created_us, m.last_active_us, m.invited_us, "                     \
+    "u.service_workspace_id"
+SQL(member_add, DB_MAIN, 0, "uutii",
+    "INSERT INTO memberships (workspace_id, user_id, role, created_us, invited_us) VALUES ($1, $2, $3, $4, "
+    "$5)");
 SQL(member_list, DB_MAIN, 0, "u",
-    "SELECT m.user_id, u.email, u.name, m.role, m.created_us, u.last_active_us "
-    "FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.workspace_id = $1");
+    "SELECT " MEMBER_COLUMNS
+    " FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.workspace_id = $1");
 SQL(member_get, DB_MAIN, 0, "uu",
-    "SELECT m.user_id, u.email, u.name, m.role, m.created_us, u.last_active_us "
-    "FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.workspace_id = $1 AND m.user_id = $2");
+    "SELECT " MEMBER_COLUMNS
+    " FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.workspace_id = $1 AND "
+    "m.user_id = $2");
 SQL(member_find, DB_MAIN, 0, "uu", "SELECT NULL FROM memberships WHERE workspace_id = $1 AND user_id = $2");
 SQL(member_set, DB_MAIN, 0, "tuu",
     "UPDATE memberships SET role = $1 WHERE workspace_id = $2 AND user_id = $3");
@@ -21,19 +25,28 @@ SQL(owners_count, DB_MAIN, 0, "u",
 struct member {
     uuid user_id;
     str email, name, role;
-    usec created_at, last_active_at;
+    usec created_at, last_active_at, invited_at;
+    bool is_service_account;
 };
 static const struct field member_fields[] = {
     FIELD(struct member, user_id, FIELD_UUID, .flags = FIELD_READONLY, .meaning = "Id of the person."),
     FIELD(struct member, email, FIELD_TEXT, .flags = FIELD_READONLY | FIELD_PERSONAL | FIELD_UNAUDITED,
-          .meaning = "E-mail address."),
+          .meaning = "E-mail address; empty of a service account."),
     FIELD(struct member, name, FIELD_TEXT, .flags = FIELD_READONLY | FIELD_PERSONAL | FIELD_UNAUDITED,
           .meaning = "Name."),
-    FIELD(struct member, role, FIELD_TEXT, .min = 1, .max = 36, .flags = FIELD_REQUIRED,
-          .meaning = "Role in this workspace: the name of a built-in one, or the id of one of its own."),
+    FIELD(struct member, role, FIELD_TEXT, .min = 1, .max = 36, .format = FORMAT_NAME,
+          .flags = FIELD_REQUIRED,
+          .meaning = "Role in this workspace: a built-in one's name, a custom one's id, or none for somebody "
+                     "who is in "
+                     "single projects only."),
     FIELD(struct member, created_at, FIELD_TIME, .flags = FIELD_READONLY, .meaning = "Member since."),
     FIELD(struct member, last_active_at, FIELD_TIME,
-          .flags = FIELD_READONLY | FIELD_NULLABLE | FIELD_UNAUDITED, .meaning = "Last seen, to the minute."),
+          .flags = FIELD_READONLY | FIELD_NULLABLE | FIELD_UNAUDITED,
+          .meaning = "Last seen in this workspace, to the minute."),
+    FIELD(struct member, invited_at, FIELD_TIME, .flags = FIELD_READONLY | FIELD_NULLABLE | FIELD_UNAUDITED,
+          .meaning = "When they were invited; null: they were not."),
+    FIELD(struct member, is_service_account, FIELD_BOOL, .flags = FIELD_READONLY | FIELD_UNAUDITED,
+          .meaning = "It is no person but a service account."),
 };
 static const struct shape member_shape =
     SHAPE("Member", struct member, member_fields, "A person in a workspace.");
@@ -43,14 +56,16 @@ static const struct api_resource member_resource = {
 
 static void read_row(const struct val *row, struct member *m)
 {
-    *m = (struct member){val_uuid(&row[0]), val_str(&row[1]), val_str(&row[2]),
-                         val_str(&row[3]),  val_int(&row[4]), val_int(&row[5])};
+    uuid service = val_uuid(&row[7]);
+    *m = (struct member){val_uuid(&row[0]), val_str(&row[1]), val_str(&row[2]), val_str(&row[3]),
+                         val_int(&row[4]),  val_int(&row[5]), val_int(&row[6]), !uuid_is_nil(&service)};
 }
 
-static struct event member_event(const struct api_request *r, str type, const uuid *workspace,
-                                 const uuid *user, const struct member *before, const struct member *after)
+static struct event member_event(const struct api_request *r, str type, enum event_number n,
+                                 const uuid *workspace, const uuid *user, const struct member *before,
+                                 const struct member *after)
 {
-    struct event ev = event_of(r, type, EVENT_MEMBER);
+    struct event ev = event_of(r, type, n);
     ev.workspace_id = *workspace;
     ev.resource_type = S("member");
     ev.resource_id = *user;
@@ -61,44 +76,67 @@ static struct event member_event(const struct api_request *r, str type, const uu
 }
 
 enum errc member_insert(struct api_request *r, struct tx *tx, const uuid *workspace, const uuid *user,
-                        str role, err *e)
+                        str role, usec invited_us, err *e)
 {
     struct member m = {.user_id = *user,
                        .role = role,
                        .created_at = r->now_us,
-                       .last_active_at = NO_VALUE};
-    struct event ev = member_event(r, S("member.added"), workspace, user, NULL, &m);
+                       .last_active_at = NO_VALUE,
+                       .invited_at = invited_us};
+    struct event ev = member_event(r, S("member.added"), EVENT_MEMBER, workspace, user, NULL, &m);
     struct rows others;
     enum errc rc = tx_query(tx, r->arena, &member_find, PARAMS(v_uuid(workspace), v_uuid(user)), &others, e);
     if (rc == ERR_NONE && others.n)
         return err_set(e, ERR_CONFLICT, "they are a member of this workspace already");
     if (rc == ERR_NONE)
         rc = tx_exec(tx, &member_add,
-                     PARAMS(v_uuid(workspace), v_uuid(user), v_text(m.role), v_int(r->now_us)), NULL, e);
+                     PARAMS(v_uuid(workspace), v_uuid(user), v_text(m.role), v_int(r->now_us),
+                            v_int_or_null(invited_us)),
+                     NULL, e);
     if (rc == ERR_NONE) rc = tx_access_changed(tx, workspace, e);
+    return rc == ERR_NONE ? tx_event(tx, &ev, e) : rc;
+}
+
+enum errc member_change_role(struct api_request *r, struct tx *tx, const uuid *user, str role,
+                             enum event_number n, err *e)
+{
+    const struct val *row;
+    struct member before, after;
+    enum errc rc =
+        tx_query_row(tx, r->arena, &member_get, PARAMS(v_uuid(&r->workspace_id), v_uuid(user)), &row, e);
+    if (rc != ERR_NONE) return rc;
+    read_row(row, &before);
+    after = before;
+    after.role = role;
+    struct event ev = member_event(r, S("member.updated"), n, &r->workspace_id, user, &before, &after);
+    rc = tx_exec(tx, &member_set, PARAMS(v_text(role), v_uuid(&r->workspace_id), v_uuid(user)), NULL, e);
+    if (rc == ERR_NONE) rc = tx_access_changed(tx, &r->workspace_id, e);
     return rc == ERR_NONE ? tx_event(tx, &ev, e) : rc;
 }
 
 /* --- the rules --- */
 
-static bool is_owner(str role) { return str_eq(role, str_c(role_name(ROLE_OWNER))); }
+static bool is_owner_role(str role) { return str_eq(role, str_c(role_name(ROLE_OWNER))); }
 
-enum errc may_give_role(struct api_request *r, struct tx *tx, str role, err *e)
+enum errc may_give_role(struct api_request *r, struct tx *tx, const uuid *project, const char *field,
+                        str role, err *e)
 {
-    static const uuid workspace;
-    enum errc rc = role_hand_on(r, tx, &workspace, role, e);
-    if (rc == ERR_NOT_FOUND) {
-        r->errors = (struct field_errors){0}; /* the unit may run again */
-        return api_field_error(r, e, "role", "not_one_of", "names no role of this workspace");
-    }
-    return rc == ERR_NONE && is_owner(role) ? recently_authenticated(r, e) : rc;
+    static const uuid nowhere;
+    if (str_eq(role, S(ROLE_NONE)) && !project) return ERR_NONE;
+    enum errc rc = role_hand_on(r, tx, project ? project : &nowhere, role, e);
+    if (rc == ERR_NOT_FOUND)
+        return api_field_error(r, e, field, "not_one_of",
+                               "must be the name of a role or the id of one of this workspace");
+    return rc == ERR_NONE && is_owner_role(role) ? recently_authenticated(r, e) : rc;
 }
 
 /* An owner is to become something else, or to go. */
 static enum errc may_lose_owner(struct api_request *r, struct tx *tx, err *e)
 {
     const struct val *row;
-    enum errc rc = tx_query_row(tx, r->arena, &owners_count, PARAMS(v_uuid(&r->workspace_id)), &row, e);
+    enum errc rc = may_give_role(r, tx, NULL, "role", str_c(role_name(ROLE_OWNER)), e);
+    if (rc == ERR_NONE)
+        rc = tx_query_row(tx, r->arena, &owners_count, PARAMS(v_uuid(&r->workspace_id)), &row, e);
     if (rc == ERR_NONE && val_int(&row[0]) <= 1)
         return err_set(e, ERR_CONFLICT, "a workspace always has an owner: make somebody else an owner first");
     return rc;
@@ -114,9 +152,8 @@ static enum errc load(struct api_request *r, struct tx *tx, struct member *m, er
     const struct val *row;
     enum errc rc = tx_query_row(tx, r->arena, &member_get,
                                 PARAMS(v_uuid(&r->workspace_id), v_uuid(&r->path_id[1])), &row, e);
-    if (rc != ERR_NONE) return rc;
-    read_row(row, m);
-    return ERR_NONE;
+    if (rc == ERR_NONE) read_row(row, m);
+    return rc;
 }
 
 /* --- endpoints --- */
@@ -147,14 +184,27 @@ static enum errc members_put(struct api_request *r, struct tx *tx, err *e)
     after->role = body->role;
     r->answer = after;
     if (str_eq(before.role, after->role)) return ERR_NONE;
-    if ((rc = may_give_role(r, tx, after->role, e)) != ERR_NONE) return rc;
-    if (is_owner(before.role) &&
-        ((rc = may_give_role(r, tx, before.role, e)) != ERR_NONE || (rc = may_lose_owner(r, tx, e)) != ERR_NONE))
+    if (before.is_service_account && is_owner_role(after->role))
+        return err_set(e, ERR_FORBIDDEN, "a service account cannot own a workspace");
+    if ((rc = may_give_role(r, tx, NULL, "role", after->role, e)) != ERR_NONE ||
+        (is_owner_role(before.role) && (rc = may_lose_owner(r, tx, e)) != ERR_NONE))
         return rc;
-    struct event ev = member_event(r, S("member.updated"), &r->workspace_id, &after->user_id, &before, after);
-    rc = tx_exec(tx, &member_set,
-                 PARAMS(v_text(after->role), v_uuid(&r->workspace_id), v_uuid(&after->user_id)), NULL, e);
-    if (rc == ERR_NONE) rc = tx_access_changed(tx, &r->workspace_id, e);
+    return member_change_role(r, tx, &after->user_id, after->role, EVENT_MEMBER, e);
+}
+
+enum errc member_remove(struct api_request *r, struct tx *tx, const uuid *user, err *e)
+{
+    const struct val *row;
+    struct member before;
+    enum errc rc =
+        tx_query_row(tx, r->arena, &member_get, PARAMS(v_uuid(&r->workspace_id), v_uuid(user)), &row, e);
+    if (rc != ERR_NONE) return rc;
+    read_row(row, &before);
+    if ((rc = keys_revoke_of(r, tx, &r->workspace_id, &before.user_id, e)) != ERR_NONE) return rc;
+    struct event ev =
+        member_event(r, S("member.removed"), EVENT_MEMBER, &r->workspace_id, &before.user_id, &before, NULL);
+    rc = tx_exec(tx, &member_drop, PARAMS(v_uuid(&r->workspace_id), v_uuid(&before.user_id)), NULL, e);
+    if (rc == ERR_NONE) rc = tx_access_of_user_gone(tx, &r->workspace_id, &before.user_id, e);
     return rc == ERR_NONE ? tx_event(tx, &ev, e) : rc;
 }
 
@@ -163,14 +213,11 @@ static enum errc members_delete(struct api_request *r, struct tx *tx, err *e)
     struct member before;
     enum errc rc = load(r, tx, &before, e);
     if (rc != ERR_NONE) return rc;
-    if (is_owner(before.role) &&
-        ((rc = may_give_role(r, tx, before.role, e)) != ERR_NONE || (rc = may_lose_owner(r, tx, e)) != ERR_NONE))
-        return rc;
-    if ((rc = keys_revoke_of(r, tx, &r->workspace_id, &before.user_id, e)) != ERR_NONE) return rc;
-    struct event ev = member_event(r, S("member.removed"), &r->workspace_id, &before.user_id, &before, NULL);
-    rc = tx_exec(tx, &member_drop, PARAMS(v_uuid(&r->workspace_id), v_uuid(&before.user_id)), NULL, e);
-    if (rc == ERR_NONE) rc = tx_access_of_user_gone(tx, &r->workspace_id, &before.user_id, e);
-    return rc == ERR_NONE ? tx_event(tx, &ev, e) : rc;
+    if (before.is_service_account)
+        return err_set(e, ERR_CONFLICT,
+                       "this is a service account: DELETE /api/workspaces/:id/service-accounts/:account_id");
+    if (is_owner_role(before.role) && (rc = may_lose_owner(r, tx, e)) != ERR_NONE) return rc;
+    return member_remove(r, tx, &before.user_id, e);
 }
 
 /* What they see of this workspace: all of it has to be decided anew. */

@@ -261,3 +261,31 @@ enum errc workspace_admits(const struct api_request *r, struct tx *tx, err *e)
         return err_set(e, ERR_FORBIDDEN, "this workspace takes no requests from your address");
     return ERR_NONE;
 }
+
+/* --- lists --- */
+
+enum errc words_read(struct arena *a, str words, struct texts *out, err *e)
+{
+    str *items = arena_news(a, str, words.len / 2 + 1);
+    if (!items) return err_code(e, ERR_TOO_LARGE);
+    *out = (struct texts){items, 0};
+    while (words.len)
+        items[out->n++] = str_cut(&words, ' ');
+    return ERR_NONE;
+}
+
+enum errc words_write(struct arena *a, const struct texts *list, str *out, err *e)
+{
+    size_t len = 0;
+    for (unsigned i = 0; i < list->n; i++)
+        len += list->items[i].len + 1;
+    char *p = arena_bytes(a, len + 1);
+    if (!p) return err_code(e, ERR_TOO_LARGE);
+    *out = str_of(p, len ? len - 1 : 0);
+    for (unsigned i = 0; i < list->n; i++) {
+        memcpy(p, list->items[i].p, list->items[i].len);
+        p += list->items[i].len;
+        *p++ = ' ';
+    }
+    return ERR_NONE;
+}

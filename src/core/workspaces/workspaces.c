@@ -119,7 +119,8 @@ enum errc workspace_insert(struct api_request *r, struct tx *tx, const struct wo
     ev.shape = &workspace_shape;
     ev.after = w;
     if (rc == ERR_NONE) rc = tx_event(tx, &ev, e);
-    return rc == ERR_NONE ? member_insert(r, tx, &w->id, owner, str_c(role_name(ROLE_OWNER)), e) : rc;
+    return rc == ERR_NONE ? member_insert(r, tx, &w->id, owner, str_c(role_name(ROLE_OWNER)), NO_VALUE, e)
+                          : rc;
 }
 
 /* --- the document --- */
@@ -212,13 +213,11 @@ static enum errc workspaces_list(struct api_request *r, struct tx *tx, err *e)
     if (!list) return err_code(e, ERR_TOO_LARGE);
     for (unsigned i = 0; i < rows.n && rc == ERR_NONE; i++) {
         const struct val *row = row_at(&rows, i);
+        struct permission_set may;
         uuid id = val_uuid(&row[0]);
-        struct access *access;
-        if ((rc = tx_access(NULL, tx, &id, &r->who.user_id, r->now_us, &access, e)) != ERR_NONE) return rc;
-        struct permission_set may = access_in_workspace(access);
-        access_let_go(access);
-        may = permission_set_and(&may, &r->who.key_scopes);
-        rc = read_row(r->arena, row, val_str(&row[8]), permission_set_has(&may, PERMISSION_SETTINGS_READ), &list[i], e);
+        if ((rc = held_in_workspace(r, tx, &id, &may, e)) == ERR_NONE)
+            rc = read_row(r->arena, row, val_str(&row[8]), permission_set_has(&may, PERMISSION_SETTINGS_READ),
+                          &list[i], e);
     }
     r->items = (struct objects){list, rows.n};
     return rc;
