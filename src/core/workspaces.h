@@ -30,7 +30,7 @@ struct workspace_settings {
     str mfa_required;                  /* none, all, roles (those of mfa_roles) */
     struct texts mfa_roles;            /* names of built-in roles or ids of custom ones */
     struct texts passkey_roles;        /* whose second factor must be phishing-resistant */
-    int64_t session_idle_minutes, session_max_hours; /* of sessions that are used here; 0: as the instance says */
+    int64_t session_max_hours;         /* since the password or a factor was given; 0: as the instance says */
     int64_t api_key_max_days;
     struct texts allowed_addresses;    /* ranges that requests may come from; none: anywhere */
     struct texts cors_origins;         /* "https://app.example.com" */
@@ -44,9 +44,11 @@ WARN_UNUSED enum errc workspace_policy(struct tx *tx, struct arena *a, const uui
 /* Whether somebody with this role must have given a second factor to do anything here, and whether it must be a
  * phishing-resistant one. */
 bool workspace_wants_mfa(const struct workspace_settings *s, str role, bool *needs_passkey);
+/* Whether the address of a client is in one of the ranges. */
+bool workspace_address_is_in(const struct texts *ranges, str address);
 /* For authorize, when the role is known: whether the workspace is there for the caller (ERR_NOT_FOUND while it is being
- * deleted, but for its owners, who may only read and restore) and takes requests from where this one comes
- * (ERR_FORBIDDEN). */
+ * deleted, but for its owners, who may only read and restore), takes requests from where this one comes (ERR_FORBIDDEN), and
+ * whether the session is good enough for it (ERR_FACTOR_REQUIRED, ERR_REAUTHENTICATE). */
 WARN_UNUSED enum errc workspace_admits(const struct api_request *r, struct tx *tx, err *e);
 
 /* --- plans --- */

@@ -18,7 +18,7 @@
 extern const struct option_table gateway_options;
 extern const struct route_table gateway_routes; /* mounted with a struct gateway_loop as context */
 /* Under /api, with the struct gateway as service. */
-extern const struct api_table gateway_providers_api, gateway_aliases_api, gateway_models_api, gateway_keys_api, gateway_budgets_api, gateway_limits_api,
+extern const struct api_table gateway_providers_api, gateway_aliases_api, gateway_models_api, gateway_keys_api, gateway_budgets_api, gateway_billing_api, gateway_limits_api,
     gateway_requests_api;
 extern const struct export_table gateway_export;
 

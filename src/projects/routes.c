@@ -1,5 +1,6 @@
 /* The endpoints of projects: decode → check → store, with the event of each change. */
 #include "core/events.h"
+#include "core/workspaces.h"
 #include "projects/internal.h"
 
 static const struct field project_fields[] = {
@@ -90,7 +91,8 @@ static enum errc create(struct api_request *r, struct tx *tx, err *e)
     r->answer = r->body;
     r->location = api_location(r, "/api/projects/", &p->id);
     r->etag = api_etag(r, p->version);
-    enum errc rc = project_insert(tx, r->arena, &r->workspace_id, p, e);
+    enum errc rc = plan_has_room(tx, r->arena, &r->workspace_id, PLAN_PROJECTS, false, e);
+    if (rc == ERR_NONE) rc = project_insert(tx, r->arena, &r->workspace_id, p, e);
     return rc == ERR_NONE ? tx_event(tx, &ev, e) : rc;
 }
 

@@ -18,7 +18,6 @@ const USUAL = {
   mfa_required: 'none',
   mfa_roles: [],
   passkey_roles: [],
-  session_idle_minutes: 0,
   session_max_hours: 0,
   api_key_max_days: 365,
   allowed_addresses: [],

@@ -139,6 +139,8 @@ export const requests = {
   'GET /api/workspaces/:id': inWorkspace,
   'PUT /api/workspaces/:id': ({ world }) => ({ params: { id: world.id }, body: { name: fresh('workspace') } }),
   'PATCH /api/workspaces/:id': ({ world }) => ({ params: { id: world.id }, body: { settings: { default_llm_provider: word('provider') } } }),
+  'GET /api/workspaces/:id/billing': inWorkspace,
+  'PUT /api/workspaces/:id/billing': ({ world }) => ({ params: { id: world.id }, body: { plan: 'enterprise' } }),
   'GET /api/workspaces/:id/members': inWorkspace,
   'PUT /api/workspaces/:id/members/:user_id': async ({ world }) => {
     const person = await newMember(world.owner, 'viewer');

@@ -63,7 +63,7 @@ unsigned services_mounts(const struct services *s, struct api_mount out[API_TABL
         {&notify_api, s ? s->notify : NULL}, {&mail_api, s ? s->mailer : NULL}, {&live_api, s ? s->live : NULL},
         {&audit_log_api, s ? s->audit_log : NULL},
         {&gateway_providers_api, gateway}, {&gateway_aliases_api, gateway}, {&gateway_models_api, gateway}, {&gateway_keys_api, gateway},
-        {&gateway_budgets_api, gateway}, {&gateway_limits_api, gateway}, {&gateway_requests_api, gateway},
+        {&gateway_budgets_api, gateway}, {&gateway_billing_api, gateway}, {&gateway_limits_api, gateway}, {&gateway_requests_api, gateway},
     };
     memcpy(out, mounts, sizeof mounts);
     return LENGTH_OF(mounts);

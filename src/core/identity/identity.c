@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "core/identity/internal.h"
 #include "core/workspaces.h"
+#include "net/address.h"
 #include "net/url.h"
 
 #define TOUCH_US (60LL * USEC_PER_S) /* last use is kept to the minute */
@@ -124,7 +125,7 @@ SQL(session_by_token, DB_MAIN, SQL_INSTANCE, "b",
 SQL(key_by_secret, DB_MAIN, SQL_INSTANCE, "b",
     "SELECT k.id, k.user_id, k.workspace_id, k.scopes, k.project_ids, k.expires_us, k.secret_hash, "
     "k.previous_until_us, k.last_used_us, "
-    "k.last_used_address, u.email, u.name, u.is_disabled "
+    "k.last_used_address, u.email, u.name, u.is_disabled, k.addresses "
     "FROM api_keys k JOIN users u ON u.id = k.user_id WHERE k.secret_hash = $1 OR k.previous_hash = $1");
 SQL(touch_session, DB_MAIN, SQL_INSTANCE, "itu",
     "UPDATE sessions SET last_seen_us = $1, address = $2 WHERE id = $3");
@@ -139,6 +140,8 @@ struct look_up {
     usec last_used_us;
     str last_address;
     bool is_found;
+    struct principal refused; /* of a key that exists, and why it is */
+    const char *why;
 };
 
 static enum errc find_session(struct tx *tx, void *ctx, err *e)
@@ -190,6 +193,19 @@ static enum errc read_projects(struct arena *a, str ids, struct principal *who, 
     return ERR_NONE;
 }
 
+/* Ranges separated by spaces; none: anywhere. */
+static bool key_is_for_address(str ranges, str address)
+{
+    struct address from;
+    if (!ranges.len) return true;
+    if (!address_parse(address, &from)) return false;
+    while (ranges.len) {
+        struct address_range range;
+        if (address_range_parse(str_cut(&ranges, ' '), &range) && address_in(&from, &range)) return true;
+    }
+    return false;
+}
+
 static enum errc find_key(struct tx *tx, void *ctx, err *e)
 {
     struct look_up *l = ctx;
@@ -201,9 +217,17 @@ static enum errc find_key(struct tx *tx, void *ctx, err *e)
     const struct val *row = rows.n ? row_at(&rows, 0) : NULL;
     bool is_current = row && secret_eq(val_str(&row[6]), str_of((const char *)l->hash, sizeof l->hash));
     /* Only wrong keys are held up: right ones from the same address are no guesses. */
-    if (!row || val_int(&row[5]) <= r->now_us || (!is_current && val_int(&row[7]) <= r->now_us) ||
-        val_bool(&row[12]))
-        return limit_key_check(tx, r->arena, r->address, r->now_us, &r->retry_after_s, e);
+    l->why = !row                                                                                 ? NULL
+             : val_int(&row[5]) <= r->now_us || (!is_current && val_int(&row[7]) <= r->now_us) ? "expired"
+             : val_bool(&row[12])                                                              ? "disabled"
+             : !key_is_for_address(val_str(&row[13]), r->address)                              ? "address"
+                                                                                               : NULL;
+    if (l->why)
+        l->refused = (struct principal){.kind = PRINCIPAL_API_KEY,
+                                        .user_id = val_uuid(&row[1]),
+                                        .credential_id = val_uuid(&row[0]),
+                                        .key_workspace_id = val_uuid(&row[2])};
+    if (!row || l->why) return limit_key_check(tx, r->arena, r->address, r->now_us, &r->retry_after_s, e);
     r->who = (struct principal){
         .kind = PRINCIPAL_API_KEY,
         .user_id = val_uuid(&row[1]),
@@ -263,6 +287,7 @@ static enum errc authenticate_key(struct identity *id, struct api_request *r, st
     if (!l.is_found) {
         if (limit_key_failed(id->db, r->address, r->now_us, &ignored) != ERR_NONE)
             log_error(LOG_WARN, "key_failure_not_counted", &ignored);
+        if (l.why) key_use_refused(id, r, &l.refused, l.why);
         return err_set(e, ERR_UNAUTHENTICATED, "this API key does not exist, has expired or was revoked");
     }
     touch(id, r, str_eq(l.last_address, r->address) ? l.last_used_us : NO_VALUE);

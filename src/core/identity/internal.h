@@ -89,6 +89,7 @@ struct new_key {
     uint8_t hash[SHA256_LEN];
     struct permission_set scopes;
     str project_ids; /* separated by spaces; empty: all */
+    str addresses;   /* ranges, likewise; empty: anywhere */
     usec created_us, expires_us;
 };
 /* For prepare. */
@@ -96,6 +97,8 @@ void key_make(struct new_key *k, usec now, str name, const uuid *workspace, cons
               const struct permission_set *scopes, int64_t days);
 /* With its event. */
 WARN_UNUSED enum errc key_insert(struct api_request *r, struct tx *tx, const struct new_key *k, err *e);
+/* Says in the log that a key which exists was refused: "expired", "address", "disabled"; at most once a minute for a key. */
+void key_use_refused(struct identity *id, const struct api_request *r, const struct principal *who, const char *why);
 /* The names of a set, in the arena. */
 WARN_UNUSED enum errc permission_names(struct arena *a, const struct permission_set *set, struct texts *out,
                                        err *e);

@@ -1,15 +1,20 @@
 /* API keys: made by people who have just given their password, with no more than they hold; rotated by
  * their owner, revoked by them or by whoever manages keys. */
+#include "base/log.h"
 #include "core/identity/internal.h"
+#include "core/workspaces.h"
+#include "net/address.h"
+
+#define ADDRESSES_MAX 20
 
 #define KEY_COLUMNS                                                                                          \
     "k.id, k.name, k.prefix, k.scopes, k.project_ids, k.expires_us, k.created_us, k.last_used_us, "          \
     "k.last_used_address, k.user_id, u.name, "                                                               \
-    "k.previous_until_us, k.secret_hash"
-SQL(key_add, DB_MAIN, 0, "uuuttbttii",
+    "k.previous_until_us, k.secret_hash, k.addresses"
+SQL(key_add, DB_MAIN, 0, "uuuttbttiit",
     "INSERT INTO api_keys (id, workspace_id, user_id, name, prefix, secret_hash, scopes, project_ids, "
-    "created_us, expires_us) "
-    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)");
+    "created_us, expires_us, addresses) "
+    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)");
 SQL(key_list, DB_MAIN, 0, "u",
     "SELECT " KEY_COLUMNS " FROM api_keys k JOIN users u ON u.id = k.user_id WHERE k.workspace_id = $1");
 SQL(key_get, DB_MAIN, 0, "uu",
@@ -18,7 +23,7 @@ SQL(key_get, DB_MAIN, 0, "uu",
 SQL(key_find, DB_MAIN, 0, "uu", "SELECT NULL FROM api_keys WHERE workspace_id = $1 AND id = $2");
 SQL(keys_of_user, DB_MAIN, 0, "uu",
     "SELECT " KEY_COLUMNS " FROM api_keys k JOIN users u ON u.id = k.user_id WHERE k.workspace_id = $1 AND "
-                          "k.user_id = $2 ORDER BY k.id");
+    "k.user_id = $2 ORDER BY k.id");
 SQL(key_rotate, DB_MAIN, 0, "tbbiuu",
     "UPDATE api_keys SET prefix = $1, secret_hash = $2, previous_hash = $3, previous_until_us = $4 WHERE "
     "workspace_id = $5 AND id = $6");
@@ -27,7 +32,7 @@ SQL(key_drop, DB_MAIN, 0, "uu", "DELETE FROM api_keys WHERE workspace_id = $1 AN
 struct api_key {
     uuid id;
     str name, prefix;
-    struct texts scopes, project_ids;
+    struct texts scopes, project_ids, addresses;
     int64_t expires_in_days; /* of a new one */
     usec expires_at, created_at, last_used_at;
     str last_used_address;
@@ -48,6 +53,9 @@ struct api_key {
                          "role allows at the time of use."),                                                 \
         FIELD(struct api_key, project_ids, FIELD_TEXTS, .min = 36, .max = 36, .max_items = 50,               \
               .fallback = "[]", .meaning = "The only projects that it is for; none: all of the workspace."), \
+        FIELD(struct api_key, addresses, FIELD_TEXTS, .min = 1, .max = 49, .max_items = ADDRESSES_MAX,       \
+              .format = FORMAT_LINE, .fallback = "[]",                                                       \
+              .meaning = "Addresses and ranges (192.0.2.0/24) that it can be used from; none: anywhere."),   \
         FIELD(struct api_key, expires_at, FIELD_TIME, .flags = FIELD_READONLY,                               \
               .meaning = "When it stops being valid."),                                                      \
         FIELD(struct api_key, created_at, FIELD_TIME, .flags = FIELD_READONLY,                               \
@@ -82,8 +90,12 @@ static const struct field wanted_fields[] = {
                      "which a key can have."),
     FIELD(struct api_key, project_ids, FIELD_TEXTS, .min = 36, .max = 36, .max_items = 50, .fallback = "[]",
           .meaning = "The only projects that it is for; none: all of the workspace."),
-    FIELD(struct api_key, expires_in_days, FIELD_INT, .min = 1, .max = KEY_DAYS_MAX, .fallback = "90",
-          .meaning = "Days that it is valid."),
+    FIELD(struct api_key, addresses, FIELD_TEXTS, .min = 1, .max = 49, .max_items = ADDRESSES_MAX,
+          .format = FORMAT_LINE, .fallback = "[]",
+          .meaning = "Addresses and ranges (192.0.2.0/24) that it can be used from; none: anywhere."),
+    FIELD(struct api_key, expires_in_days, FIELD_INT, .min = 1, .max = KEY_DAYS_MAX, .flags = FIELD_NULLABLE,
+          .meaning = "Days that it is valid: no more than the workspace's api_key_max_days; null: 90, or "
+                     "what that allows."),
 };
 static const struct shape wanted_shape =
     SHAPE("ApiKeyWanted", struct api_key, wanted_fields, "An API key to be made.");
@@ -115,6 +127,7 @@ static enum errc read_row(struct arena *a, const struct val *row, struct api_key
         .rotated_until = val_int(&row[11]),
     };
     enum errc rc = split(a, val_str(&row[3]), &k->scopes, e);
+    if (rc == ERR_NONE) rc = split(a, val_str(&row[13]), &k->addresses, e);
     return rc == ERR_NONE ? split(a, val_str(&row[4]), &k->project_ids, e) : rc;
 }
 
@@ -144,6 +157,7 @@ void key_make(struct new_key *k, usec now, str name, const uuid *workspace, cons
         .name = name,
         .scopes = *scopes,
         .project_ids = S(""),
+        .addresses = S(""),
         .created_us = now,
         .expires_us = now + days * USEC_PER_DAY,
     };
@@ -182,6 +196,7 @@ static enum errc view(struct arena *a, const struct new_key *n, str user_name, s
         .key = str_of(n->text, KEYTEXT_LEN),
     };
     enum errc rc = permission_names(a, &n->scopes, &k->scopes, e);
+    if (rc == ERR_NONE) rc = split(a, n->addresses, &k->addresses, e);
     return rc == ERR_NONE ? split(a, n->project_ids, &k->project_ids, e) : rc;
 }
 
@@ -196,7 +211,7 @@ enum errc key_insert(struct api_request *r, struct tx *tx, const struct new_key 
         rc = tx_exec(tx, &key_add,
                      PARAMS(v_uuid(&n->id), v_uuid(&n->workspace_id), v_uuid(&n->user_id), v_text(n->name),
                             v_text(k->prefix), v_hash(n->hash), v_text(scopes), v_text(n->project_ids),
-                            v_int(n->created_us), v_int(n->expires_us)),
+                            v_int(n->created_us), v_int(n->expires_us), v_text(n->addresses)),
                      NULL, e);
     if (rc != ERR_NONE) return rc;
     struct event ev = key_event(r, S("api_key.created"), EVENT_KEY, &n->workspace_id, NULL, k);
@@ -238,6 +253,7 @@ struct key_state {
     struct new_key key;
     uuid *projects;
     unsigned n_projects;
+    int64_t days; /* asked for; NO_VALUE: as usual */
 };
 
 static enum errc keys_create_prepare(struct api_request *r, err *e)
@@ -256,14 +272,39 @@ static enum errc keys_create_prepare(struct api_request *r, err *e)
             rc = api_field_error(r, e, "project_ids", "bad_format", "'%.*s' is no id",
                                  STR(body->project_ids.items[i]));
     if (rc != ERR_NONE) return rc;
+    for (unsigned i = 0; i < body->addresses.n; i++) {
+        struct address_range range;
+        if (!address_range_parse(body->addresses.items[i], &range))
+            rc = api_field_error(r, e, "addresses", "bad_format",
+                                 "'%.*s' is no address and no range such as 192.0.2.0/24",
+                                 STR(body->addresses.items[i]));
+    }
+    if (rc != ERR_NONE) return rc;
+    s->days = body->expires_in_days;
     key_make(&s->key, r->now_us, body->name, &r->workspace_id, &r->who.user_id, &scopes,
-             body->expires_in_days);
-    return join(r->arena, &body->project_ids, &s->key.project_ids, e);
+             s->days == NO_VALUE ? KEY_DAYS_DEFAULT : s->days);
+    rc = join(r->arena, &body->addresses, &s->key.addresses, e);
+    return rc == ERR_NONE ? join(r->arena, &body->project_ids, &s->key.project_ids, e) : rc;
+}
+
+/* What the workspace's policy and plan say of a new key. */
+static enum errc policy_allows(struct api_request *r, struct tx *tx, int64_t days, struct new_key *key,
+                               err *e)
+{
+    struct workspace_settings policy;
+    enum errc rc = workspace_policy(tx, r->arena, &r->workspace_id, &policy, e);
+    if (rc != ERR_NONE) return rc;
+    if (days != NO_VALUE && days > policy.api_key_max_days)
+        return api_field_error(r, e, "expires_in_days", "out_of_range",
+                               "must be at most %lld in this workspace", (long long)policy.api_key_max_days);
+    if (days == NO_VALUE && policy.api_key_max_days < KEY_DAYS_DEFAULT)
+        key->expires_us = key->created_us + policy.api_key_max_days * USEC_PER_DAY;
+    return plan_has_room(tx, r->arena, &r->workspace_id, PLAN_API_KEYS, false, e);
 }
 
 static enum errc keys_create(struct api_request *r, struct tx *tx, err *e)
 {
-    const struct key_state *s = r->state;
+    struct key_state *s = r->state;
     struct rows rows;
     for (unsigned i = 0; i < s->n_projects; i++) {
         enum errc rc = tx_query(tx, r->arena, identity_of(r)->find_project,
@@ -271,6 +312,8 @@ static enum errc keys_create(struct api_request *r, struct tx *tx, err *e)
         if (rc != ERR_NONE) return rc;
         if (rows.n == 0) return err_set(e, ERR_NOT_FOUND, "there is no project with one of these ids");
     }
+    enum errc allowed = policy_allows(r, tx, s->days, &s->key, e);
+    if (allowed != ERR_NONE) return allowed;
     r->has_secret = true;
     r->location = api_location(r, "/api/keys/", &s->key.id);
     return key_insert(r, tx, &s->key, e);
@@ -455,3 +498,46 @@ static const struct api_route routes[] = {
      .after = keys_deleted},
 };
 const struct api_table api_keys_api = {"keys", routes, LENGTH_OF(routes)};
+
+/* --- a use that is refused --- */
+
+SQL(key_refused, DB_MAIN, SQL_INSTANCE, "iui",
+    "UPDATE api_keys SET refused_us = $1 WHERE id = $2 AND (refused_us IS NULL OR refused_us <= $3)");
+
+struct refusal {
+    const struct api_request *r;
+    const struct principal *who;
+    const char *why;
+};
+
+static enum errc refused_unit(struct tx *tx, void *ctx, err *e)
+{
+    const struct refusal *x = ctx;
+    const struct api_request *r = x->r;
+    int64_t changed = 0;
+    enum errc rc = tx_exec_unaudited(
+        tx, &key_refused,
+        PARAMS(v_int(r->now_us), v_uuid(&x->who->credential_id), v_int(r->now_us - 60 * USEC_PER_S)),
+        &changed, e);
+    if (rc != ERR_NONE || !changed) return rc;
+    struct event ev = event_of(r, S("api_key.use_refused"), EVENT_FAILURE);
+    ev.workspace_id = x->who->key_workspace_id;
+    ev.actor = ACTOR_API_KEY;
+    ev.actor_id = x->who->user_id;
+    ev.credential_id = x->who->credential_id;
+    ev.resource_type = S("api_key");
+    ev.resource_id = x->who->credential_id;
+    ev.status = S("failure");
+    ev.error = str_c(x->why);
+    return tx_event(tx, &ev, e);
+}
+
+void key_use_refused(struct identity *id, const struct api_request *r, const struct principal *who,
+                     const char *why)
+{
+    struct refusal x = {r, who, why};
+    err e = {0};
+    if (person_key_ensure(id->store, &who->user_id, r->now_us, &e) != ERR_NONE ||
+        db_write(id->db, refused_unit, &x, &e) != ERR_NONE)
+        log_error(LOG_WARN, "key_refusal_not_kept", &e);
+}

@@ -124,9 +124,10 @@ enum errc may_give_role(struct api_request *r, struct tx *tx, const uuid *projec
     static const uuid nowhere;
     if (str_eq(role, S(ROLE_NONE)) && !project) return ERR_NONE;
     enum errc rc = role_hand_on(r, tx, project ? project : &nowhere, role, e);
-    if (rc == ERR_NOT_FOUND)
-        return api_field_error(r, e, field, "not_one_of",
-                               "must be the name of a role or the id of one of this workspace");
+    if (rc == ERR_NOT_FOUND) {
+        r->errors = (struct field_errors){0}; /* the unit may run again */
+        return api_field_error(r, e, field, "not_one_of", "names no role of this workspace");
+    }
     return rc == ERR_NONE && is_owner_role(role) ? recently_authenticated(r, e) : rc;
 }
 

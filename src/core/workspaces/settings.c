@@ -34,12 +34,9 @@ static const struct field settings_fields[] = {
           .meaning = "Who must give a second factor: nobody, everybody, those of mfa_roles."),
     TEXTS(mfa_roles, 36, "Roles that need a second factor, when mfa_required is roles."),
     TEXTS(passkey_roles, 36, "Roles whose second factor must be a passkey."),
-    FIELD(
-        struct workspace_settings, session_idle_minutes, FIELD_INT, .min = 0, .max = 1440, .fallback = "0",
-        .meaning =
-            "After so many minutes without a request a session is of no use here; 0: as the instance says."),
     FIELD(struct workspace_settings, session_max_hours, FIELD_INT, .min = 0, .max = 720, .fallback = "0",
-          .meaning = "So many hours after signing in a session is of no use here; 0: as the instance says."),
+          .meaning = "So many hours after the password or a factor was given a session is of no use here, "
+                     "until one is given again; 0: as the instance says."),
     FIELD(struct workspace_settings, api_key_max_days, FIELD_INT, .min = 1, .max = 365, .fallback = "365",
           .meaning = "The most days that a new API key is valid; every key expires."),
     TEXTS(allowed_addresses, 49,
@@ -179,7 +176,7 @@ static bool same(const struct texts *a, const struct texts *b)
     return true;
 }
 
-static bool is_from(const struct texts *ranges, str address)
+bool workspace_address_is_in(const struct texts *ranges, str address)
 {
     struct address from;
     if (!address_parse(address, &from)) return false;
@@ -188,42 +185,6 @@ static bool is_from(const struct texts *ranges, str address)
         if (address_range_parse(ranges->items[i], &range) && address_in(&from, &range)) return true;
     }
     return false;
-}
-
-enum errc policy_may_change(const struct api_request *r, const struct workspace_settings *before,
-                            const struct workspace_settings *after, err *e)
-{
-    bool is_sign_on = !str_eq(before->mfa_required, after->mfa_required) ||
-                      !same(&before->mfa_roles, &after->mfa_roles) ||
-                      !same(&before->passkey_roles, &after->passkey_roles) ||
-                      !same(&before->email_domains, &after->email_domains);
-    bool is_policy = is_sign_on || before->session_idle_minutes != after->session_idle_minutes ||
-                     before->session_max_hours != after->session_max_hours ||
-                     before->api_key_max_days != after->api_key_max_days ||
-                     before->allow_external_collaborators != after->allow_external_collaborators ||
-                     !same(&before->allowed_addresses, &after->allowed_addresses) ||
-                     !same(&before->cors_origins, &after->cors_origins);
-    enum errc rc = is_policy ? recently_authenticated(r, e) : ERR_NONE;
-    if (rc != ERR_NONE) return rc;
-    if (is_sign_on && !api_may(r, PERMISSION_SSO_MANAGE))
-        return err_set(e, ERR_FORBIDDEN, "second factors and domains of a workspace need the permission %s",
-                       permission_name(PERMISSION_SSO_MANAGE));
-    if (after->allowed_addresses.n && !same(&before->allowed_addresses, &after->allowed_addresses) &&
-        !is_from(&after->allowed_addresses, r->address))
-        return err_set(e, ERR_CONFLICT,
-                       "your own address %.*s is in none of these ranges: you would lock yourself out",
-                       STR(r->address));
-    return ERR_NONE;
-}
-
-/* --- for those who enforce them --- */
-
-enum errc workspace_policy(struct tx *tx, struct arena *a, const uuid *workspace,
-                           struct workspace_settings *out, err *e)
-{
-    const struct val *row;
-    enum errc rc = tx_query_row(tx, a, &settings_of, PARAMS(v_uuid(workspace)), &row, e);
-    return rc == ERR_NONE ? policy_read(a, val_str(&row[0]), out, e) : rc;
 }
 
 static bool has(const struct texts *list, str text)
@@ -238,6 +199,64 @@ bool workspace_wants_mfa(const struct workspace_settings *s, str role, bool *nee
     *needs_passkey = has(&s->passkey_roles, role);
     return *needs_passkey || str_eq(s->mfa_required, S("all")) ||
            (str_eq(s->mfa_required, S("roles")) && has(&s->mfa_roles, role));
+}
+
+static enum errc session_is_good(const struct api_request *r, const struct workspace_settings *s, err *e)
+{
+    bool needs_passkey = false, needs_factor = workspace_wants_mfa(s, r->role, &needs_passkey);
+    unsigned n = 0;
+    const str *roles = r->access ? access_roles(r->access, &n) : NULL;
+    for (unsigned i = 0; i < n; i++) { /* also those that they have beside their membership's */
+        bool passkey;
+        needs_factor |= workspace_wants_mfa(s, roles[i], &passkey);
+        needs_passkey |= passkey;
+    }
+    if (r->who.kind != PRINCIPAL_API_KEY && s->session_max_hours &&
+        r->who.authenticated_us + s->session_max_hours * 3600 * USEC_PER_S <= r->now_us)
+        return err_set(
+            e, ERR_REAUTHENTICATE,
+            "this workspace asks for your password every %lld hours: POST /api/auth/reauthenticate",
+            (long long)s->session_max_hours);
+    return factor_enough(r,
+                         needs_passkey  ? FACTOR_PHISHING_RESISTANT
+                         : needs_factor ? FACTOR_REQUIRED
+                                        : FACTOR_OPTIONAL,
+                         e);
+}
+
+enum errc policy_may_change(const struct api_request *r, const struct workspace_settings *before,
+                            const struct workspace_settings *after, err *e)
+{
+    bool is_sign_on = !str_eq(before->mfa_required, after->mfa_required) ||
+                      !same(&before->mfa_roles, &after->mfa_roles) ||
+                      !same(&before->passkey_roles, &after->passkey_roles) ||
+                      !same(&before->email_domains, &after->email_domains);
+    bool is_policy = is_sign_on || before->session_max_hours != after->session_max_hours ||
+                     before->api_key_max_days != after->api_key_max_days ||
+                     before->allow_external_collaborators != after->allow_external_collaborators ||
+                     !same(&before->allowed_addresses, &after->allowed_addresses) ||
+                     !same(&before->cors_origins, &after->cors_origins);
+    enum errc rc = is_policy ? recently_authenticated(r, e) : ERR_NONE;
+    if (rc != ERR_NONE) return rc;
+    if (is_sign_on && !api_may(r, PERMISSION_SSO_MANAGE))
+        return err_set(e, ERR_FORBIDDEN, "second factors and domains of a workspace need the permission %s",
+                       permission_name(PERMISSION_SSO_MANAGE));
+    if (after->allowed_addresses.n && !same(&before->allowed_addresses, &after->allowed_addresses) &&
+        !workspace_address_is_in(&after->allowed_addresses, r->address))
+        return err_set(e, ERR_CONFLICT,
+                       "your own address %.*s is in none of these ranges: you would lock yourself out",
+                       STR(r->address));
+    return is_policy ? session_is_good(r, after, e) : ERR_NONE;
+}
+
+/* --- for those who enforce them --- */
+
+enum errc workspace_policy(struct tx *tx, struct arena *a, const uuid *workspace,
+                           struct workspace_settings *out, err *e)
+{
+    const struct val *row;
+    enum errc rc = tx_query_row(tx, a, &settings_of, PARAMS(v_uuid(workspace)), &row, e);
+    return rc == ERR_NONE ? policy_read(a, val_str(&row[0]), out, e) : rc;
 }
 
 /* What the owners of a workspace that is being deleted may still do. */
@@ -257,9 +276,9 @@ enum errc workspace_admits(const struct api_request *r, struct tx *tx, err *e)
     if (val_int(&row[1]) != NO_VALUE && !may_while_deleted(r)) return err_code(e, ERR_NOT_FOUND);
     if (str_eq(val_str(&row[0]), S("{}"))) return ERR_NONE;
     if ((rc = policy_read(r->arena, val_str(&row[0]), &s, e)) != ERR_NONE) return rc;
-    if (s.allowed_addresses.n && r->address.len && !is_from(&s.allowed_addresses, r->address))
+    if (s.allowed_addresses.n && r->address.len && !workspace_address_is_in(&s.allowed_addresses, r->address))
         return err_set(e, ERR_FORBIDDEN, "this workspace takes no requests from your address");
-    return ERR_NONE;
+    return session_is_good(r, &s, e);
 }
 
 /* --- lists --- */

@@ -24,6 +24,7 @@ SQL(all_budgets, DB_MAIN, SQL_INSTANCE, "",
     "COALESCE(k.name, p.name, u.name, w.name, '') FROM gateway_budgets b LEFT JOIN gateway_keys k ON k.id = b.scope_id "
     "LEFT JOIN projects p ON p.id = b.scope_id LEFT JOIN users u ON u.id = b.scope_id LEFT JOIN workspaces w ON w.id = b.scope_id "
     "ORDER BY b.created_us, b.id");
+SQL(usage_limits, DB_MAIN, SQL_INSTANCE, "", "SELECT id, usage_limit_nanousd, name FROM workspaces WHERE usage_limit_nanousd IS NOT NULL ORDER BY id");
 
 /* --- lists of texts --- */
 
@@ -195,9 +196,11 @@ static void read_alerts(str text, struct budget *b)
 
 static enum errc load_budgets(struct load *l, struct tx *tx, err *e)
 {
-    struct rows rows;
+    struct rows rows, limits;
     enum errc rc = tx_query(tx, l->a, &all_budgets, NULL, 0, &rows, e);
-    struct budget *list = rc == ERR_NONE ? arena_news(l->a, struct budget, rows.n + 1u) : NULL;
+    if (rc == ERR_NONE)
+        rc = tx_query(tx, l->a, &usage_limits, NULL, 0, &limits, e);
+    struct budget *list = rc == ERR_NONE ? arena_news(l->a, struct budget, rows.n + limits.n + 1u) : NULL;
     if (rc != ERR_NONE || !list)
         return rc != ERR_NONE ? rc : err_code(e, ERR_NO_MEMORY);
     l->out->budgets = list;
@@ -212,6 +215,13 @@ static enum errc load_budgets(struct load *l, struct tx *tx, err *e)
             continue; /* of a later release */
         read_alerts(val_str(&row[7]), b);
         l->out->n_budgets++;
+    }
+    for (unsigned i = 0; i < limits.n; i++) { /* of a workspace, by its own id */
+        const struct val *row = row_at(&limits, i);
+        list[l->out->n_budgets++] = (struct budget){.id = val_uuid(&row[0]), .workspace_id = val_uuid(&row[0]), .scope = BUDGET_WORKSPACE,
+                                                    .scope_id = val_uuid(&row[0]), .period = BUDGET_MONTHLY, .is_hard = true,
+                                                    .limit_nanousd = val_int(&row[1]), .cap_pico = -1, .alerts = {80, 100}, .n_alerts = 2,
+                                                    .scope_name = val_str(&row[2])};
     }
     return ERR_NONE;
 }
