@@ -65,7 +65,7 @@ static enum errc projects_list(struct api_request *r, struct tx *tx, err *e)
                                 &r->next_cursor, e);
     if (rc != ERR_NONE) return rc;
     for (unsigned i = 0; i < n; i++)
-        if (api_sees_project(r, &list[i].id)) list[kept++] = list[i];
+        if (api_may_in(r, &list[i].id, PERMISSION_PROJECTS_READ)) list[kept++] = list[i];
     r->items = (struct objects){list, kept};
     return ERR_NONE;
 }
@@ -168,6 +168,7 @@ static const struct api_route routes[] = {
      .query = &query_shape,
      .answer = &project_shape,
      .is_list = true,
+     .is_of_projects = true,
      .is_csv = true,
      .summary = "Projects by name",
      .apply = projects_list},
