@@ -38,6 +38,8 @@ struct workspace_settings {
 extern const struct shape workspace_settings_shape;
 /* What a new workspace has; NULL when the arena is exhausted. */
 struct workspace_settings *workspace_settings_usual(struct arena *a);
+/* Of a row. Members that are not known (of another release) are left out; what is missing gets its default. */
+WARN_UNUSED enum errc workspace_settings_read(struct arena *a, str json, struct workspace_settings *out, err *e);
 /* As they are now; ERR_NOT_FOUND without such a workspace. */
 WARN_UNUSED enum errc workspace_policy(struct tx *tx, struct arena *a, const uuid *workspace,
                                        struct workspace_settings *out, err *e);

@@ -99,6 +99,13 @@ onEngines('plans, limits, policies, invitations and keys refuse what they are to
     assert.deepEqual([billing.plan, billing.usage_limit_nanousd, billing.current_usage_nanousd], ['enterprise', 1, used]);
     await boss.must(200, boss.put(`${at}/billing`, { plan: 'enterprise' }));
     assert.equal((await ask()).status, 200);
+    // Of two providers of a model the one that the settings name is asked.
+    const other = await startProvider(t);
+    await boss.must(201, boss.post('/api/gateway/providers', { name: 'other', kind: 'compatible', base_url: other.openaiUrl, models: ['dear'] }));
+    assert.equal((await ask()).status, 200);
+    assert.equal(other.exchanges.length, 0);
+    await boss.must(200, boss.patch(at, { settings: { default_llm_provider: 'other' } }));
+    await until('the other provider to be asked', async () => (await ask()).status === 200 && other.exchanges.length > 0);
   });
 
   await t.test('policies let nobody in whom they shut out, and nobody locks themselves out', async () => {

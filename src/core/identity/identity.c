@@ -131,6 +131,8 @@ SQL(touch_session, DB_MAIN, SQL_INSTANCE, "itu",
     "UPDATE sessions SET last_seen_us = $1, address = $2 WHERE id = $3");
 SQL(touch_key, DB_MAIN, SQL_INSTANCE, "itu",
     "UPDATE api_keys SET last_used_us = $1, last_used_address = $2 WHERE id = $3");
+SQL(touch_member, DB_MAIN, 0, "iuu",
+    "UPDATE memberships SET last_active_us = $1 WHERE workspace_id = $2 AND user_id = $3");
 SQL(touch_user, DB_MAIN, SQL_INSTANCE, "iu", "UPDATE users SET last_active_us = $1 WHERE id = $2");
 
 struct look_up {
@@ -243,23 +245,42 @@ static enum errc find_key(struct tx *tx, void *ctx, err *e)
     return read_projects(r->arena, val_str(&row[4]), &r->who, e);
 }
 
+/* The workspace that the request names, as far as it can be told before anybody has looked whether they belong to it; nil: none. */
+static uuid named_workspace(const struct api_request *r, const struct http_head *h)
+{
+    uuid id = {0};
+    if (!uuid_is_nil(&r->who.key_workspace_id)) return r->who.key_workspace_id;
+    if (r->route && str_starts(str_c(r->route->path), S("/api/workspaces/:id"))) return r->path_id[0];
+    return uuid_parse(str_trim(header_get(h, S("x-catalyst-workspace"))), &id) ? id : (uuid){0};
+}
+
+struct touching {
+    const struct api_request *r;
+    uuid workspace_id;
+};
+
 static enum errc touch_unit(struct tx *tx, void *ctx, err *e)
 {
-    const struct api_request *r = ctx;
-    const struct sql *touch = r->who.kind == PRINCIPAL_SESSION ? &touch_session : &touch_key;
+    const struct touching *t = ctx;
+    const struct api_request *r = t->r;
+    const struct sql *which = r->who.kind == PRINCIPAL_SESSION ? &touch_session : &touch_key;
     enum errc rc = tx_exec_unaudited(
-        tx, touch, PARAMS(v_int(r->now_us), v_text(r->address), v_uuid(&r->who.credential_id)), NULL, e);
+        tx, which, PARAMS(v_int(r->now_us), v_text(r->address), v_uuid(&r->who.credential_id)), NULL, e);
+    if (rc == ERR_NONE && !uuid_is_nil(&t->workspace_id))
+        rc = tx_exec_unaudited(tx, &touch_member,
+                               PARAMS(v_int(r->now_us), v_uuid(&t->workspace_id), v_uuid(&r->who.user_id)), NULL, e);
     return rc != ERR_NONE ? rc
                           : tx_exec_unaudited(tx, &touch_user,
                                               PARAMS(v_int(r->now_us), v_uuid(&r->who.user_id)), NULL, e);
 }
 
 /* That somebody was here is worth a line in the log when it cannot be kept, and no more. */
-static void touch(struct identity *id, struct api_request *r, usec last_us)
+static void touch(struct identity *id, struct api_request *r, const struct http_head *h, usec last_us)
 {
     err e = {0};
+    struct touching t = {.r = r, .workspace_id = named_workspace(r, h)};
     if (last_us != NO_VALUE && last_us + TOUCH_US > r->now_us) return;
-    if (db_write(id->db, touch_unit, r, &e) != ERR_NONE) log_error(LOG_WARN, "last_use_not_kept", &e);
+    if (db_write(id->db, touch_unit, &t, &e) != ERR_NONE) log_error(LOG_WARN, "last_use_not_kept", &e);
 }
 
 static bool is_unsafe(enum http_method m) { return m != HTTP_GET && m != HTTP_HEAD && m != HTTP_OPTIONS; }
@@ -269,7 +290,7 @@ static bool needs_nobody(const struct api_request *r)
     return r->route && (r->route->access == ACCESS_PUBLIC || r->route->access == ACCESS_SETUP_TOKEN);
 }
 
-static enum errc authenticate_key(struct identity *id, struct api_request *r, str text, err *e)
+static enum errc authenticate_key(struct identity *id, struct api_request *r, const struct http_head *h, str text, err *e)
 {
     struct look_up l = {.id = id, .r = r};
     err ignored = {0};
@@ -290,7 +311,7 @@ static enum errc authenticate_key(struct identity *id, struct api_request *r, st
         if (l.why) key_use_refused(id, r, &l.refused, l.why);
         return err_set(e, ERR_UNAUTHENTICATED, "this API key does not exist, has expired or was revoked");
     }
-    touch(id, r, str_eq(l.last_address, r->address) ? l.last_used_us : NO_VALUE);
+    touch(id, r, h, str_eq(l.last_address, r->address) ? l.last_used_us : NO_VALUE);
     return ERR_NONE;
 }
 
@@ -318,7 +339,7 @@ static enum errc authenticate_session(struct identity *id, struct api_request *r
             return ERR_NONE;
         }
     }
-    touch(id, r, l.last_used_us);
+    touch(id, r, h, l.last_used_us);
     return ERR_NONE;
 }
 
@@ -333,7 +354,7 @@ enum errc identity_authenticate(void *ctx, struct api_request *r, const struct h
         str scheme = str_cut(&authorization, ' ');
         if (!str_ieq(scheme, S("bearer")))
             return err_set(e, ERR_UNAUTHENTICATED, "Authorization must be \"Bearer cat_…\", an API key");
-        return authenticate_key(id, r, str_trim(authorization), e);
+        return authenticate_key(id, r, h, str_trim(authorization), e);
     }
     if (is_unsafe(r->method) && needs_nobody(r) && (rc = origin_check(id, h, false, e)) != ERR_NONE)
         return rc;

@@ -26,7 +26,6 @@ const struct sql *identity_project_ids(const struct identity *id);
 /* What the configuration says of workspaces. */
 struct workspace_rules {
     bool admins_make, admins_choose_plan; /* only administrators of the instance */
-    usec deletion_grace_us;
 };
 const struct workspace_rules *identity_workspace_rules(const struct identity *id);
 

@@ -69,6 +69,7 @@ static enum errc founding_prepare(struct identity *id, struct api_request *r, st
     f->workspace = (struct workspace){
         .id = uuid7_make(r->now_us),
         .name = workspace_name,
+        .owner_id = f->owner.user.id,
         .settings = workspace_settings_usual(r->arena),
         .deletes_at = NO_VALUE,
         .role = str_c(role_name(ROLE_OWNER)),

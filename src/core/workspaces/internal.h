@@ -9,8 +9,6 @@
 
 /* --- settings.c --- */
 
-/* Members that are not known (of another release) are left out; what is missing gets its default. */
-WARN_UNUSED enum errc policy_read(struct arena *a, str json, struct workspace_settings *out, err *e);
 WARN_UNUSED enum errc policy_write(struct arena *a, const struct workspace_settings *s, str *json, err *e);
 /* What a field table cannot say: ERR_INVALID with r->errors. Brings texts into their normal form. */
 WARN_UNUSED enum errc policy_check(struct api_request *r, struct workspace_settings *s, err *e);

@@ -75,8 +75,7 @@ struct invitation {
               .meaning = "When it stops being valid."),                                                      \
         FIELD(struct invitation, invited_by, FIELD_UUID, .flags = FIELD_READONLY,                            \
               .meaning = "Who invites."),                                                                    \
-        FIELD(struct invitation, sent_at, FIELD_TIME,                                                        \
-              .flags = FIELD_READONLY | FIELD_NULLABLE | FIELD_UNAUDITED,                                    \
+        FIELD(struct invitation, sent_at, FIELD_TIME, .flags = FIELD_READONLY | FIELD_NULLABLE,              \
               .meaning = "When it was mailed last; null: it was not.")
 static const struct field invitation_fields[] = {INVITATION_FIELDS};
 static const struct shape invitation_shape =

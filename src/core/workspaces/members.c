@@ -43,9 +43,9 @@ static const struct field member_fields[] = {
     FIELD(struct member, last_active_at, FIELD_TIME,
           .flags = FIELD_READONLY | FIELD_NULLABLE | FIELD_UNAUDITED,
           .meaning = "Last seen in this workspace, to the minute."),
-    FIELD(struct member, invited_at, FIELD_TIME, .flags = FIELD_READONLY | FIELD_NULLABLE | FIELD_UNAUDITED,
+    FIELD(struct member, invited_at, FIELD_TIME, .flags = FIELD_READONLY | FIELD_NULLABLE,
           .meaning = "When they were invited; null: they were not."),
-    FIELD(struct member, is_service_account, FIELD_BOOL, .flags = FIELD_READONLY | FIELD_UNAUDITED,
+    FIELD(struct member, is_service_account, FIELD_BOOL, .flags = FIELD_READONLY,
           .meaning = "It is no person but a service account."),
 };
 static const struct shape member_shape =

@@ -13,8 +13,6 @@ static const struct option options[] = {
      .meaning = "Who gives a workspace another plan: its owners, or only administrators of the instance."},
     {.key = "workspaces.made_by", .type = OPTION_ONE_OF, .choices = "everybody|administrators", .fallback = "everybody",
      .meaning = "Who makes workspaces: everybody with an account, or only administrators of the instance."},
-    {.key = "workspaces.deletion_grace_ms", .type = OPTION_MS, .fallback = "168h", .min = 1, .max = 7776000000,
-     .meaning = "How long the owners of a deleted workspace can restore it."},
     {.key = "plans[].name", .type = OPTION_TEXT, .is_required = true,
      .meaning = "Name of a plan; free, pro and enterprise are there unless one of the same name says otherwise."},
     {.key = "plans[].members", .type = OPTION_INT, .min = 0, .max = UNLIMITED, .meaning = "The most people in a workspace; 0: no limit."},
@@ -33,7 +31,6 @@ struct workspace_rules workspace_rules_read(const struct config *c)
     return (struct workspace_rules){
         .admins_make = str_eq(config_text(c, "workspaces.made_by"), S("administrators")),
         .admins_choose_plan = str_eq(config_text(c, "workspaces.plan_chosen_by"), S("administrators")),
-        .deletion_grace_us = config_int(c, "workspaces.deletion_grace_ms") * USEC_PER_MS,
     };
 }
 

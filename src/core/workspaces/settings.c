@@ -49,7 +49,7 @@ const struct shape workspace_settings_shape = SHAPE("WorkspaceSettings", struct 
 
 /* --- stored --- */
 
-enum errc policy_read(struct arena *a, str text, struct workspace_settings *out, err *e)
+enum errc workspace_settings_read(struct arena *a, str text, struct workspace_settings *out, err *e)
 {
     struct json *tree;
     struct field_errors ignored = {.last = &ignored.first};
@@ -75,7 +75,7 @@ enum errc policy_write(struct arena *a, const struct workspace_settings *s, str 
 struct workspace_settings *workspace_settings_usual(struct arena *a)
 {
     struct workspace_settings *s = arena_new(a, struct workspace_settings);
-    return s && policy_read(a, S("{}"), s, NULL) == ERR_NONE ? s : NULL;
+    return s && workspace_settings_read(a, S("{}"), s, NULL) == ERR_NONE ? s : NULL;
 }
 
 /* --- checks --- */
@@ -256,7 +256,7 @@ enum errc workspace_policy(struct tx *tx, struct arena *a, const uuid *workspace
 {
     const struct val *row;
     enum errc rc = tx_query_row(tx, a, &settings_of, PARAMS(v_uuid(workspace)), &row, e);
-    return rc == ERR_NONE ? policy_read(a, val_str(&row[0]), out, e) : rc;
+    return rc == ERR_NONE ? workspace_settings_read(a, val_str(&row[0]), out, e) : rc;
 }
 
 /* What the owners of a workspace that is being deleted may still do. */
@@ -275,7 +275,7 @@ enum errc workspace_admits(const struct api_request *r, struct tx *tx, err *e)
     if (rc != ERR_NONE) return rc;
     if (val_int(&row[1]) != NO_VALUE && !may_while_deleted(r)) return err_code(e, ERR_NOT_FOUND);
     if (str_eq(val_str(&row[0]), S("{}"))) return ERR_NONE;
-    if ((rc = policy_read(r->arena, val_str(&row[0]), &s, e)) != ERR_NONE) return rc;
+    if ((rc = workspace_settings_read(r->arena, val_str(&row[0]), &s, e)) != ERR_NONE) return rc;
     if (s.allowed_addresses.n && r->address.len && !workspace_address_is_in(&s.allowed_addresses, r->address))
         return err_set(e, ERR_FORBIDDEN, "this workspace takes no requests from your address");
     return session_is_good(r, &s, e);

@@ -28,7 +28,7 @@ SQL(document_members, DB_MAIN, 0, "ui",
     FIELD(struct workspace, id, FIELD_UUID, .flags = FIELD_READONLY, .meaning = "Id of the workspace."),     \
         FIELD(struct workspace, name, FIELD_TEXT, .min = 1, .max = 100, .format = FORMAT_LINE,               \
               .flags = FIELD_REQUIRED, .meaning = "Its name."),                                              \
-        FIELD(struct workspace, owner_id, FIELD_UUID, .flags = FIELD_READONLY | FIELD_UNAUDITED,             \
+        FIELD(struct workspace, owner_id, FIELD_UUID, .flags = FIELD_READONLY,                               \
               .meaning = "Whose it is: of several owners the one that it was made by or handed over to."),   \
         FIELD(struct workspace, settings, FIELD_OBJECT, .shape = &workspace_settings_shape,                  \
               .flags = FIELD_NULLABLE, .fallback = "{}",                                                     \
@@ -40,8 +40,7 @@ SQL(document_members, DB_MAIN, 0, "ui",
               .meaning = "When it was made."),                                                               \
         FIELD(struct workspace, updated_at, FIELD_TIME, .flags = FIELD_READONLY,                             \
               .meaning = "When it was changed last."),                                                       \
-        FIELD(struct workspace, deletes_at, FIELD_TIME,                                                      \
-              .flags = FIELD_READONLY | FIELD_NULLABLE | FIELD_UNAUDITED,                                    \
+        FIELD(struct workspace, deletes_at, FIELD_TIME, .flags = FIELD_READONLY | FIELD_NULLABLE,            \
               .meaning =                                                                                     \
                   "It is deleted, and goes for good then unless an owner restores it; null: it is not.")
 static const struct field workspace_fields[] = {WORKSPACE_FIELDS};
@@ -100,7 +99,8 @@ static enum errc read_row(struct arena *a, const struct val *row, str role, bool
     };
     if (!shows_settings) return ERR_NONE;
     w->settings = arena_new(a, struct workspace_settings);
-    return w->settings ? policy_read(a, val_str(&row[2]), w->settings, e) : err_code(e, ERR_TOO_LARGE);
+    return w->settings ? workspace_settings_read(a, val_str(&row[2]), w->settings, e)
+                       : err_code(e, ERR_TOO_LARGE);
 }
 
 enum errc workspace_insert(struct api_request *r, struct tx *tx, const struct workspace *w, const uuid *owner,

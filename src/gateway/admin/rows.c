@@ -2,11 +2,12 @@
 
 #include "base/log.h"
 #include "core/events.h"
+#include "core/workspaces.h"
 #include "json/write.h"
 
 #define EVENTS_AT_ONCE 200
 
-SQL(all_workspaces, DB_MAIN, SQL_INSTANCE, "", "SELECT id FROM workspaces ORDER BY created_us, id");
+SQL(all_workspaces, DB_MAIN, SQL_INSTANCE, "", "SELECT id, settings FROM workspaces ORDER BY created_us, id");
 SQL(all_projects, DB_MAIN, SQL_INSTANCE, "",
     "SELECT p.id, p.workspace_id, p.name, l.requests_per_minute, l.tokens_per_minute, l.parallel_calls FROM projects p "
     "LEFT JOIN gateway_project_limits l ON l.project_id = p.id");
@@ -68,6 +69,7 @@ struct load {
     const struct secrets *secrets;
     struct arena *a;
     struct snapshot_rows *out;
+    str *first; /* of each workspace: name of the provider that it wants to be asked first, or empty */
 };
 
 static bool dialects_of(struct arena *a, str text, unsigned *out)
@@ -95,6 +97,29 @@ static enum errc open_key(struct load *l, struct tx *tx, struct provider_spec *p
             break;
     }
     return rc;
+}
+
+static bool is_first(const struct load *l, const struct provider_spec *p)
+{
+    for (unsigned i = 0; i < l->out->n_workspaces; i++)
+        if (memcmp(&l->out->workspaces[i], &p->workspace_id, sizeof(uuid)) == 0)
+            return l->first[i].len && str_eq(l->first[i], p->name);
+    return false;
+}
+
+/* Providers are asked in the order of the list: those that their workspaces name (default_llm_provider) come first. */
+static enum errc put_first(struct load *l, struct provider_spec *list, err *e)
+{
+    unsigned n = l->out->n_providers, at = 0;
+    struct provider_spec *sorted = arena_news(l->a, struct provider_spec, n + 1u);
+    if (!sorted)
+        return err_code(e, ERR_NO_MEMORY);
+    for (int pass = 0; pass < 2; pass++)
+        for (unsigned i = 0; i < n; i++)
+            if (is_first(l, &list[i]) == (pass == 0))
+                sorted[at++] = list[i];
+    l->out->providers = sorted;
+    return ERR_NONE;
 }
 
 static enum errc load_providers(struct load *l, struct tx *tx, err *e)
@@ -128,7 +153,7 @@ static enum errc load_providers(struct load *l, struct tx *tx, err *e)
         p->prices = tree;
         l->out->n_providers++;
     }
-    return ERR_NONE;
+    return put_first(l, list, e);
 }
 
 static enum errc load_aliases(struct load *l, struct tx *tx, err *e)
@@ -234,10 +259,16 @@ static enum errc load_unit(struct tx *tx, void *ctx, err *e)
     if (rc == ERR_NONE)
         rc = tx_query(tx, l->a, &all_workspaces, NULL, 0, &rows, e);
     uuid *ids = rc == ERR_NONE ? arena_news(l->a, uuid, rows.n + 1u) : NULL;
-    if (rc != ERR_NONE || !ids)
+    l->first = ids ? arena_news(l->a, str, rows.n + 1u) : NULL;
+    if (rc != ERR_NONE || !l->first)
         return rc != ERR_NONE ? rc : err_code(e, ERR_NO_MEMORY);
-    for (unsigned i = 0; i < rows.n; i++)
+    for (unsigned i = 0; i < rows.n; i++) {
+        struct workspace_settings settings;
         ids[i] = val_uuid(row_at(&rows, i));
+        if ((rc = workspace_settings_read(l->a, val_str(&row_at(&rows, i)[1]), &settings, e)) != ERR_NONE)
+            return rc;
+        l->first[i] = settings.default_llm_provider;
+    }
     l->out->workspaces = ids;
     l->out->n_workspaces = rows.n;
     if ((rc = tx_query(tx, l->a, &all_projects, NULL, 0, &rows, e)) != ERR_NONE)
@@ -260,7 +291,7 @@ static enum errc load_unit(struct tx *tx, void *ctx, err *e)
 
 enum errc gateway_rows_load(struct store *s, const struct secrets *secrets, struct arena *a, struct snapshot_rows *out, err *e)
 {
-    struct load l = {secrets, a, out};
+    struct load l = {.secrets = secrets, .a = a, .out = out};
     *out = (struct snapshot_rows){0};
     return db_read(store_db(s, DB_MAIN), load_unit, &l, e);
 }

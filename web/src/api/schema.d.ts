@@ -279,9 +279,29 @@ export interface paths {
         put?: never;
         /**
          * Invites somebody
-         * @description Answers with the link to give to the person. An earlier invitation of the same address stops being valid.
+         * @description Mails the link to the address, and answers with it. An earlier invitation of the same address stops being valid. 402 when the plan has no place left.
          */
         post: operations["invitations_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/workspaces/{id}/invitations/{invitation_id}/resend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sends an invitation again, with another link
+         * @description The link before stops being valid, and the caller is the inviter from now on. At most once a minute, and five mails to an address.
+         */
+        post: operations["invitations_resend"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1178,6 +1198,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/workspaces/{id}/billing": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Plan, usage limit and what this month's calls cost */
+        get: operations["workspaces_billing"];
+        /**
+         * Gives a workspace a plan and a usage limit
+         * @description The limit holds at every node when this is answered: calls that could cost more are refused with 402. A smaller plan takes nothing away that is there; nothing is added beyond it.
+         */
+        put: operations["workspaces_billing_replace"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/gateway/limits/{project_id}": {
         parameters: {
             query?: never;
@@ -1400,12 +1441,7 @@ export interface components {
             passkey_roles: string[];
             /**
              * Format: int64
-             * @description After so many minutes without a request a session is of no use here; 0: as the instance says.
-             */
-            session_idle_minutes: number;
-            /**
-             * Format: int64
-             * @description So many hours after signing in a session is of no use here; 0: as the instance says.
+             * @description So many hours after the password or a factor was given a session is of no use here, until one is given again; 0: as the instance says.
              */
             session_max_hours: number;
             /**
@@ -1692,13 +1728,7 @@ export interface components {
             passkey_roles?: string[];
             /**
              * Format: int64
-             * @description After so many minutes without a request a session is of no use here; 0: as the instance says.
-             * @default 0
-             */
-            session_idle_minutes?: number;
-            /**
-             * Format: int64
-             * @description So many hours after signing in a session is of no use here; 0: as the instance says.
+             * @description So many hours after the password or a factor was given a session is of no use here, until one is given again; 0: as the instance says.
              * @default 0
              */
             session_max_hours?: number;
@@ -1749,12 +1779,7 @@ export interface components {
             passkey_roles?: string[];
             /**
              * Format: int64
-             * @description After so many minutes without a request a session is of no use here; 0: as the instance says.
-             */
-            session_idle_minutes?: number;
-            /**
-             * Format: int64
-             * @description So many hours after signing in a session is of no use here; 0: as the instance says.
+             * @description So many hours after the password or a factor was given a session is of no use here, until one is given again; 0: as the instance says.
              */
             session_max_hours?: number;
             /**
@@ -1774,11 +1799,11 @@ export interface components {
              * @description Id of the person.
              */
             user_id: string;
-            /** @description E-mail address. */
+            /** @description E-mail address; empty of a service account. */
             email: string;
             /** @description Name. */
             name: string;
-            /** @description Role in this workspace: the name of a built-in one, or the id of one of its own. */
+            /** @description Role in this workspace: a built-in one's name, a custom one's id, or none for somebody who is in single projects only. */
             role: string;
             /**
              * Format: date-time
@@ -1787,9 +1812,16 @@ export interface components {
             created_at: string;
             /**
              * Format: date-time
-             * @description Last seen, to the minute.
+             * @description Last seen in this workspace, to the minute.
              */
             last_active_at: string | null;
+            /**
+             * Format: date-time
+             * @description When they were invited; null: they were not.
+             */
+            invited_at: string | null;
+            /** @description It is no person but a service account. */
+            is_service_account: boolean;
         };
         MemberList: {
             items: components["schemas"]["Member"][];
@@ -1797,7 +1829,7 @@ export interface components {
         };
         /** @description A person in a workspace. */
         MemberInput: {
-            /** @description Role in this workspace: the name of a built-in one, or the id of one of its own. */
+            /** @description Role in this workspace: a built-in one's name, a custom one's id, or none for somebody who is in single projects only. */
             role: string;
         };
         /** @description An invitation with its link. */
@@ -1812,8 +1844,10 @@ export interface components {
              * @description The address that is invited, and that alone can accept.
              */
             email: string;
-            /** @description Role that they will have; never more than the inviter holds, then or when it is accepted. */
+            /** @description Role that they will have, a built-in one's name or a custom one's id; never more than the inviter holds, then or when it is accepted. */
             role: string;
+            /** @description The only projects that they will have the role in; none: in all of the workspace. */
+            project_ids: string[];
             /**
              * Format: date-time
              * @description When it was made.
@@ -1829,6 +1863,13 @@ export interface components {
              * @description Who invites.
              */
             invited_by: string;
+            /**
+             * Format: date-time
+             * @description When it was mailed last; null: it was not.
+             */
+            sent_at: string | null;
+            /** @description It goes to the address by mail; not when one went there within the last minute, or five did. */
+            is_mailed: boolean;
             /** @description The link to give to the person: shown this once, valid once. */
             link?: string;
         };
@@ -1839,8 +1880,13 @@ export interface components {
              * @description The address that is invited, and that alone can accept.
              */
             email: string;
-            /** @description Role that they will have; never more than the inviter holds, then or when it is accepted. */
+            /** @description Role that they will have, a built-in one's name or a custom one's id; never more than the inviter holds, then or when it is accepted. */
             role: string;
+            /**
+             * @description The only projects that they will have the role in; none: in all of the workspace.
+             * @default []
+             */
+            project_ids?: string[];
         };
         /** @description An invitation to a workspace. */
         Invitation: {
@@ -1854,8 +1900,10 @@ export interface components {
              * @description The address that is invited, and that alone can accept.
              */
             email: string;
-            /** @description Role that they will have; never more than the inviter holds, then or when it is accepted. */
+            /** @description Role that they will have, a built-in one's name or a custom one's id; never more than the inviter holds, then or when it is accepted. */
             role: string;
+            /** @description The only projects that they will have the role in; none: in all of the workspace. */
+            project_ids: string[];
             /**
              * Format: date-time
              * @description When it was made.
@@ -1871,6 +1919,11 @@ export interface components {
              * @description Who invites.
              */
             invited_by: string;
+            /**
+             * Format: date-time
+             * @description When it was mailed last; null: it was not.
+             */
+            sent_at: string | null;
         };
         InvitationList: {
             items: components["schemas"]["Invitation"][];
@@ -1909,6 +1962,8 @@ export interface components {
             scopes: string[];
             /** @description The only projects that it is for; none: all of the workspace. */
             project_ids: string[];
+            /** @description Addresses and ranges (192.0.2.0/24) that it can be used from; none: anywhere. */
+            addresses: string[];
             /**
              * Format: date-time
              * @description When it stops being valid.
@@ -1958,6 +2013,8 @@ export interface components {
             scopes: string[];
             /** @description The only projects that it is for; none: all of the workspace. */
             project_ids: string[];
+            /** @description Addresses and ranges (192.0.2.0/24) that it can be used from; none: anywhere. */
+            addresses: string[];
             /**
              * Format: date-time
              * @description When it stops being valid.
@@ -2002,11 +2059,15 @@ export interface components {
              */
             project_ids?: string[];
             /**
-             * Format: int64
-             * @description Days that it is valid.
-             * @default 90
+             * @description Addresses and ranges (192.0.2.0/24) that it can be used from; none: anywhere.
+             * @default []
              */
-            expires_in_days?: number;
+            addresses?: string[];
+            /**
+             * Format: int64
+             * @description Days that it is valid: no more than the workspace's api_key_max_days; null: 90, or what that allows.
+             */
+            expires_in_days?: number | null;
         };
         /** @description How a key is rotated. */
         ApiKeyRotationInput: {
@@ -3322,6 +3383,18 @@ export interface components {
              */
             unknown_price_cap_nanousd?: number | null;
         };
+        /** @description Plan and usage limit to be set. */
+        WorkspaceBillingChangeInput: {
+            /** @description Name of a plan of this instance. */
+            plan: string;
+            /** @description What calls may cost in a calendar month (UTC); null: no limit. */
+            usage_limit_usd?: string | null;
+            /**
+             * Format: int64
+             * @description The same in billionths of a US dollar.
+             */
+            usage_limit_nanousd?: number | null;
+        };
         /** @description A call that was made through the gateway. */
         Request: {
             /**
@@ -4098,6 +4171,34 @@ export interface operations {
                 headers: {
                     "X-Request-Id": components["headers"]["RequestId"];
                     Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewInvitation"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    invitations_resend: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Sent again with the same key within 24 hours, the request is answered as the first time and done once. */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path: {
+                id: string;
+                invitation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -6123,6 +6224,61 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Budget"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    workspaces_billing: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkspaceBilling"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    workspaces_billing_replace: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag that was read; 412 when the resource has changed since. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WorkspaceBillingChangeInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkspaceBilling"];
                 };
             };
             default: components["responses"]["Problem"];
