@@ -29,11 +29,11 @@ enum cose_algorithm { COSE_ES256 = -7, COSE_EDDSA = -8, COSE_RS256 = -257 };
 
 /* What this server has asked for. */
 struct webauthn_expected {
-    str challenge;             /* its bytes */
-    str rp_id;                 /* "catalyst.example.com" */
-    const str *origins;        /* "https://catalyst.example.com" */
+    str challenge;      /* its bytes */
+    str rp_id;          /* "catalyst.example.com" */
+    const str *origins; /* "https://catalyst.example.com" */
     unsigned n_origins;
-    bool needs_verification;   /* of the user, by the authenticator */
+    bool needs_verification;               /* of the user, by the authenticator */
     const enum cose_algorithm *algorithms; /* registration */
     unsigned n_algorithms;
 };
@@ -50,8 +50,9 @@ struct webauthn_registered {
     bool is_verified; /* the user, by the authenticator */
     bool is_backup_eligible, is_backed_up;
 };
-WARN_UNUSED enum errc webauthn_register(struct arena *a, const struct webauthn_expected *expected, str client_data,
-                                        str attestation_object, struct webauthn_registered *out, err *e);
+WARN_UNUSED enum errc webauthn_register(struct arena *a, const struct webauthn_expected *expected,
+                                        str client_data, str attestation_object,
+                                        struct webauthn_registered *out, err *e);
 
 struct webauthn_credential { /* as it was registered */
     str id, public_key;
@@ -66,12 +67,13 @@ struct webauthn_assertion {
 struct webauthn_asserted {
     uint32_t sign_count;
     bool is_verified, is_backed_up;
-    bool is_counter_behind; /* not above the stored one, though one of them counts: there may be a copy of the key */
+    bool
+        is_counter_behind; /* not above the stored one, though one of them counts: there may be a copy of the key */
 };
 /* needs_user_handle: nobody was named before, so the authenticator has to. */
 WARN_UNUSED enum errc webauthn_assert(struct arena *a, const struct webauthn_expected *expected,
                                       const struct webauthn_credential *credential, bool needs_user_handle,
-                                      const struct webauthn_assertion *assertion, struct webauthn_asserted *out,
-                                      err *e);
+                                      const struct webauthn_assertion *assertion,
+                                      struct webauthn_asserted *out, err *e);
 
 #endif

@@ -31,7 +31,8 @@ enum errc authenticator_data_read(str text, struct authenticator_data *out, err 
     struct cbor extensions;
     enum errc rc = ERR_NONE;
     if (text.len < HEAD_LEN) return err_set(e, ERR_INVALID, "authenticator data is cut short");
-    *out = (struct authenticator_data){.rp_id_hash = str_take(text, SHA256_LEN), .flags = byte_at(text, SHA256_LEN)};
+    *out = (struct authenticator_data){.rp_id_hash = str_take(text, SHA256_LEN),
+                                       .flags = byte_at(text, SHA256_LEN)};
     for (size_t i = SHA256_LEN + 1; i < HEAD_LEN; i++)
         out->sign_count = out->sign_count << 8 | byte_at(text, i);
     str rest = str_skip(text, HEAD_LEN);

@@ -2,7 +2,16 @@
 
 #include "base/utf8.h"
 
-enum major { MAJOR_UINT, MAJOR_NEGATIVE, MAJOR_BYTES, MAJOR_TEXT, MAJOR_ARRAY, MAJOR_MAP, MAJOR_TAG, MAJOR_SIMPLE };
+enum major {
+    MAJOR_UINT,
+    MAJOR_NEGATIVE,
+    MAJOR_BYTES,
+    MAJOR_TEXT,
+    MAJOR_ARRAY,
+    MAJOR_MAP,
+    MAJOR_TAG,
+    MAJOR_SIMPLE
+};
 
 static enum errc cut_short(err *e) { return err_set(e, ERR_INVALID, "CBOR is cut short"); }
 
@@ -15,7 +24,8 @@ static enum errc read_head(str *rest, enum major *major, uint64_t *n, err *e)
     *major = first >> 5;
     *rest = str_skip(*rest, 1);
     *n = more;
-    if (*major == MAJOR_SIMPLE) return ERR_NONE; /* what follows its byte would be a float or a number of none */
+    if (*major == MAJOR_SIMPLE)
+        return ERR_NONE; /* what follows its byte would be a float or a number of none */
     if (more < 24) return ERR_NONE;
     if (more > 27) return err_set(e, ERR_INVALID, "CBOR of indefinite length is not accepted");
     size_t len = (size_t)1 << (more - 24);
@@ -56,7 +66,8 @@ static enum errc check_elements(str *rest, const struct cbor *c, unsigned depth,
                 return err_set(e, ERR_INVALID, "a CBOR map has a key that is no integer and no text");
             str key = str_take(from, from.len - rest->len);
             if (last.p && !is_before(last, key))
-                return err_set(e, ERR_INVALID, "the keys of a CBOR map are out of order, or one is there twice");
+                return err_set(e, ERR_INVALID,
+                               "the keys of a CBOR map are out of order, or one is there twice");
             last = key;
         }
         if ((rc = read_item(rest, depth + 1, &item, e)) != ERR_NONE) return rc;
@@ -95,7 +106,9 @@ static enum errc read_item(str *rest, unsigned depth, struct cbor *out, err *e)
         case 20: out->type = CBOR_FALSE; break;
         case 21: out->type = CBOR_TRUE; break;
         case 22: out->type = CBOR_NULL; break;
-        default: return err_set(e, ERR_INVALID, "CBOR with floating point or unknown simple values is not accepted");
+        default:
+            return err_set(e, ERR_INVALID,
+                           "CBOR with floating point or unknown simple values is not accepted");
         }
         break;
     }
@@ -108,7 +121,8 @@ enum errc cbor_read(str *rest, struct cbor *out, err *e) { return read_item(rest
 enum errc cbor_parse(str text, struct cbor *out, err *e)
 {
     enum errc rc = read_item(&text, 0, out, e);
-    if (rc == ERR_NONE && text.len) return err_set(e, ERR_INVALID, "%zu bytes stand behind the CBOR", text.len);
+    if (rc == ERR_NONE && text.len)
+        return err_set(e, ERR_INVALID, "%zu bytes stand behind the CBOR", text.len);
     return rc;
 }
 

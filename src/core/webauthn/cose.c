@@ -103,9 +103,10 @@ static enum errc read_ec2(const struct cbor *map, struct cose_key *out, err *e)
 {
     out->algorithm = COSE_ES256;
     if (map->n != 5 || !number_at(map, LABEL_ALG, COSE_ES256) || !number_at(map, LABEL_CRV, CRV_P256) ||
-        !bytes_at(map, LABEL_X, &out->x) || !bytes_at(map, LABEL_Y, &out->y) || out->x.len != COORDINATE_LEN ||
-        out->y.len != COORDINATE_LEN)
-        return err_set(e, ERR_INVALID, "a key of elliptic curves must be for ES256, on P-256, with both coordinates");
+        !bytes_at(map, LABEL_X, &out->x) || !bytes_at(map, LABEL_Y, &out->y) ||
+        out->x.len != COORDINATE_LEN || out->y.len != COORDINATE_LEN)
+        return err_set(e, ERR_INVALID,
+                       "a key of elliptic curves must be for ES256, on P-256, with both coordinates");
     return ERR_NONE;
 }
 
@@ -155,7 +156,8 @@ enum errc cose_key_read(str text, struct cose_key *out, err *e)
     if (rc != ERR_NONE) return rc;
     EVP_PKEY *key = key_of(out);
     EVP_PKEY_free(key);
-    return key ? ERR_NONE : err_set(e, ERR_INVALID, "the public key is no point of its curve, or not sound otherwise");
+    return key ? ERR_NONE
+               : err_set(e, ERR_INVALID, "the public key is no point of its curve, or not sound otherwise");
 }
 
 bool cose_verify(const struct cose_key *k, str data, str signature)

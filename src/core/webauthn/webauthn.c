@@ -14,7 +14,8 @@ enum errc webauthn_challenge(struct arena *a, str client_data, str *challenge, e
     return rc;
 }
 
-static enum errc check_client(struct arena *a, const struct webauthn_expected *x, str client_data, str type, err *e)
+static enum errc check_client(struct arena *a, const struct webauthn_expected *x, str client_data, str type,
+                              err *e)
 {
     struct client_data c;
     enum errc rc = client_data_read(a, client_data, &c, e);
@@ -27,11 +28,13 @@ static enum errc check_client(struct arena *a, const struct webauthn_expected *x
     for (unsigned i = 0; i < x->n_origins; i++)
         is_ours = is_ours || str_eq(c.origin, x->origins[i]);
     if (!is_ours) return err_set(e, ERR_INVALID, "client data is of another origin than this one");
-    if (c.is_cross_origin) return err_set(e, ERR_INVALID, "passkeys do not work inside a frame of another site");
+    if (c.is_cross_origin)
+        return err_set(e, ERR_INVALID, "passkeys do not work inside a frame of another site");
     return ERR_NONE;
 }
 
-static enum errc check_authenticator(const struct webauthn_expected *x, const struct authenticator_data *d, err *e)
+static enum errc check_authenticator(const struct webauthn_expected *x, const struct authenticator_data *d,
+                                     err *e)
 {
     uint8_t hash[SHA256_LEN];
     sha256(x->rp_id, hash);
@@ -60,8 +63,8 @@ static str signed_data(struct arena *a, str authenticator_data, str client_data)
 /* --- registration --- */
 
 /* Section 8.2, self attestation: signed with the key itself. */
-static enum errc check_packed(struct arena *a, const struct cbor *statement, const struct cose_key *key, str authenticator,
-                              str client_data, err *e)
+static enum errc check_packed(struct arena *a, const struct cbor *statement, const struct cose_key *key,
+                              str authenticator, str client_data, err *e)
 {
     struct cbor alg, sig, x5c;
     int64_t algorithm;
@@ -74,8 +77,9 @@ static enum errc check_packed(struct arena *a, const struct cbor *statement, con
         return err_set(e, ERR_INVALID, "the attestation is of another algorithm than the key");
     str data = signed_data(a, authenticator, client_data);
     if (!data.p) return err_code(e, ERR_TOO_LARGE);
-    return cose_verify(key, data, sig.bytes) ? ERR_NONE
-                                             : err_set(e, ERR_INVALID, "the signature of the attestation is wrong");
+    return cose_verify(key, data, sig.bytes)
+               ? ERR_NONE
+               : err_set(e, ERR_INVALID, "the signature of the attestation is wrong");
 }
 
 static enum errc check_attestation(struct arena *a, const struct cbor *object, const struct cose_key *key,
@@ -85,14 +89,16 @@ static enum errc check_attestation(struct arena *a, const struct cbor *object, c
     if (!cbor_named(object, S("fmt"), &format) || format.type != CBOR_TEXT ||
         !cbor_named(object, S("attStmt"), &statement) || statement.type != CBOR_MAP)
         return err_set(e, ERR_INVALID, "an attestation object has a format and a statement");
-    if (str_eq(format.bytes, S("packed"))) return check_packed(a, &statement, key, authenticator, client_data, e);
+    if (str_eq(format.bytes, S("packed")))
+        return check_packed(a, &statement, key, authenticator, client_data, e);
     if (!str_eq(format.bytes, S("none")))
         return err_set(e, ERR_INVALID, "attestation of this format was not asked for");
-    return statement.n == 0 ? ERR_NONE : err_set(e, ERR_INVALID, "no attestation has a statement that is not empty");
+    return statement.n == 0 ? ERR_NONE
+                            : err_set(e, ERR_INVALID, "no attestation has a statement that is not empty");
 }
 
-enum errc webauthn_register(struct arena *a, const struct webauthn_expected *x, str client_data, str attestation_object,
-                            struct webauthn_registered *out, err *e)
+enum errc webauthn_register(struct arena *a, const struct webauthn_expected *x, str client_data,
+                            str attestation_object, struct webauthn_registered *out, err *e)
 {
     struct cbor object, authenticator;
     struct authenticator_data d;
@@ -106,13 +112,15 @@ enum errc webauthn_register(struct arena *a, const struct webauthn_expected *x, 
     if ((rc = authenticator_data_read(authenticator.bytes, &d, e)) != ERR_NONE ||
         (rc = check_authenticator(x, &d, e)) != ERR_NONE)
         return rc;
-    if (!(d.flags & FLAG_ATTESTED)) return err_set(e, ERR_INVALID, "the authenticator data has no credential");
+    if (!(d.flags & FLAG_ATTESTED))
+        return err_set(e, ERR_INVALID, "the authenticator data has no credential");
     if ((rc = cose_key_read(d.public_key, &key, e)) != ERR_NONE) return rc;
     bool is_asked_for = false;
     for (unsigned i = 0; i < x->n_algorithms; i++)
         is_asked_for = is_asked_for || x->algorithms[i] == key.algorithm;
     if (!is_asked_for) return err_set(e, ERR_INVALID, "the key is of an algorithm that was not asked for");
-    if ((rc = check_attestation(a, &object, &key, authenticator.bytes, client_data, e)) != ERR_NONE) return rc;
+    if ((rc = check_attestation(a, &object, &key, authenticator.bytes, client_data, e)) != ERR_NONE)
+        return rc;
     *out = (struct webauthn_registered){
         .credential_id = d.credential_id,
         .public_key = d.public_key,
@@ -128,9 +136,9 @@ enum errc webauthn_register(struct arena *a, const struct webauthn_expected *x, 
 
 /* --- assertion --- */
 
-enum errc webauthn_assert(struct arena *a, const struct webauthn_expected *x, const struct webauthn_credential *credential,
-                          bool needs_user_handle, const struct webauthn_assertion *as, struct webauthn_asserted *out,
-                          err *e)
+enum errc webauthn_assert(struct arena *a, const struct webauthn_expected *x,
+                          const struct webauthn_credential *credential, bool needs_user_handle,
+                          const struct webauthn_assertion *as, struct webauthn_asserted *out, err *e)
 {
     struct authenticator_data d;
     struct cose_key key;
@@ -147,7 +155,8 @@ enum errc webauthn_assert(struct arena *a, const struct webauthn_expected *x, co
     if (d.flags & FLAG_ATTESTED)
         return err_set(e, ERR_INVALID, "an assertion has no credential in its authenticator data");
     if (!(d.flags & FLAG_BACKUP_ELIGIBLE) == credential->is_backup_eligible)
-        return err_set(e, ERR_INVALID, "whether the key can be backed up is not what it was when it was registered");
+        return err_set(e, ERR_INVALID,
+                       "whether the key can be backed up is not what it was when it was registered");
     if ((rc = cose_key_read(credential->public_key, &key, e)) != ERR_NONE) return rc;
     str data = signed_data(a, as->authenticator_data, as->client_data);
     if (!data.p) return err_code(e, ERR_TOO_LARGE);
@@ -156,7 +165,8 @@ enum errc webauthn_assert(struct arena *a, const struct webauthn_expected *x, co
         .sign_count = d.sign_count,
         .is_verified = d.flags & FLAG_USER_VERIFIED,
         .is_backed_up = d.flags & FLAG_BACKED_UP,
-        .is_counter_behind = (d.sign_count || credential->sign_count) && d.sign_count <= credential->sign_count,
+        .is_counter_behind =
+            (d.sign_count || credential->sign_count) && d.sign_count <= credential->sign_count,
     };
     return ERR_NONE;
 }
