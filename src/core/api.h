@@ -88,6 +88,7 @@ struct api_request {
     uuid project_id;          /* of the resource that the path names; nil: the workspace's, or none */
     str address, user_agent;  /* of the client */
     str device;               /* the known-device cookie that came along: core/identity */
+    str sign_in, passkey;     /* likewise those of a sign-in that is half done, and of a passkey that was asked for */
     struct field_errors errors;
     bool is_secure;           /* the client's connection is TLS, or a trusted proxy says so */
     unsigned retry_after_s;   /* of a refusal with 429 or 503; 0: the default */

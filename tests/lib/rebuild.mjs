@@ -25,6 +25,13 @@ export async function query(catalyst, sql) {
   return stdout.trim() === '' ? [] : JSON.parse(stdout);
 }
 
+/** Statements that change the main database beside the server: for what else only time would do. */
+export async function change(catalyst, ...statements) {
+  const sql = statements.join('; ');
+  if (catalyst.databaseUrl) return void (await run('psql', ['-X', '-q', '-c', 'SET search_path TO main', '-c', sql, catalyst.databaseUrl]));
+  await run('sqlite3', ['-cmd', '.timeout 5000', path.join(catalyst.dataDir, 'db', 'main.db'), sql]);
+}
+
 /** The sealed log: [{number, workspaceNumber, bytes, event}], oldest first. Throws when it has a gap or a wrong hash. */
 export async function readLog(catalyst) {
   const hex = catalyst.databaseUrl ? (c) => `encode(${c}, 'hex')` : (c) => `lower(hex(${c}))`;

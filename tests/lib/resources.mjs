@@ -110,9 +110,22 @@ export const requests = {
     as: who.caller.with({}),
     ok: 200,
   }),
+  'POST /api/auth/login/factor': async () => ({ body: { transaction: '01a20fda-9598-78f0-9fbc-ceee2b15ab61', code: '000000' }, ok: 401 }),
+  'POST /api/auth/login/factor/options': async () => ({ body: { transaction: '01a20fda-9598-78f0-9fbc-ceee2b15ab61' }, ok: 401 }),
+  'POST /api/auth/login/passkey': async () => ({ body: {}, ok: 400 }),
+  'POST /api/auth/login/passkey/options': async () => ({ ok: 200 }),
+  'GET /api/auth/mfa': () => ({}),
+  'POST /api/auth/mfa/totp': () => ({ body: {}, ok: 201 }),
+  'POST /api/auth/mfa/totp/confirm': () => ({ body: { code: '0' }, ok: [400, 409] }),
+  'POST /api/auth/mfa/passkeys/options': () => ({ ok: 200 }),
+  'POST /api/auth/mfa/passkeys': () => ({ body: { credential: {} }, ok: 400 }),
+  'POST /api/auth/mfa/recovery-codes': () => ({ ok: 409 }), // there is no other factor
+  'PATCH /api/auth/mfa/:id': () => ({ params: { id: '01a20fda-9598-78f0-9fbc-ceee2b15ab61' }, body: { name: 'x' }, ok: 404 }),
+  'DELETE /api/auth/mfa/:id': () => ({ params: { id: '01a20fda-9598-78f0-9fbc-ceee2b15ab61' }, ok: 404 }),
   'POST /api/auth/logout': async ({ who, scene }) => ({ as: await scene.again(who), ok: 204 }),
   'GET /api/auth/me': () => ({}),
   'POST /api/auth/reauthenticate': () => ({ body: { password: PASSWORD }, ok: 204 }),
+  'POST /api/auth/reauthenticate/options': () => ({ ok: 200 }),
   'POST /api/auth/password': () => ({ body: { current_password: PASSWORD, new_password: 'short' }, ok: 400 }),
   'GET /api/auth/sessions': () => ({}),
   'DELETE /api/auth/sessions/:id': async (c) => ({ params: { id: await session(c) }, ok: 204 }),
@@ -149,6 +162,10 @@ export const requests = {
   'DELETE /api/workspaces/:id/members/:user_id': async ({ world }) => {
     const person = await newMember(world.owner, 'viewer');
     return { params: { id: world.id, user_id: person.user.id }, ok: 204 };
+  },
+  'DELETE /api/workspaces/:id/members/:user_id/factors': async ({ world }) => {
+    const person = await newMember(world.owner, 'viewer');
+    return { params: { id: world.id, user_id: person.user.id }, ok: 409 }; // they have none
   },
   'POST /api/workspaces/:id/invite': ({ world }) => ({
     params: { id: world.id },

@@ -56,7 +56,7 @@ unsigned services_mounts(const struct services *s, struct api_mount out[API_TABL
     struct identity *identity = s ? s->identity : NULL;
     struct gateway *gateway = s ? s->gateway : NULL;
     const struct api_mount mounts[] = {
-        {&setup_api, identity},      {&auth_api, identity},    {&sessions_api, identity},    {&users_api, identity},
+        {&setup_api, identity},      {&auth_api, identity}, {&sign_in_steps_api, identity}, {&step_up_api, identity}, {&enrolment_api, identity}, {&factors_api, identity},    {&sessions_api, identity},    {&users_api, identity},
         {&workspaces_api, identity}, {&members_api, identity}, {&invitations_api, identity}, {&api_keys_api, identity},
         {&roles_api, s ? s->permissions : NULL}, {&export_api, s ? s->export : NULL}, {&projects_api, NULL}, {&jobs_api, s ? s->jobs : NULL}, {&nodes_api, s ? s->nodes : NULL},
         {&settings_api, s ? s->settings : NULL}, {&flags_api, s ? s->flags : NULL},

@@ -45,7 +45,10 @@ static void read_origin(struct identity *id)
         }
     id->port = colon < 0 ? (str){"", 0} : str_skip(host, (size_t)colon);
     str name = colon < 0 ? host : str_take(host, (size_t)colon);
+    bool is_address = name.len && (name.p[0] == '[' || name.p[name.len - 1] <= '9');
+    id->passkey_host = is_address ? (str){"", 0} : name;
     id->is_loopback = str_eq(name, S("localhost")) || str_eq(name, S("[::1]")) || str_starts(name, S("127."));
+    if (id->is_loopback) id->passkey_host = S("localhost");
 }
 
 enum errc identity_new(struct identity **out, const struct identity_source *source, err *e)
@@ -58,6 +61,7 @@ enum errc identity_new(struct identity **out, const struct identity_source *sour
     id->live = source->live;
     id->mailer = source->mailer;
     id->permissions = source->permissions;
+    id->secrets = source->secrets;
     id->find_project = source->find_project;
     id->project_ids = source->project_ids;
     id->workspaces = workspace_rules_read(source->config);
@@ -359,6 +363,8 @@ enum errc identity_authenticate(void *ctx, struct api_request *r, const struct h
     if (is_unsafe(r->method) && needs_nobody(r) && (rc = origin_check(id, h, false, e)) != ERR_NONE)
         return rc;
     r->device = cookie_get(h, device_cookie_name(r));
+    r->sign_in = cookie_get(h, sign_in_cookie_name(r));
+    r->passkey = cookie_get(h, passkey_cookie_name(r));
     return cookie.len == TOKEN_LEN ? authenticate_session(id, r, h, cookie, e) : ERR_NONE;
 }
 
@@ -435,6 +441,7 @@ enum errc identity_tidy(struct tx *tx, void *ctx, err *e)
     const struct identity *id = ctx;
     usec now = clock_now_us(); /* a unit that runs again forgets no less */
     enum errc rc = limit_purge(tx, now, e);
+    if (rc == ERR_NONE) rc = factors_tidy(tx, now, e);
     if (rc == ERR_NONE)
         rc = tx_exec_unaudited(tx, &sessions_purge, PARAMS(v_int(now), v_int(now - id->session_idle_us)),
                                NULL, e);

@@ -57,7 +57,8 @@ WARN_UNUSED enum errc identity_recheck(void *ctx, struct api_request *r, struct 
 WARN_UNUSED enum errc identity_tidy(struct tx *tx, void *ctx, err *e);
 
 /* Their service is the identity. */
-extern const struct api_table setup_api, auth_api, sessions_api, users_api, api_keys_api;
+extern const struct api_table setup_api, auth_api, sessions_api, users_api, api_keys_api,
+    sign_in_steps_api, step_up_api, enrolment_api, factors_api;
 
 /* --- the first start --- */
 

@@ -22,6 +22,8 @@ struct identity {
     bool is_loopback;       /* the origin is: its other names are as good */
     str port;               /* of a loopback origin: ":8080" or empty */
     str scheme;             /* "http" */
+    str passkey_host;       /* whose passkeys are: "catalyst.example.com", "localhost"; empty: an address alone */
+    const struct secrets *secrets;
     uint8_t csrf_key[32], device_key[32];
     struct password_gate gate;
     usec session_idle_us, session_max_us;
@@ -76,6 +78,14 @@ str device_cookie_name(const struct api_request *r);
 bool device_is_known(const struct identity *id, str cookie, const uuid *user, str phc, usec now);
 /* Every session of the caller but this one; with an event if there was any. */
 WARN_UNUSED enum errc sessions_end_others(struct api_request *r, struct tx *tx, err *e);
+
+/* --- factors (factors/) --- */
+
+/* Of a sign-in that is half done, and of a passkey that was asked for before anybody was named. */
+str sign_in_cookie_name(const struct api_request *r);
+str passkey_cookie_name(const struct api_request *r);
+/* What lives in the database for minutes only. */
+WARN_UNUSED enum errc factors_tidy(struct tx *tx, usec now, err *e);
 
 /* --- API keys (keys.c) --- */
 

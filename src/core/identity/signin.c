@@ -1,6 +1,6 @@
-/* Signing in, giving the password again, changing it: every look at a password, behind the limits. */
+/* Signing in and changing one's password: every look at a password, behind the limits. */
 #include "base/log.h"
-#include "core/identity/internal.h"
+#include "core/identity/factors/factors.h"
 
 static const struct field signed_in_fields[] = {
     FIELD(struct signed_in, user, FIELD_OBJECT, .flags = FIELD_READONLY, .shape = &user_shape,
@@ -13,7 +13,7 @@ const struct shape signed_in_shape = SHAPE("SignedIn", struct signed_in, signed_
 
 /* --- a look at a password --- */
 
-struct look {
+struct password_look {
     struct limit_try try;
     struct account account;
     str nfc;
@@ -22,7 +22,7 @@ struct look {
 
 struct failure {
     const struct api_request *r;
-    const struct look *look;
+    const struct password_look *look;
     str type;
 };
 
@@ -40,7 +40,7 @@ static enum errc failure_unit(struct tx *tx, void *ctx, err *e)
 
 /* Everybody takes the same time and gets the same answer: an account that does not exist, one that is
  * disabled, one without a password, a wrong password. ERR_CREDENTIALS, ERR_RATE_LIMITED, ERR_UNAVAILABLE. */
-static enum errc look_at(struct api_request *r, struct look *l, str type, err *e)
+static enum errc look_at(struct api_request *r, struct password_look *l, str type, err *e)
 {
     struct identity *id = identity_of(r);
     struct account *account = &l->account;
@@ -54,8 +54,8 @@ static enum errc look_at(struct api_request *r, struct look *l, str type, err *e
     enum errc rc = limit_begin(id->db, &l->try, r->now_us, &r->retry_after_s, e);
     if (rc != ERR_NONE) return rc;
     bool may_be_right = account->exists && !account->is_disabled && !l->try.is_locked;
-    rc = password_verify(&id->gate, may_be_right ? account->password : S(""),
-                         l->nfc, &is_right, &l->is_outdated, e);
+    rc = password_verify(&id->gate, may_be_right ? account->password : S(""), l->nfc, &is_right,
+                         &l->is_outdated, e);
     if (rc != ERR_NONE) {
         if (limit_forgive(id->db, &l->try, &other) != ERR_NONE)
             log_error(LOG_WARN, "sign_in_not_forgiven", &other);
@@ -84,9 +84,40 @@ static const struct field login_fields[] = {
 static const struct shape login_shape =
     SHAPE("Login", struct login, login_fields, "What a person signs in with.");
 
+struct login_answer {
+    bool mfa_required;
+    struct user *user;
+    str csrf_token;
+    uuid transaction;
+    struct texts factors;
+    usec expires_at;
+};
+static const struct field login_answer_fields[] = {
+    FIELD(
+        struct login_answer, mfa_required, FIELD_BOOL, .flags = FIELD_READONLY,
+        .meaning =
+            "The account has a second factor: nobody is signed in yet, POST /api/auth/login/factor goes on."),
+    FIELD(struct login_answer, user, FIELD_OBJECT, .flags = FIELD_READONLY | FIELD_NULLABLE,
+          .shape = &user_shape, .meaning = "Who is signed in now; null when a factor is awaited."),
+    FIELD(struct login_answer, csrf_token, FIELD_TEXT, .flags = FIELD_READONLY | FIELD_NULLABLE,
+          .meaning =
+              "What X-CSRF-Token must be in requests that change something; null when a factor is awaited."),
+    FIELD(struct login_answer, transaction, FIELD_UUID, .flags = FIELD_READONLY | FIELD_NULLABLE,
+          .meaning = "The sign-in that awaits a factor; of use in this browser only."),
+    FIELD(struct login_answer, factors, FIELD_TEXTS, .flags = FIELD_READONLY,
+          .choices = "totp|passkey|recovery_code",
+          .meaning = "What the account has: totp (a code of an app), passkey, recovery_code."),
+    FIELD(struct login_answer, expires_at, FIELD_TIME, .flags = FIELD_READONLY | FIELD_NULLABLE,
+          .meaning = "Until when the factor can be given."),
+};
+static const struct shape login_answer_shape = SHAPE("SignIn", struct login_answer, login_answer_fields,
+                                                     "A session that has begun, or what is missing for it.");
+
 struct login_state {
-    struct look look;
+    struct password_look look;
     struct fresh_session session;
+    struct sign_in sign_in;
+    struct token token;
     char rehashed[PASSWORD_HASH_LEN]; /* empty: the stored one stays */
 };
 
@@ -95,14 +126,23 @@ static enum errc login_prepare(struct api_request *r, err *e)
     struct identity *id = identity_of(r);
     const struct login *b = r->body;
     struct login_state *s = arena_new(r->arena, struct login_state);
+    struct account *account;
     if (!s) return err_code(e, ERR_TOO_LARGE);
     r->state = s;
+    account = &s->look.account;
     enum errc rc = email_key(r->arena, b->email, &s->look.try.account, e);
     if (rc == ERR_NONE) rc = password_normalize(r->arena, b->password, &s->look.nfc, e);
-    if (rc == ERR_NONE) rc = account_find(id, r->arena, s->look.try.account, &s->look.account, e);
+    if (rc == ERR_NONE) rc = account_find(id, r->arena, s->look.try.account, account, e);
     if (rc == ERR_NONE) rc = look_at(r, &s->look, S("auth.signed_in"), e);
     if (rc == ERR_NONE && s->look.is_outdated) rc = password_hash(&id->gate, s->look.nfc, s->rehashed, e);
-    return rc == ERR_NONE ? session_prepare(r, &s->look.account.user, &s->session, e) : rc;
+    if (rc != ERR_NONE) return rc;
+    if (!account->has_factors) return session_prepare(r, &account->user, &s->session, e);
+    r->who = (struct principal){.kind = PRINCIPAL_NONE}; /* not yet */
+    token_make(&s->token);
+    s->sign_in = (struct sign_in){
+        .id = uuid7_make(r->now_us), .user_id = account->user.id, .expires_us = r->now_us + SIGN_IN_US};
+    sha256(s->rehashed[0] ? str_c(s->rehashed) : account->password, s->sign_in.password_hash);
+    return ERR_NONE;
 }
 
 /* Whether the password that was looked at is still the account's. */
@@ -111,53 +151,67 @@ static enum errc still_the_same(struct api_request *r, struct tx *tx, const stru
     const struct val *row;
     enum errc rc = user_row(tx, r->arena, &account->user.id, &row, e);
     if (rc != ERR_NONE) return rc == ERR_NOT_FOUND ? err_code(e, ERR_CREDENTIALS) : rc;
+    if (account->has_factors != (val_int(&row[7]) > 0))
+        return err_set(e, ERR_CONFLICT, "the account's factors were changed meanwhile: begin again");
     return str_eq(user_password(row), account->password) ? ERR_NONE : err_code(e, ERR_CREDENTIALS);
 }
 
 static enum errc login_apply(struct api_request *r, struct tx *tx, err *e)
 {
     struct login_state *s = r->state;
-    const struct account *account = &s->look.account;
-    struct signed_in *answer = arena_new(r->arena, struct signed_in);
+    struct account *account = &s->look.account;
+    struct login_answer *answer = arena_new(r->arena, struct login_answer);
     if (!answer) return err_code(e, ERR_TOO_LARGE);
+    r->answer = answer;
+    r->n_cookies = 0;
     enum errc rc = still_the_same(r, tx, account, e);
     if (rc == ERR_NONE) rc = limit_succeeded(tx, &s->look.try, e);
     if (rc == ERR_NONE && s->rehashed[0])
         rc = account_set_password(tx, &account->user.id, s->rehashed,
                                   password_length(s->look.nfc) < PASSWORD_MIN, r->now_us, e);
-    if (rc == ERR_NONE) rc = session_start(r, tx, &s->session, e);
     if (rc != ERR_NONE) return rc;
+    if (account->has_factors) {
+        *answer = (struct login_answer){
+            .mfa_required = true, .transaction = s->sign_in.id, .expires_at = s->sign_in.expires_us};
+        rc = factor_kinds(tx, r->arena, &account->user.id, &answer->factors, e);
+        return rc == ERR_NONE ? sign_in_begin(r, tx, &s->sign_in, &s->token, e) : rc;
+    }
+    if ((rc = session_start(r, tx, &s->session, e)) != ERR_NONE) return rc;
     device_cookie_set(r, &account->user.id, s->rehashed[0] ? str_c(s->rehashed) : account->password);
-    *answer = (struct signed_in){account->user, csrf_token(identity_of(r), r->arena, &s->session.id)};
-    r->answer = answer;
+    *answer = (struct login_answer){
+        .user = &account->user,
+        .csrf_token = csrf_token(identity_of(r), r->arena, &s->session.id),
+        .expires_at = NO_VALUE,
+    };
     return ERR_NONE;
 }
 
-/* --- POST /api/auth/reauthenticate --- */
+/* --- the password of who is signed in --- */
 
-SQL(session_reauthenticate, DB_MAIN, SQL_INSTANCE, "iu",
-    "UPDATE sessions SET authenticated_us = $1 WHERE id = $2");
 SQL(session_renew, DB_MAIN, SQL_INSTANCE, "ibu",
     "UPDATE sessions SET authenticated_us = $1, token_hash = $2 WHERE id = $3");
 
-struct password_again {
-    str password;
-};
-static const struct field password_again_fields[] = {
-    FIELD(struct password_again, password, FIELD_TEXT, .min = 1, .max = PASSWORD_MAX, .format = FORMAT_ANY,
-          .flags = FIELD_REQUIRED | FIELD_WRITEONLY, .meaning = "The caller's password."),
-};
-static const struct shape password_again_shape =
-    SHAPE("Reauthentication", struct password_again, password_again_fields, "The password, once more.");
-
 /* The caller's own password; somebody who has taken over a session is held up like anybody else. */
-static enum errc look_at_own(struct api_request *r, struct look *l, str password, str type, err *e)
+static enum errc look_at_own(struct api_request *r, struct password_look *l, str password, str type, err *e)
 {
     struct identity *id = identity_of(r);
     enum errc rc = email_key(r->arena, r->who.email, &l->try.account, e);
     if (rc == ERR_NONE) rc = password_normalize(r->arena, password, &l->nfc, e);
     if (rc == ERR_NONE) rc = account_of(id, r->arena, &r->who.user_id, &l->account, e);
     return rc == ERR_NONE ? look_at(r, l, type, e) : rc;
+}
+
+enum errc password_look_at_own(struct api_request *r, str password, str type, struct password_look **out,
+                               err *e)
+{
+    *out = arena_new(r->arena, struct password_look);
+    return *out ? look_at_own(r, *out, password, type, e) : err_code(e, ERR_TOO_LARGE);
+}
+
+enum errc password_look_use(struct api_request *r, struct tx *tx, const struct password_look *l, err *e)
+{
+    enum errc rc = still_the_same(r, tx, &l->account, e);
+    return rc == ERR_NONE ? limit_succeeded(tx, &l->try, e) : rc;
 }
 
 static struct event own_event(const struct api_request *r, str type, enum event_number n)
@@ -167,27 +221,6 @@ static struct event own_event(const struct api_request *r, str type, enum event_
     ev.resource_type = S("user");
     ev.resource_id = r->who.user_id;
     return ev;
-}
-
-static enum errc reauthenticate_prepare(struct api_request *r, err *e)
-{
-    const struct password_again *b = r->body;
-    struct look *l = arena_new(r->arena, struct look);
-    if (!l) return err_code(e, ERR_TOO_LARGE);
-    r->state = l;
-    return look_at_own(r, l, b->password, S("auth.reauthenticated"), e);
-}
-
-static enum errc reauthenticate_apply(struct api_request *r, struct tx *tx, err *e)
-{
-    struct look *l = r->state;
-    struct event ev = own_event(r, S("auth.reauthenticated"), EVENT_SIGN_IN);
-    enum errc rc = still_the_same(r, tx, &l->account, e);
-    if (rc == ERR_NONE) rc = limit_succeeded(tx, &l->try, e);
-    if (rc == ERR_NONE)
-        rc = tx_exec(tx, &session_reauthenticate, PARAMS(v_int(r->now_us), v_uuid(&r->who.credential_id)),
-                     NULL, e);
-    return rc == ERR_NONE ? tx_event(tx, &ev, e) : rc;
 }
 
 /* --- POST /api/auth/password --- */
@@ -207,7 +240,7 @@ static const struct shape password_change_shape =
     SHAPE("PasswordChange", struct password_change, password_change_fields, "A new password for the caller.");
 
 struct password_state {
-    struct look look;
+    struct password_look look;
     struct token token;
     char hash[PASSWORD_HASH_LEN];
     bool is_short;
@@ -266,26 +299,16 @@ static const struct api_route routes[] = {
      .scope = SCOPE_INSTANCE,
      .effect = EFFECT_STATE,
      .body = &login_shape,
-     .answer = &signed_in_shape,
+     .answer = &login_answer_shape,
      .is_idempotent_exempt = true,
      .summary = "Signs in",
      .text = "A wrong password, an address without an account and a disabled account get the same answer, "
              "`invalid_credentials`. After five "
-             "failures each further try for an account has to wait, from 1 second to 15 minutes.",
+             "failures each further try for an account has to wait, from 1 second to 15 minutes. An account "
+             "with a second "
+             "factor is asked for it: `mfa_required`.",
      .prepare = login_prepare,
      .apply = login_apply},
-    {.method = HTTP_POST,
-     .path = "/api/auth/reauthenticate",
-     .name = "auth_reauthenticate",
-     .access = ACCESS_SESSION,
-     .scope = SCOPE_SELF,
-     .effect = EFFECT_STATE,
-     .body = &password_again_shape,
-     .status = 204,
-     .is_idempotent_exempt = true,
-     .summary = "Gives the password again, for what needs it to be recent",
-     .prepare = reauthenticate_prepare,
-     .apply = reauthenticate_apply},
     {.method = HTTP_POST,
      .path = "/api/auth/password",
      .name = "auth_password",

@@ -16,7 +16,6 @@ CREATE TABLE factors (
     credential_id {blob},              -- passkey, and all below
     public_key {blob},                 -- COSE_Key, as it was registered
     sign_count {int},
-    is_discoverable {int},             -- the authenticator knows the account by itself
     is_backup_eligible {int},
     is_backed_up {int},
     aaguid {blob}
