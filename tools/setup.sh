@@ -9,7 +9,7 @@ BUILD_NEEDS='gcc@gcc libc6-dev?has_libc cmake@cmake ninja-build@ninja pkgconf@pk
     libsodium-dev=libsodium libutf8proc-dev=libutf8proc libsqlite3-dev=sqlite3 libpq-dev=libpq
     libcurl4-openssl-dev=libcurl'
 PAGE_NEEDS='nodejs@node npm@npm'
-TEST_NEEDS='libcmocka-dev=cmocka libjansson-dev=jansson nodejs@node npm@npm curl@curl
+TEST_NEEDS='libcmocka-dev=cmocka libjansson-dev=jansson libfido2-dev=libfido2 nodejs@node npm@npm curl@curl
     openssl@openssl sqlite3@sqlite3 postgresql?has_postgres'
 FULL_NEEDS='chromium@chromium clang@clang libclang-rt-dev?has_libfuzzer llvm@llvm-cov'
 

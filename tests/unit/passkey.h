@@ -25,7 +25,10 @@ static inline void put_head(struct buf *b, unsigned major, uint64_t n)
     while (more--)
         buf_add_char(b, (char)(n >> (8 * more)));
 }
-static inline void put_int(struct buf *b, int64_t n) { n < 0 ? put_head(b, 1, (uint64_t)(-1 - n)) : put_head(b, 0, (uint64_t)n); }
+static inline void put_int(struct buf *b, int64_t n)
+{
+    n < 0 ? put_head(b, 1, (uint64_t)(-1 - n)) : put_head(b, 0, (uint64_t)n);
+}
 static inline void put_bytes(struct buf *b, str s)
 {
     put_head(b, 2, s.len);
@@ -129,12 +132,14 @@ static inline void put_client_data(struct buf *b, const struct ceremony *c, str 
              STR(c->origin.p ? c->origin : S(TEST_ORIGIN)), STR(c->more));
 }
 
-static inline void put_authenticator_data(struct buf *b, const struct ceremony *c, const struct passkey *attested)
+static inline void put_authenticator_data(struct buf *b, const struct ceremony *c,
+                                          const struct passkey *attested)
 {
     uint8_t hash[SHA256_LEN];
     sha256(c->rp.p ? c->rp : S(TEST_RP), hash);
     buf_add(b, str_of((char *)hash, sizeof hash));
-    buf_add_char(b, (char)(c->flags | (attested ? FLAG_ATTESTED : 0) | (c->extensions.p ? FLAG_EXTENSIONS : 0)));
+    buf_add_char(b,
+                 (char)(c->flags | (attested ? FLAG_ATTESTED : 0) | (c->extensions.p ? FLAG_EXTENSIONS : 0)));
     for (int i = 24; i >= 0; i -= 8)
         buf_add_char(b, (char)(c->count >> i));
     if (attested) {

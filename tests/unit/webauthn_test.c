@@ -49,26 +49,48 @@ static void any_other_cbor_is_refused(void **state)
 {
     (void)state;
     static const str texts[] = {
-        STR_LIT(""),                                     /* nothing */
-        STR_LIT("\x18\x17"), STR_LIT("\x19\x00\xff"),    /* a shorter head would do */
-        STR_LIT("\x1a\x00\x00\xff\xff"), STR_LIT("\x1b\x00\x00\x00\x00\xff\xff\xff\xff"),
-        STR_LIT("\x58\x01z"), STR_LIT("\xb8\x01\x01\x01"),
-        STR_LIT("\x1c"), STR_LIT("\x1d"), STR_LIT("\x1e"),        /* reserved */
-        STR_LIT("\x1f"), STR_LIT("\x5f\x41z\xff"), STR_LIT("\x9f\xff"), STR_LIT("\xbf\xff"), STR_LIT("\xff"), /* indefinite */
-        STR_LIT("\xc0\x01"), STR_LIT("\xd8\x20\x61z"),   /* tags */
-        STR_LIT("\xf7"), STR_LIT("\xf8\xff"), STR_LIT("\xe0"), STR_LIT("\xf9\x3c\x00"),
-        STR_LIT("\xfa\x3f\x80\x00\x00"), STR_LIT("\xfb\x3f\xf0\x00\x00\x00\x00\x00\x00"), /* floats, simple values */
-        STR_LIT("\x61\xff"), STR_LIT("\x62\xc0\x80"),    /* no UTF-8 */
-        STR_LIT("\xa2\x02\x01\x01\x01"), STR_LIT("\xa2\x61z\x01\x61"
-                                                 "a\x01"),
+        STR_LIT(""), /* nothing */
+        STR_LIT("\x18\x17"),
+        STR_LIT("\x19\x00\xff"), /* a shorter head would do */
+        STR_LIT("\x1a\x00\x00\xff\xff"),
+        STR_LIT("\x1b\x00\x00\x00\x00\xff\xff\xff\xff"),
+        STR_LIT("\x58\x01z"),
+        STR_LIT("\xb8\x01\x01\x01"),
+        STR_LIT("\x1c"),
+        STR_LIT("\x1d"),
+        STR_LIT("\x1e"), /* reserved */
+        STR_LIT("\x1f"),
+        STR_LIT("\x5f\x41z\xff"),
+        STR_LIT("\x9f\xff"),
+        STR_LIT("\xbf\xff"),
+        STR_LIT("\xff"), /* indefinite */
+        STR_LIT("\xc0\x01"),
+        STR_LIT("\xd8\x20\x61z"), /* tags */
+        STR_LIT("\xf7"),
+        STR_LIT("\xf8\xff"),
+        STR_LIT("\xe0"),
+        STR_LIT("\xf9\x3c\x00"),
+        STR_LIT("\xfa\x3f\x80\x00\x00"),
+        STR_LIT("\xfb\x3f\xf0\x00\x00\x00\x00\x00\x00"), /* floats, simple values */
+        STR_LIT("\x61\xff"),
+        STR_LIT("\x62\xc0\x80"), /* no UTF-8 */
+        STR_LIT("\xa2\x02\x01\x01\x01"),
+        STR_LIT("\xa2\x61z\x01\x61"
+                "a\x01"),
         STR_LIT("\xa2\x62"
                 "aa\x01\x61z\x01"),
-        STR_LIT("\xa2\x20\x01\x01\x01"),                 /* out of order */
-        STR_LIT("\xa2\x01\x01\x01\x02"), STR_LIT("\xa2\x61z\x01\x61z\x01"), /* twice */
-        STR_LIT("\xa1\x41z\x01"), STR_LIT("\xa1\x80\x01"), STR_LIT("\xa1\xf5\x01"), /* keys of another type */
-        STR_LIT("\x81\x81\x81\x81\x80"), STR_LIT("\xa1\x01\xa1\x01\xa1\x01\xa1\x01\xa0"), /* five levels */
-        STR_LIT("\x01\x01"), STR_LIT("\xa0\x00"),        /* something behind */
-        STR_LIT("\x9b\xff\xff\xff\xff\xff\xff\xff\xff"), STR_LIT("\xbb\x7f\xff\xff\xff\xff\xff\xff\xff"),
+        STR_LIT("\xa2\x20\x01\x01\x01"), /* out of order */
+        STR_LIT("\xa2\x01\x01\x01\x02"),
+        STR_LIT("\xa2\x61z\x01\x61z\x01"), /* twice */
+        STR_LIT("\xa1\x41z\x01"),
+        STR_LIT("\xa1\x80\x01"),
+        STR_LIT("\xa1\xf5\x01"), /* keys of another type */
+        STR_LIT("\x81\x81\x81\x81\x80"),
+        STR_LIT("\xa1\x01\xa1\x01\xa1\x01\xa1\x01\xa0"), /* five levels */
+        STR_LIT("\x01\x01"),
+        STR_LIT("\xa0\x00"), /* something behind */
+        STR_LIT("\x9b\xff\xff\xff\xff\xff\xff\xff\xff"),
+        STR_LIT("\xbb\x7f\xff\xff\xff\xff\xff\xff\xff"),
         STR_LIT("\x5b\xff\xff\xff\xff\xff\xff\xff\xffz"), /* longer than memory */
     };
     for (size_t i = 0; i < LENGTH_OF(texts); i++)
@@ -121,7 +143,8 @@ static void keys_of_all_three_kinds_verify_what_they_signed_and_nothing_else(voi
     }
 }
 
-static enum errc read_key(void (*make)(struct buf *b, const struct cose_key *good), const struct cose_key *good)
+static enum errc read_key(void (*make)(struct buf *b, const struct cose_key *good),
+                          const struct cose_key *good)
 {
     struct buf b;
     struct cose_key k;
@@ -207,14 +230,18 @@ static void weak_keys_of_rsa_are_refused(void **state)
         int64_t alg;
         str n, e;
     } wrong[] = {
-        {-37, k.n, good},                     /* PSS */
-        {-7, k.n, good},                      /* an algorithm of another kind */
-        {-257, str_take(k.n, 255), good},     /* 2,040 bits */
-        {-257, str_of(n, 128), good},         /* 1,024 bits */
-        {-257, str_of(n, 600), good},         /* 4,800 bits */
-        {-257, str_of(zeros, 256), good},     /* zero */
-        {-257, k.n, S("\x03")},               {-257, k.n, S("\x01")},     {-257, k.n, S("")},
-        {-257, k.n, S("\x01\x00\x02")},       {-257, k.n, S("\x00\x01\x00\x01")}, {-257, k.n, S("\x01\x00\x00\x00\x01")},
+        {-37, k.n, good},                 /* PSS */
+        {-7, k.n, good},                  /* an algorithm of another kind */
+        {-257, str_take(k.n, 255), good}, /* 2,040 bits */
+        {-257, str_of(n, 128), good},     /* 1,024 bits */
+        {-257, str_of(n, 600), good},     /* 4,800 bits */
+        {-257, str_of(zeros, 256), good}, /* zero */
+        {-257, k.n, S("\x03")},
+        {-257, k.n, S("\x01")},
+        {-257, k.n, S("")},
+        {-257, k.n, S("\x01\x00\x02")},
+        {-257, k.n, S("\x00\x01\x00\x01")},
+        {-257, k.n, S("\x01\x00\x00\x00\x01")},
     };
     for (size_t i = 0; i < LENGTH_OF(wrong); i++) {
         buf_init(&b, 8192);
@@ -229,8 +256,9 @@ static void weak_keys_of_rsa_are_refused(void **state)
 static void points_of_small_order_on_ed25519_are_no_keys(void **state)
 {
     (void)state;
-    static const char one[32] = {1}, zero[32], minus_one[32] = "\xec\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"
-                                                               "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f";
+    static const char one[32] = {1}, zero[32],
+                      minus_one[32] = "\xec\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"
+                                      "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f";
     const char *const points[] = {one, zero, minus_one};
     for (size_t i = 0; i < LENGTH_OF(points); i++) {
         struct buf b;
@@ -289,19 +317,28 @@ static const struct webauthn_expected expected = {
     .n_algorithms = 3,
 };
 
-enum statement { NONE, NONE_WITH_MORE, PACKED, PACKED_BY_OTHER, PACKED_OTHER_ALGORITHM, PACKED_CERTIFICATES, U2F };
+enum statement {
+    NONE,
+    NONE_WITH_MORE,
+    PACKED,
+    PACKED_BY_OTHER,
+    PACKED_OTHER_ALGORITHM,
+    PACKED_CERTIFICATES,
+    U2F
+};
 
 static void put_object(struct scene *s, enum statement statement)
 {
     uint8_t out[1024];
-    str signature = passkey_sign_both(statement == PACKED_BY_OTHER ? &s->other : &s->p, buf_str(&s->authenticator),
-                                      buf_str(&s->client), out);
+    str signature = passkey_sign_both(statement == PACKED_BY_OTHER ? &s->other : &s->p,
+                                      buf_str(&s->authenticator), buf_str(&s->client), out);
     bool is_packed = statement >= PACKED && statement <= PACKED_CERTIFICATES;
     put_head(&s->object, 5, 3);
     put_text(&s->object, S("fmt"));
     put_text(&s->object, is_packed ? S("packed") : statement == U2F ? S("fido-u2f") : S("none"));
     put_text(&s->object, S("attStmt"));
-    put_head(&s->object, 5, is_packed ? statement == PACKED_CERTIFICATES ? 3 : 2 : statement == NONE_WITH_MORE);
+    put_head(&s->object, 5,
+             is_packed ? statement == PACKED_CERTIFICATES ? 3 : 2 : statement == NONE_WITH_MORE);
     if (statement == NONE_WITH_MORE) put_text(&s->object, S("a")), put_int(&s->object, 1);
     if (is_packed) {
         put_text(&s->object, S("alg"));
@@ -334,7 +371,8 @@ static void a_registration_gives_the_credential(void **state)
 {
     struct scene *s = *state;
     struct webauthn_registered r;
-    const struct ceremony c = {.flags = FLAG_USER_PRESENT | FLAG_USER_VERIFIED | FLAG_BACKUP_ELIGIBLE, .count = 7};
+    const struct ceremony c = {.flags = FLAG_USER_PRESENT | FLAG_USER_VERIFIED | FLAG_BACKUP_ELIGIBLE,
+                               .count = 7};
     assert_int_equal(register_with(s, &c, NONE, &expected, &r), ERR_NONE);
     assert_true(str_eq(r.credential_id, str_of(s->p.id, sizeof s->p.id)));
     assert_true(str_eq(r.public_key, buf_str(&s->p.cose)));
@@ -346,7 +384,9 @@ static void a_registration_gives_the_credential(void **state)
     const struct ceremony with_extensions = {.flags = FLAG_USER_PRESENT, .extensions = S("\xa1\x61z\xf5")};
     assert_int_equal(register_with(s, &with_extensions, NONE, &expected, &r), ERR_NONE);
     assert_false(r.is_verified);
-    const struct ceremony plain_origin = {.flags = FLAG_USER_PRESENT, .origin = S("http://localhost:8080"), .more = S(",\"crossOrigin\":false,\"other\":[1]")};
+    const struct ceremony plain_origin = {.flags = FLAG_USER_PRESENT,
+                                          .origin = S("http://localhost:8080"),
+                                          .more = S(",\"crossOrigin\":false,\"other\":[1]")};
     assert_int_equal(register_with(s, &plain_origin, NONE, &expected, &r), ERR_NONE);
 }
 
@@ -384,7 +424,8 @@ static void a_registration_that_is_not_what_was_asked_for_is_refused(void **stat
         {.flags = 1, .extensions = S("")},
     };
     for (size_t i = 0; i < LENGTH_OF(wrong); i++)
-        if (register_with(s, &wrong[i], NONE, &expected, &r) != ERR_INVALID) fail_msg("ceremony %zu passed", i);
+        if (register_with(s, &wrong[i], NONE, &expected, &r) != ERR_INVALID)
+            fail_msg("ceremony %zu passed", i);
     const struct ceremony good = {.flags = FLAG_USER_PRESENT};
     struct webauthn_expected x = expected;
     x.needs_verification = true;
@@ -394,7 +435,8 @@ static void a_registration_that_is_not_what_was_asked_for_is_refused(void **stat
     x.n_algorithms = 2;
     assert_int_equal(register_with(s, &good, NONE, &x, &r), ERR_INVALID);
     for (enum statement t = NONE; t <= U2F; t++)
-        assert_int_equal(register_with(s, &good, t, &expected, &r), t == NONE || t == PACKED ? ERR_NONE : ERR_INVALID);
+        assert_int_equal(register_with(s, &good, t, &expected, &r),
+                         t == NONE || t == PACKED ? ERR_NONE : ERR_INVALID);
 }
 
 static void a_registration_that_is_cut_or_changed_anywhere_is_refused_or_means_the_same(void **state)
@@ -404,16 +446,19 @@ static void a_registration_that_is_cut_or_changed_anywhere_is_refused_or_means_t
     const struct ceremony c = {.flags = FLAG_USER_PRESENT};
     assert_int_equal(register_with(s, &c, PACKED, &expected, &r), ERR_NONE);
     for (size_t i = 0; i < s->object.len; i++)
-        assert_int_equal(webauthn_register(&s->a, &expected, buf_str(&s->client), str_take(buf_str(&s->object), i), &r, &s->e),
+        assert_int_equal(webauthn_register(&s->a, &expected, buf_str(&s->client),
+                                           str_take(buf_str(&s->object), i), &r, &s->e),
                          ERR_INVALID);
     for (size_t i = 0; i < s->client.len; i++)
-        assert_int_equal(webauthn_register(&s->a, &expected, str_take(buf_str(&s->client), i), buf_str(&s->object), &r, &s->e),
+        assert_int_equal(webauthn_register(&s->a, &expected, str_take(buf_str(&s->client), i),
+                                           buf_str(&s->object), &r, &s->e),
                          ERR_INVALID);
     /* All of it is under the signature of a self attestation. */
     for (size_t i = 0; i < s->object.len; i++) {
         s->object.p[i] ^= 1;
-        assert_int_equal(webauthn_register(&s->a, &expected, buf_str(&s->client), buf_str(&s->object), &r, &s->e),
-                         ERR_INVALID);
+        assert_int_equal(
+            webauthn_register(&s->a, &expected, buf_str(&s->client), buf_str(&s->object), &r, &s->e),
+            ERR_INVALID);
         s->object.p[i] ^= 1;
     }
 }
@@ -441,8 +486,9 @@ static void the_id_of_a_credential_has_16_to_1023_bytes(void **state)
 
 /* --- assertion --- */
 
-static enum errc assert_with(struct scene *s, const struct ceremony *c, const struct webauthn_credential *credential,
-                             bool needs_user_handle, str user_handle, struct webauthn_asserted *out)
+static enum errc assert_with(struct scene *s, const struct ceremony *c,
+                             const struct webauthn_credential *credential, bool needs_user_handle,
+                             str user_handle, struct webauthn_asserted *out)
 {
     uint8_t signature[1024];
     buf_clear(&s->client);
@@ -503,9 +549,10 @@ static void an_assertion_that_is_not_what_was_asked_for_is_refused(void **state)
     for (size_t i = 0; i < LENGTH_OF(wrong); i++)
         if (assert_with(s, &wrong[i], &credential, false, S("ada"), &out) != ERR_INVALID)
             fail_msg("ceremony %zu passed", i);
-    assert_int_equal(assert_with(s, &good, &other, false, S("ada"), &out), ERR_INVALID);        /* another's key */
-    assert_int_equal(assert_with(s, &good, &credential, false, S("eve"), &out), ERR_INVALID);   /* another's handle */
-    assert_int_equal(assert_with(s, &good, &credential, true, S(""), &out), ERR_INVALID);       /* nobody's */
+    assert_int_equal(assert_with(s, &good, &other, false, S("ada"), &out), ERR_INVALID); /* another's key */
+    assert_int_equal(assert_with(s, &good, &credential, false, S("eve"), &out),
+                     ERR_INVALID); /* another's handle */
+    assert_int_equal(assert_with(s, &good, &credential, true, S(""), &out), ERR_INVALID); /* nobody's */
     credential.id = S("another id, of as many bytes....");
     assert_int_equal(assert_with(s, &good, &credential, false, S("ada"), &out), ERR_INVALID);
     /* With a credential inside, as at a registration. */
@@ -525,7 +572,14 @@ static void a_counter_that_does_not_rise_is_told(void **state)
     const struct {
         uint32_t stored, given;
         bool is_behind;
-    } rows[] = {{0, 0, false}, {0, 1, false}, {5, 6, false}, {5, 5, true}, {5, 4, true}, {5, 0, true}, {0xffffffff, 0xffffffff, true}, {1, 0xffffffff, false}};
+    } rows[] = {{0, 0, false},
+                {0, 1, false},
+                {5, 6, false},
+                {5, 5, true},
+                {5, 4, true},
+                {5, 0, true},
+                {0xffffffff, 0xffffffff, true},
+                {1, 0xffffffff, false}};
     for (size_t i = 0; i < LENGTH_OF(rows); i++) {
         struct webauthn_asserted out;
         struct webauthn_credential credential = credential_of(&s->p);
@@ -548,12 +602,14 @@ int main(void)
         cmocka_unit_test(weak_keys_of_rsa_are_refused),
         cmocka_unit_test(points_of_small_order_on_ed25519_are_no_keys),
         cmocka_unit_test_setup_teardown(a_registration_gives_the_credential, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_registration_that_is_not_what_was_asked_for_is_refused, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_registration_that_is_cut_or_changed_anywhere_is_refused_or_means_the_same, set_up,
+        cmocka_unit_test_setup_teardown(a_registration_that_is_not_what_was_asked_for_is_refused, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_registration_that_is_cut_or_changed_anywhere_is_refused_or_means_the_same, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_id_of_a_credential_has_16_to_1023_bytes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_assertion_by_each_kind_of_key_is_believed, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(an_assertion_that_is_not_what_was_asked_for_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_assertion_that_is_not_what_was_asked_for_is_refused, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_counter_that_does_not_rise_is_told, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
