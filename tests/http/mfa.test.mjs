@@ -1,10 +1,10 @@
 // Second factors: signing in with them, and every way around them that is known.
 
 import assert from 'node:assert/strict';
-import test from 'node:test';
 import { Caller, PASSWORD, QUICK_PASSWORDS, newMember, owner } from '../lib/api.mjs';
-import { BE, BS, Passkey, UP, UV, base64url, cbor, enrolApp, enrolPasskey, totp } from '../lib/authenticator.mjs';
+import { BE, BS, Passkey, UP, UV, base64url, cbor, enrolApp, enrolPasskey, totp, withinAStep } from '../lib/authenticator.mjs';
 import { NO_BINARY, startCatalyst } from '../lib/catalyst.mjs';
+import { onEngines } from '../lib/postgres.mjs';
 import { change, query, sealedLog } from '../lib/rebuild.mjs';
 
 const skip = NO_BINARY;
@@ -21,6 +21,7 @@ const relax = () => change(catalyst, 'DELETE FROM sign_in_counters');
 const emailOf = (person) => person.user.email;
 
 async function person(role = 'developer') {
+  await withinAStep();
   await relax();
   const made = await newMember(ada, role);
   const own = browser();
@@ -46,8 +47,9 @@ async function isSignedIn(caller) {
 const steps = async (email) =>
   change(catalyst, `UPDATE factors SET last_step = NULL WHERE user_id = (SELECT id FROM users WHERE email = '${email}')`);
 
-test('second factors', { skip }, async (t) => {
-  catalyst = await startCatalyst(t, { config });
+onEngines('second factors', { skip }, async (t, engine) => {
+  catalyst = await startCatalyst(t, { config: engine.database ? { ...config, database: { url: engine.database } } : config });
+  catalyst.databaseUrl = engine.database;
   ada = await owner(catalyst);
   origin = `http://localhost:${catalyst.port}`;
 

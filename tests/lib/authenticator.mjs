@@ -157,6 +157,12 @@ export function totp(secret, offset = 0, now = Date.now()) {
   return String((mac.readUInt32BE(at) & 0x7fffffff) % 1_000_000).padStart(6, '0');
 }
 
+/** Waits for the next step of 30 seconds when this one ends soon: what follows happens within one. */
+export async function withinAStep(room_ms = 5000) {
+  const left = 30_000 - (Date.now() % 30_000);
+  if (left < room_ms) await new Promise((resolve) => setTimeout(resolve, left));
+}
+
 // --- enrolling ---
 
 /** A caller (signed in, just now) gets an authenticator app; the step before now's is used up. Gives its secret. */

@@ -47,10 +47,10 @@ struct page {
     unsigned n_assets, n_paths;
 };
 
-/* What no page of ours needs, whatever a script may think of. */
+/* What no page of ours needs, whatever a script may think of; passkeys are for our own origin, in no frame. */
 #define PERMISSIONS                                                                                                                                  \
     "accelerometer=(), autoplay=(), camera=(), display-capture=(), encrypted-media=(), fullscreen=(), geolocation=(), gyroscope=(), hid=(), "        \
-    "idle-detection=(), magnetometer=(), microphone=(), midi=(), payment=(), picture-in-picture=(), publickey-credentials-get=(), "                  \
+    "idle-detection=(), magnetometer=(), microphone=(), midi=(), payment=(), picture-in-picture=(), publickey-credentials-get=(self), "                  \
     "screen-wake-lock=(), serial=(), usb=(), xr-spatial-tracking=()"
 
 /* --- reading the pack --- */

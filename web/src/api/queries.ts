@@ -43,6 +43,15 @@ export interface SetupForm {
 export const setUp = (body: SetupForm) => ok(http.POST('/api/setup', { body }), { isSignIn: true });
 export const signIn = (body: { email: string; password: string }) =>
   ok(http.POST('/api/auth/login', { body }), { isSignIn: true });
+/** The second step: exactly one of code, recovery_code and passkey. */
+export const finishSignIn = (body: {
+  transaction: string;
+  code?: string;
+  recovery_code?: string;
+  passkey?: Record<string, unknown>;
+}) => ok(http.POST('/api/auth/login/factor', { body }), { isSignIn: true });
+export const passkeyForSignIn = (transaction: string) =>
+  ok(http.POST('/api/auth/login/factor/options', { body: { transaction } }), { isSignIn: true });
 export const signOut = () => ok(http.POST('/api/auth/logout'), { isSignIn: true });
 export const reauthenticate = (password: string) =>
   ok(http.POST('/api/auth/reauthenticate', { body: { password } }), { isSignIn: true });

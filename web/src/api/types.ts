@@ -10,6 +10,8 @@ export interface List<T> {
 
 export type User = Schemas['User'];
 export type Me = Schemas['Me'];
+export type SignIn = Schemas['SignIn'];
+export type SignedIn = Schemas['SignedIn'];
 export type Membership = Schemas['MyWorkspace'];
 export type Member = Schemas['Member'];
 /** The built-in ones; the others are named by an id. */

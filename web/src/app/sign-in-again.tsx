@@ -7,17 +7,19 @@ import { Button } from '@/ui/button';
 import { Dialog } from '@/ui/dialog';
 import { SecretInput } from '@/ui/field';
 import { Form, FormField, required, useForm } from '@/ui/form';
+import { useSecondStep } from './second-step';
 import { useSignOut } from './shell';
 
 /** The session has ended while somebody was working: the page behind stays as it is, what was typed included. */
 export default function SignInAgain({ me }: { me: Me }) {
   const client = useQueryClient();
   const leave = useSignOut();
+  const { dialog, complete } = useSecondStep();
   const form = useForm({
     initial: { password: '' },
     check: (values) => ({ password: required(values.password) }),
     submit: async ({ password }) => {
-      const { csrf_token } = await signIn({ email: me.user.email, password });
+      const { csrf_token } = await complete(await signIn({ email: me.user.email, password }));
       credentials.csrf = csrf_token;
       sessionEnded.set(0);
       await client.invalidateQueries();
@@ -59,6 +61,7 @@ export default function SignInAgain({ me }: { me: Me }) {
           </Button>
         </div>
       </Form>
+      {dialog}
     </Dialog>
   );
 }

@@ -4,6 +4,7 @@ import { useState } from 'react';
 import { credentials } from '@/api/client';
 import { acceptInvitation, meQuery, offerQuery, signIn } from '@/api/queries';
 import type { InvitationOffer } from '@/api/types';
+import { useSecondStep } from '@/app/second-step';
 import { enterSession } from '@/app/session';
 import { takeToken } from '@/lib/fragment';
 import { t, tMaybe } from '@/lib/i18n';
@@ -41,6 +42,7 @@ function Accept({ token, offer }: { token: string; offer: InvitationOffer }) {
   const { data: me } = useQuery(meQuery);
   const isThisPerson = me?.user.email.toLowerCase() === offer.email.toLowerCase();
   const isNew = !offer.has_account;
+  const { dialog, complete } = useSecondStep();
   const form = useForm({
     initial: { name: '', password: '' },
     check: (values) => ({
@@ -50,7 +52,8 @@ function Accept({ token, offer }: { token: string; offer: InvitationOffer }) {
     submit: async (values) => {
       if (isThisPerson && me) credentials.csrf = me.csrf_token ?? '';
       else if (!isNew) {
-        const { csrf_token } = await signIn({ email: offer.email, password: values.password });
+        const answer = await signIn({ email: offer.email, password: values.password });
+        const { csrf_token } = await complete(answer);
         credentials.csrf = csrf_token;
       }
       const answer = await acceptInvitation(
@@ -109,6 +112,7 @@ function Accept({ token, offer }: { token: string; offer: InvitationOffer }) {
           {t('invite.submit')}
         </Button>
       </Form>
+      {dialog}
     </AccountFrame>
   );
 }

@@ -2,6 +2,7 @@ import { useQueryClient } from '@tanstack/react-query';
 import { useNavigate, useSearch } from '@tanstack/react-router';
 import { sessionEnded } from '@/api/client';
 import { signIn } from '@/api/queries';
+import { useSecondStep } from '@/app/second-step';
 import { enterSession } from '@/app/session';
 import { t } from '@/lib/i18n';
 import { Button } from '@/ui/button';
@@ -13,11 +14,13 @@ export default function Login() {
   const client = useQueryClient();
   const navigate = useNavigate();
   const { next } = useSearch({ from: '/login' });
+  const { dialog, complete } = useSecondStep();
   const form = useForm({
     initial: { email: '', password: '' },
     check: (values) => ({ email: required(values.email), password: required(values.password) }),
     submit: async (values) => {
-      const { csrf_token } = await signIn({ email: values.email.trim(), password: values.password });
+      const answer = await signIn({ email: values.email.trim(), password: values.password });
+      const { csrf_token } = await complete(answer);
       sessionEnded.set(0);
       enterSession(csrf_token, client);
       // Back to where one wanted to go, which is always a place of this page.
@@ -53,6 +56,7 @@ export default function Login() {
         </Button>
         <p className="text-xs text-ink-3">{t('login.lost')}</p>
       </Form>
+      {dialog}
     </AccountFrame>
   );
 }

@@ -21,6 +21,8 @@ SQL(password_drop, DB_MAIN, SQL_INSTANCE, "u",
     "UPDATE users SET password = NULL, is_password_short = 0 WHERE id = $1 AND is_password_short = 1");
 SQL(memberships_count, DB_MAIN, SQL_INSTANCE, "u", "SELECT count(*) FROM memberships WHERE user_id = $1");
 SQL(member_exists, DB_MAIN, 0, "uu", "SELECT NULL FROM memberships WHERE workspace_id = $1 AND user_id = $2");
+SQL(role_of_member, DB_MAIN, 0, "uu",
+    "SELECT role FROM memberships WHERE workspace_id = $1 AND user_id = $2");
 SQL(sessions_of, DB_MAIN, SQL_INSTANCE, "u", "DELETE FROM sessions WHERE user_id = $1");
 
 static const struct field factor_fields[] = {
@@ -193,18 +195,24 @@ static enum errc reset_prepare(struct api_request *r, err *e)
     return rc == ERR_NONE ? person_key_ensure(r->store, &r->path_id[1], r->now_us, e) : rc;
 }
 
+/* Nobody opens the account of somebody who may more than they. */
+static enum errc may_reset(struct api_request *r, struct tx *tx, err *e)
+{
+    const struct val *row;
+    enum role role;
+    enum errc rc = tx_query_row(tx, r->arena, &role_of_member,
+                                PARAMS(v_uuid(&r->workspace_id), v_uuid(&r->path_id[1])), &row, e);
+    if (rc != ERR_NONE) return rc;
+    return role_parse(val_str(&row[0]), &role) ? may_give_role(r, role, e) : err_code(e, ERR_CORRUPT);
+}
+
 static enum errc reset_apply(struct api_request *r, struct tx *tx, err *e)
 {
     const uuid *user = &r->path_id[1];
-    bool is_member;
-    enum role role;
     const struct val *count;
     unsigned n = 0;
     int64_t n_sessions = 0, n_passwords = 0;
-    enum errc rc = member_role(tx, r->arena, &r->workspace_id, user, &is_member, &role, e);
-    if (rc == ERR_NONE && !is_member) return err_code(e, ERR_NOT_FOUND);
-    if (rc == ERR_NONE)
-        rc = may_give_role(r, role, e); /* nobody opens the account of who may more than they */
+    enum errc rc = may_reset(r, tx, e);
     if (rc == ERR_NONE) rc = tx_query_row(tx, r->arena, &memberships_count, PARAMS(v_uuid(user)), &count, e);
     if (rc != ERR_NONE) return rc;
     if (memcmp(user, &r->who.user_id, sizeof *user) == 0)
