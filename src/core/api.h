@@ -27,8 +27,8 @@ enum api_effect { EFFECT_NONE, EFFECT_TELEMETRY, EFFECT_STATE };
 /* What stands in the permission column of rbac.json instead of a permission. */
 enum api_access {
     ACCESS_PERMISSION,      /* route.permission */
-    ACCESS_SIGNED_IN,       /* any session or API key */
-    ACCESS_SESSION,         /* the same without API keys (403): a row of rbac.json whose "keys" is false */
+    ACCESS_SIGNED_IN,       /* any session, API key or access token */
+    ACCESS_SESSION,         /* the same without programs (403): a row of rbac.json whose "keys" is false */
     ACCESS_PUBLIC,
     ACCESS_SETUP_TOKEN,     /* the handler checks the token itself */
     ACCESS_INSTANCE_ADMIN,
@@ -41,23 +41,30 @@ enum api_scope {
     SCOPE_WORKSPACE,        /* X-Catalyst-Workspace, ?workspace=, the key's own, the only membership; or the path's :id of /api/workspaces/:id */
 };
 
-enum principal_kind { PRINCIPAL_NONE, PRINCIPAL_SESSION, PRINCIPAL_API_KEY, PRINCIPAL_SYSTEM };
+enum principal_kind { PRINCIPAL_NONE, PRINCIPAL_SESSION, PRINCIPAL_API_KEY, PRINCIPAL_BEARER, PRINCIPAL_SYSTEM };
 
 struct principal {
     enum principal_kind kind;
     uuid user_id;
-    uuid credential_id;       /* session or API key */
-    uuid key_workspace_id;    /* API keys: theirs */
-    struct permission_set key_scopes; /* API keys: what they were given; all for sessions */
+    uuid credential_id;       /* session or API key; of an access token its session */
+    uuid key_workspace_id;    /* API keys and access tokens: theirs */
+    struct permission_set key_scopes; /* API keys and access tokens: what they were given; all for sessions */
     const uuid *key_projects; /* API keys: the only projects they are for; none: all */
     unsigned n_key_projects;
-    bool is_instance_admin;   /* never for API keys */
+    bool is_instance_admin;   /* never for programs */
     usec authenticated_us;    /* sessions: when the password or a factor was last given */
     usec factor_us;           /* sessions: when a second factor was last given; 0: never */
     bool is_phishing_resistant; /* sessions: that factor was a passkey */
     bool has_factors;         /* the user has enrolled some */
+    usec began_us;            /* sessions and access tokens: when the session began */
     str email, name;          /* of the user */
 };
+
+/* An API key or an access token: it reaches one workspace, has scopes, and can do nothing that is for people only. */
+static inline bool principal_is_program(const struct principal *who)
+{
+    return who->kind == PRINCIPAL_API_KEY || who->kind == PRINCIPAL_BEARER;
+}
 
 #define API_PATH_PARAMS 4
 
@@ -101,6 +108,7 @@ struct api_request {
     str location;             /* of what was created */
     str etag;                 /* without quotes; empty: none */
     str raw, raw_type;        /* instead of all that: a body as it is */
+    unsigned public_for_s;    /* the answer is the same for everybody and may be cached this long; 0: no-store */
     bool has_secret;          /* the answer shows a secret once: never stored for Idempotency-Key */
     str cookies[4];           /* Set-Cookie values */
     unsigned n_cookies;

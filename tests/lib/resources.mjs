@@ -48,6 +48,14 @@ async function session({ who, world, scene }) {
   return (await person.get('/api/auth/sessions')).json.items.find((s) => s.is_current).id;
 }
 
+/** A device that waits to be let in: one is enough for all who only look. */
+const devices = new WeakMap();
+const newDevice = (world) => world.owner.must(200, new Caller(world.owner.origin).post('/api/auth/device', { client: 'a test' }));
+function device({ world, scene }) {
+  if (!devices.has(scene)) devices.set(scene, newDevice(world));
+  return devices.get(scene);
+}
+
 async function exportJob(world, isDone) {
   const started = await until('an export to start', async () => {
     const answer = await world.owner.post(`/api/workspaces/${world.id}/export`, {});
@@ -124,10 +132,28 @@ export const requests = {
   'DELETE /api/auth/mfa/:id': () => ({ params: { id: '01a20fda-9598-78f0-9fbc-ceee2b15ab61' }, ok: 404 }),
   'POST /api/auth/logout': async ({ who, scene }) => ({ as: await scene.again(who), ok: 204 }),
   'GET /api/auth/me': () => ({}),
+  'POST /api/auth/token': ({ who, world }) => ({ body: { workspace_id: world.id }, ok: 201, expect: who.role ? undefined : 404 }),
+  'POST /api/auth/refresh': () => ({ body: { refresh_token: 'crt_none' }, ok: 400 }),
+  'POST /api/auth/revoke': () => ({ body: { refresh_token: 'crt_none' }, ok: 204 }),
+  'POST /api/auth/device': () => ({ body: {}, ok: [200, 429] }),
+  'POST /api/auth/device/token': async (c) => ({ body: { device_code: (await device(c)).device_code }, ok: 400 }),
+  'GET /api/auth/device/:user_code': async (c) => ({ params: { user_code: (await device(c)).user_code } }),
+  'POST /api/auth/device/:user_code': async (c) => ({
+    params: { user_code: (await (c.who.email ? newDevice(c.world) : device(c))).user_code },
+    body: { approve: false },
+    ok: 204,
+  }),
+  'GET /.well-known/jwks.json': () => ({}),
+  'POST /api/admin/signing-keys/rotate': () => ({ body: {} }),
   'POST /api/auth/reauthenticate': () => ({ body: { password: PASSWORD }, ok: 204 }),
   'POST /api/auth/reauthenticate/options': () => ({ ok: 200 }),
   'POST /api/auth/password': () => ({ body: { current_password: PASSWORD, new_password: 'short' }, ok: 400 }),
   'GET /api/auth/sessions': () => ({}),
+  'DELETE /api/auth/sessions': async ({ who, world }) => ({ as: who.email ? await newMember(world.owner, 'viewer') : undefined, ok: 204 }),
+  'DELETE /api/workspaces/:id/members/:user_id/sessions': async ({ world }) => {
+    const person = await newMember(world.owner, 'viewer');
+    return { params: { id: world.id, user_id: person.user.id }, ok: 204 };
+  },
   'DELETE /api/auth/sessions/:id': async (c) => ({ params: { id: await session(c) }, ok: 204 }),
   'GET /api/users': () => ({}),
   'GET /api/audit/logs': () => ({}),

@@ -27,6 +27,22 @@ static str public_url(struct process *p, const struct config *c, struct arena *a
                         STR(is_anywhere ? port : address), STR(config_text(c, "listen.path_prefix")));
 }
 
+/* Who issues tokens: the address that people know, or, where none is configured and each node has its own, the name of the database. */
+static str issuer(const struct services *s, const struct config *c, struct arena *a)
+{
+    char text[UUID_TEXT_LEN + 1];
+    uint8_t key[32];
+    uuid id;
+    str url = config_text(c, "listen.public_url");
+    while (url.len && url.p[url.len - 1] == '/')
+        url.len--;
+    if (url.len)
+        return url;
+    secrets_derive(s->backend.secrets, "issuer", key);
+    memcpy(id.b, key, sizeof id.b);
+    return arena_printf(a, "urn:uuid:%.*s", STR(uuid_format(&id, text)));
+}
+
 /* On the log's thread: streams have something to tell, and jobs may have been added with it. */
 static void on_sealed(void *ctx, int64_t number)
 {
@@ -56,7 +72,9 @@ unsigned services_mounts(const struct services *s, struct api_mount out[API_TABL
     struct identity *identity = s ? s->identity : NULL;
     struct gateway *gateway = s ? s->gateway : NULL;
     const struct api_mount mounts[] = {
-        {&setup_api, identity},      {&auth_api, identity}, {&sign_in_steps_api, identity}, {&step_up_api, identity}, {&enrolment_api, identity}, {&factors_api, identity},    {&sessions_api, identity},    {&users_api, identity},
+        {&setup_api, identity}, {&auth_api, identity}, {&sign_in_steps_api, identity}, {&step_up_api, identity},
+        {&enrolment_api, identity}, {&factors_api, identity}, {&sessions_api, identity}, {&users_api, identity},
+        {&tokens_api, identity}, {&device_api, identity}, {&signing_api, identity},
         {&workspaces_api, identity}, {&members_api, identity}, {&invitations_api, identity}, {&api_keys_api, identity},
         {&roles_api, s ? s->permissions : NULL}, {&export_api, s ? s->export : NULL}, {&projects_api, NULL}, {&jobs_api, s ? s->jobs : NULL}, {&nodes_api, s ? s->nodes : NULL},
         {&settings_api, s ? s->settings : NULL}, {&flags_api, s ? s->flags : NULL},
@@ -144,6 +162,8 @@ enum errc services_open(struct process *p, const struct config *c, const char *d
         .config = c,
         .public_url = public_url(p, c, a),
         .live = s->live,
+        .issuer = issuer(s, c, a),
+        .signing = s->backend.signing,
         .find_project = project_resource.find,
         .project_ids = project_ids,
     };

@@ -15,10 +15,13 @@ const char *api_code(enum errc code)
     }
 }
 
-void api_security_fields(struct buf *fields, bool is_secure)
+void api_security_fields(struct buf *fields, bool is_secure, unsigned public_for_s)
 {
-    buf_add(fields, S("Cache-Control: no-store\r\n"
-                      "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n"
+    if (public_for_s)
+        buf_addf(fields, "Cache-Control: public, max-age=%u\r\n", public_for_s);
+    else
+        buf_add(fields, S("Cache-Control: no-store\r\n"));
+    buf_add(fields, S("Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n"
                       "X-Content-Type-Options: nosniff\r\n"
                       "Referrer-Policy: no-referrer\r\n"
                       "Cross-Origin-Resource-Policy: same-origin\r\n"));
@@ -70,12 +73,12 @@ static void put_rate(struct api_call *k)
              rate_per_minute(k->api->by_principal), k->rate.left, k->rate.wait_s);
 }
 
-static void begin_fields(struct api_call *k)
+static void begin_fields(struct api_call *k, unsigned public_for_s)
 {
     char id[UUID_TEXT_LEN + 1];
     buf_clear(&k->fields);
     buf_clear(&k->out);
-    api_security_fields(&k->fields, k->r.is_secure);
+    api_security_fields(&k->fields, k->r.is_secure, public_for_s);
     put_field(&k->fields, "X-Request-Id", uuid_format(&k->r.request_id, id));
     put_rate(k);
 }
@@ -105,7 +108,7 @@ void api_answer_problem(struct api_call *k, const err *e)
     char id_text[UUID_TEXT_LEN + 1];
     enum errc code = e->code == ERR_NONE ? ERR_INTERNAL : e->code;
     str id = uuid_format(&k->r.request_id, id_text);
-    begin_fields(k);
+    begin_fields(k, 0);
     k->status = errc_http_status(code);
     k->media_type = S("application/problem+json");
     if (is_inner(code))
@@ -210,7 +213,7 @@ static bool is_not_modified(const struct api_call *k)
 
 void api_answer_stream(struct api_call *k)
 {
-    begin_fields(k);
+    begin_fields(k, 0);
     k->status = 200;
     k->is_stream = true;
 }
@@ -219,7 +222,7 @@ void api_answer(struct api_call *k)
 {
     struct api_request *r = &k->r;
     bool is_csv = r->route->is_list && k->wants_csv;
-    begin_fields(k);
+    begin_fields(k, r->public_for_s);
     k->status = api_success_status(r);
     k->media_type = r->raw.p ? (r->raw_type.len ? r->raw_type : S("application/json"))
                     : is_csv ? S("text/csv; charset=utf-8")

@@ -35,7 +35,7 @@ static bool row_id(const struct api_call *k, uint8_t out[SHA256_LEN])
     struct buf b;
     buf_init(&b, 4096);
     add_part(&b, str_of((const char *)r->who.user_id.b, sizeof r->who.user_id.b));
-    add_part(&b, r->who.kind == PRINCIPAL_API_KEY
+    add_part(&b, principal_is_program(&r->who)
                      ? str_of((const char *)r->who.credential_id.b, sizeof r->who.credential_id.b)
                      : S(""));
     add_part(&b, str_of((const char *)r->workspace_id.b, sizeof r->workspace_id.b));

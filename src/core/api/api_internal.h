@@ -116,7 +116,8 @@ void api_problem(struct buf *out, int status, const char *code, str detail, str 
                  const struct field_errors *errors);
 /* Machine name and status of an error in the API's words. */
 const char *api_code(enum errc code);
-void api_security_fields(struct buf *fields, bool is_secure);
+/* public_for_s: seconds that the answer may be cached for everybody; 0: not at all. */
+void api_security_fields(struct buf *fields, bool is_secure, unsigned public_for_s);
 /* The body of a successful answer; without_secrets: the copy for Idempotency-Key. */
 void api_encode(const struct api_call *k, bool without_secrets, struct buf *out);
 int api_success_status(const struct api_request *r);

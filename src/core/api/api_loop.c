@@ -312,7 +312,7 @@ static void refuse(void *service, struct http_conn *c, const struct route *route
     uuid_format(&id, id_text);
     buf_init(&fields, API_FIELDS_MAX);
     buf_init(&body, API_PROBLEM_MAX);
-    api_security_fields(&fields, is_secure(a, c));
+    api_security_fields(&fields, is_secure(a, c), 0);
     buf_addf(&fields, "X-Request-Id: %s\r\n", id_text);
     api_problem(&body, errc_http_status(e->code), api_code(e->code), str_c(e->msg), instance,
                 str_c(id_text), NULL, NULL);
@@ -323,6 +323,8 @@ static void refuse(void *service, struct http_conn *c, const struct route *route
 
 void api_mount_on(struct api *a, struct router *r)
 {
-    static const struct route_table table = {.prefix = STR_LIT("/api"), .refuse = refuse};
+    static const struct route_table table = {.prefix = STR_LIT("/api"), .refuse = refuse},
+                                    well_known = {.prefix = STR_LIT("/.well-known"), .refuse = refuse}; /* RFC 8615 */
     router_mount_finder(r, &table, find, a);
+    router_mount_finder(r, &well_known, find, a);
 }

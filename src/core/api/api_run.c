@@ -173,7 +173,7 @@ static enum errc find_workspace(struct api_call *k, err *e)
         return what ? db_read(store_db(k->api->store, what->find->db), look_up_resource, &l, e) : ERR_NONE;
     enum errc rc = named_workspace(k, &l.is_named, e);
     if (rc != ERR_NONE) return rc;
-    if (r->who.kind == PRINCIPAL_API_KEY &&
+    if (principal_is_program(&r->who) &&
         memcmp(&r->workspace_id, &r->who.key_workspace_id, sizeof(uuid)) != 0)
         return err_set(e, ERR_NOT_FOUND, "there is no such workspace");
     rc = db_read(store_db(k->api->store, DB_MAIN), look_up, &l, e);
@@ -197,9 +197,10 @@ static enum errc check_permission(struct api_call *k, err *e)
     const struct api_route *route = r->route;
     if (route->access == ACCESS_PUBLIC || route->access == ACCESS_SETUP_TOKEN) return ERR_NONE;
     const char *permission = route->access == ACCESS_PERMISSION ? permission_name(route->permission) : NULL;
-    if (r->who.kind == PRINCIPAL_API_KEY && !k->endpoint->row->takes_keys) {
+    if (principal_is_program(&r->who) && !k->endpoint->row->takes_keys) {
         k->permission = permission;
-        return err_set(e, ERR_FORBIDDEN, "API keys may not do this; sign in");
+        return err_set(e, ERR_FORBIDDEN, "%s may not do this; sign in",
+                       r->who.kind == PRINCIPAL_BEARER ? "programs" : "API keys");
     }
     if (route->access == ACCESS_INSTANCE_ADMIN && !r->who.is_instance_admin)
         return err_set(e, ERR_FORBIDDEN, "only an administrator of this instance may do this");

@@ -37,7 +37,7 @@ struct event event_of(const struct api_request *r, str type, unsigned n)
         .at_us = r->now_us,
         .type = type,
         .workspace_id = r->workspace_id,
-        .actor = r->who.kind == PRINCIPAL_SESSION   ? ACTOR_USER
+        .actor = r->who.kind == PRINCIPAL_SESSION || r->who.kind == PRINCIPAL_BEARER ? ACTOR_USER
                  : r->who.kind == PRINCIPAL_API_KEY ? ACTOR_API_KEY
                                                     : ACTOR_SYSTEM,
         .actor_id = r->who.user_id,

@@ -4,6 +4,7 @@
 
 #include "base/keytext.h"
 #include "base/log.h"
+#include "core/identity/bearer/bearer.h"
 #include "core/identity/internal.h"
 #include "core/workspaces.h"
 #include "net/address.h"
@@ -70,10 +71,16 @@ enum errc identity_new(struct identity **out, const struct identity_source *sour
     id->session_max_us = config_int(source->config, "identity.session_max_ms") * USEC_PER_MS;
     secrets_derive(source->secrets, "csrf", id->csrf_key);
     secrets_derive(source->secrets, "device", id->device_key);
+    secrets_derive(source->secrets, "refresh", id->refresh_key);
+    secrets_derive(source->secrets, "user code", id->user_code_key);
+    id->signing = source->signing;
+    id->issuer = str_dup(&id->arena, source->issuer.len ? source->issuer : id->public_url);
+    id->audience = arena_printf(&id->arena, "%.*s/api", STR(id->issuer));
     read_origin(id);
     enum errc rc = password_gate_init(&id->gate, 0, PASSWORDS_WAITING_MAX,
                                       (size_t)config_int(source->config, "identity.argon2_memory"),
                                       (unsigned)config_int(source->config, "identity.argon2_passes"), e);
+    if (rc == ERR_NONE && (rc = bearer_memory_new(&id->memory, e)) != ERR_NONE) password_gate_fini(&id->gate);
     if (rc != ERR_NONE) {
         arena_fini(&id->arena);
         free(id);
@@ -87,7 +94,10 @@ void identity_free(struct identity *id)
 {
     if (!id) return;
     password_gate_fini(&id->gate);
+    bearer_memory_free(id->memory);
     explicit_bzero(id->csrf_key, sizeof id->csrf_key);
+    explicit_bzero(id->refresh_key, sizeof id->refresh_key);
+    explicit_bzero(id->user_code_key, sizeof id->user_code_key);
     explicit_bzero(id->device_key, sizeof id->device_key);
     arena_fini(&id->arena);
     free(id);
@@ -124,7 +134,7 @@ const struct workspace_rules *identity_workspace_rules(const struct identity *id
 
 SQL(session_by_token, DB_MAIN, SQL_INSTANCE, "b",
     "SELECT s.id, s.user_id, s.last_seen_us, s.expires_us, s.authenticated_us, u.email, u.name, "
-    "u.is_instance_admin, u.is_disabled, s.factor_us, s.is_phishing_resistant, u.n_factors "
+    "u.is_instance_admin, u.is_disabled, s.factor_us, s.is_phishing_resistant, u.n_factors, s.created_us, s.idle_us, s.kind "
     "FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.token_hash = $1");
 SQL(key_by_secret, DB_MAIN, SQL_INSTANCE, "b",
     "SELECT k.id, k.user_id, k.workspace_id, k.scopes, k.project_ids, k.expires_us, k.secret_hash, "
@@ -160,8 +170,9 @@ static enum errc find_session(struct tx *tx, void *ctx, err *e)
     if (rc != ERR_NONE || rows.n == 0) return rc;
     const struct val *row = row_at(&rows, 0);
     l->last_used_us = val_int(&row[2]);
-    if (l->last_used_us + l->id->session_idle_us <= r->now_us || val_int(&row[3]) <= r->now_us ||
-        val_bool(&row[8]))
+    usec idle_us = val_int(&row[13]) == NO_VALUE ? l->id->session_idle_us : val_int(&row[13]);
+    if (l->last_used_us + idle_us <= r->now_us || val_int(&row[3]) <= r->now_us || val_bool(&row[8]) ||
+        !str_eq(val_str(&row[14]), S("browser")))
         return ERR_NONE;
     r->who = (struct principal){
         .kind = PRINCIPAL_SESSION,
@@ -173,6 +184,7 @@ static enum errc find_session(struct tx *tx, void *ctx, err *e)
         .factor_us = val_int(&row[9]) == NO_VALUE ? 0 : val_int(&row[9]),
         .is_phishing_resistant = val_bool(&row[10]),
         .has_factors = val_int(&row[11]) > 0,
+        .began_us = val_int(&row[12]),
         .email = val_str(&row[5]),
         .name = val_str(&row[6]),
     };
@@ -267,7 +279,7 @@ static enum errc touch_unit(struct tx *tx, void *ctx, err *e)
 {
     const struct touching *t = ctx;
     const struct api_request *r = t->r;
-    const struct sql *which = r->who.kind == PRINCIPAL_SESSION ? &touch_session : &touch_key;
+    const struct sql *which = r->who.kind == PRINCIPAL_API_KEY ? &touch_key : &touch_session;
     enum errc rc = tx_exec_unaudited(
         tx, which, PARAMS(v_int(r->now_us), v_text(r->address), v_uuid(&r->who.credential_id)), NULL, e);
     if (rc == ERR_NONE && !uuid_is_nil(&t->workspace_id))
@@ -279,7 +291,7 @@ static enum errc touch_unit(struct tx *tx, void *ctx, err *e)
 }
 
 /* That somebody was here is worth a line in the log when it cannot be kept, and no more. */
-static void touch(struct identity *id, struct api_request *r, const struct http_head *h, usec last_us)
+void identity_touch(struct identity *id, struct api_request *r, const struct http_head *h, usec last_us)
 {
     err e = {0};
     struct touching t = {.r = r, .workspace_id = named_workspace(r, h)};
@@ -302,7 +314,7 @@ static enum errc authenticate_key(struct identity *id, struct api_request *r, co
     if (keytext_kind(text, &is_sound) != KEYTEXT_MANAGEMENT)
         return err_set(
             e, ERR_UNAUTHENTICATED,
-            "Authorization must be \"Bearer cat_…\", an API key; a virtual key (cvk_…) works on /v1 only");
+            "Authorization must be \"Bearer cat_…\", an API key, or an access token; a virtual key (cvk_…) works on /v1 only");
     if (!is_sound)
         return err_set(e, ERR_UNAUTHENTICATED,
                        "this is no API key: its checksum is wrong, so it was mistyped or cut");
@@ -315,7 +327,7 @@ static enum errc authenticate_key(struct identity *id, struct api_request *r, co
         if (l.why) key_use_refused(id, r, &l.refused, l.why);
         return err_set(e, ERR_UNAUTHENTICATED, "this API key does not exist, has expired or was revoked");
     }
-    touch(id, r, h, str_eq(l.last_address, r->address) ? l.last_used_us : NO_VALUE);
+    identity_touch(id, r, h, str_eq(l.last_address, r->address) ? l.last_used_us : NO_VALUE);
     return ERR_NONE;
 }
 
@@ -343,7 +355,7 @@ static enum errc authenticate_session(struct identity *id, struct api_request *r
             return ERR_NONE;
         }
     }
-    touch(id, r, h, l.last_used_us);
+    identity_touch(id, r, h, l.last_used_us);
     return ERR_NONE;
 }
 
@@ -357,8 +369,9 @@ enum errc identity_authenticate(void *ctx, struct api_request *r, const struct h
         if (needs_nobody(r)) return ERR_NONE;
         str scheme = str_cut(&authorization, ' ');
         if (!str_ieq(scheme, S("bearer")))
-            return err_set(e, ERR_UNAUTHENTICATED, "Authorization must be \"Bearer cat_…\", an API key");
-        return authenticate_key(id, r, h, str_trim(authorization), e);
+            return err_set(e, ERR_UNAUTHENTICATED, "Authorization must be \"Bearer cat_…\", an API key, or an access token");
+        str text = str_trim(authorization);
+        return bearer_is_token(text) ? bearer_authenticate(id, r, h, text, e) : authenticate_key(id, r, h, text, e);
     }
     if (is_unsafe(r->method) && needs_nobody(r) && (rc = origin_check(id, h, false, e)) != ERR_NONE)
         return rc;
@@ -377,7 +390,7 @@ SQL(memberships_of, DB_MAIN, SQL_INSTANCE, "u",
 enum errc identity_authorize(void *ctx, struct api_request *r, struct tx *tx, err *e)
 {
     const struct identity *id = ctx;
-    if (r->who.kind == PRINCIPAL_API_KEY &&
+    if (principal_is_program(&r->who) &&
         memcmp(&r->who.key_workspace_id, &r->workspace_id, sizeof r->workspace_id) != 0)
         return err_code(e, ERR_NOT_FOUND);
     enum errc rc = permissions_authorize(id->permissions, r, tx, e);
@@ -388,7 +401,7 @@ enum errc identity_only_workspace(void *ctx, struct api_request *r, struct tx *t
 {
     (void)ctx;
     struct rows rows;
-    if (r->who.kind == PRINCIPAL_API_KEY) {
+    if (principal_is_program(&r->who)) {
         *out = r->who.key_workspace_id;
         return ERR_NONE;
     }
@@ -407,13 +420,13 @@ enum errc identity_only_workspace(void *ctx, struct api_request *r, struct tx *t
 SQL(session_is_live, DB_MAIN, SQL_INSTANCE, "uuiii",
     "SELECT 1 FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = $1 AND s.user_id = $2 AND "
     "s.expires_us > $3 "
-    "AND s.last_seen_us > $4 AND u.is_disabled = $5");
+    "AND s.last_seen_us + COALESCE(s.idle_us, $4) > $3 AND u.is_disabled = $5");
 SQL(key_is_live, DB_MAIN, SQL_INSTANCE, "uuii",
     "SELECT 1 FROM api_keys k JOIN users u ON u.id = k.user_id WHERE k.id = $1 AND k.user_id = $2 AND "
     "k.expires_us > $3 "
     "AND u.is_disabled = $4");
 SQL(sessions_purge, DB_MAIN, SQL_INSTANCE, "ii",
-    "DELETE FROM sessions WHERE expires_us <= $1 OR last_seen_us <= $2");
+    "DELETE FROM sessions WHERE expires_us <= $1 OR last_seen_us + COALESCE(idle_us, $2) <= $1");
 SQL(invitations_purge, DB_MAIN, SQL_INSTANCE, "i", "DELETE FROM invitations WHERE expires_us <= $1");
 
 enum errc identity_recheck(void *ctx, struct api_request *r, struct tx *tx, err *e)
@@ -422,11 +435,17 @@ enum errc identity_recheck(void *ctx, struct api_request *r, struct tx *tx, err 
     const struct principal *who = &r->who;
     usec now = clock_now_us();
     struct rows rows;
+    if (who->kind == PRINCIPAL_BEARER) {
+        bool stands;
+        enum errc rc = bearer_stands(id, r, tx, now, &stands, e);
+        if (rc != ERR_NONE) return rc;
+        return stands ? identity_authorize(ctx, r, tx, e) : err_set(e, ERR_UNAUTHENTICATED, "the sign-in has ended");
+    }
     enum errc rc =
         who->kind == PRINCIPAL_SESSION
             ? tx_query(tx, r->arena, &session_is_live,
                        PARAMS(v_uuid(&who->credential_id), v_uuid(&who->user_id), v_int(now),
-                              v_int(now - id->session_idle_us), v_int(0)),
+                              v_int(id->session_idle_us), v_int(0)),
                        &rows, e)
             : tx_query(tx, r->arena, &key_is_live,
                        PARAMS(v_uuid(&who->credential_id), v_uuid(&who->user_id), v_int(now), v_int(0)),
@@ -443,7 +462,8 @@ enum errc identity_tidy(struct tx *tx, void *ctx, err *e)
     enum errc rc = limit_purge(tx, now, e);
     if (rc == ERR_NONE) rc = factors_tidy(tx, now, e);
     if (rc == ERR_NONE)
-        rc = tx_exec_unaudited(tx, &sessions_purge, PARAMS(v_int(now), v_int(now - id->session_idle_us)),
+        rc = tx_exec_unaudited(tx, &sessions_purge, PARAMS(v_int(now), v_int(id->session_idle_us)),
                                NULL, e);
+    if (rc == ERR_NONE) rc = bearer_tidy(tx, now, e);
     return rc == ERR_NONE ? tx_exec_unaudited(tx, &invitations_purge, PARAMS(v_int(now)), NULL, e) : rc;
 }

@@ -30,6 +30,9 @@ struct identity_source {
      * Empty where nobody needs it. */
     str public_url;
     struct permissions *permissions; /* what is remembered of people's access; may be NULL */
+    /* "iss" of access tokens: the same at all nodes; empty: public_url. */
+    str issuer;
+    struct signing *signing; /* signs access tokens; NULL: none are given and taken */
     struct live *live; /* streams of what has ended are closed; may be NULL */
     struct mailer *mailer; /* NULL where nobody asks the API */
     /* "uu": workspace, project; one row when it exists: the projects that an API key can be limited to. */
@@ -57,8 +60,8 @@ WARN_UNUSED enum errc identity_recheck(void *ctx, struct api_request *r, struct 
 WARN_UNUSED enum errc identity_tidy(struct tx *tx, void *ctx, err *e);
 
 /* Their service is the identity. */
-extern const struct api_table setup_api, auth_api, sessions_api, users_api, api_keys_api,
-    sign_in_steps_api, step_up_api, enrolment_api, factors_api;
+extern const struct api_table setup_api, auth_api, sessions_api, users_api, api_keys_api, sign_in_steps_api, step_up_api,
+    enrolment_api, factors_api, tokens_api, device_api, signing_api;
 
 /* --- the first start --- */
 

@@ -10,6 +10,7 @@
 #define USER_AGENT_MAX 256
 #define REAUTHENTICATION_US (600LL * USEC_PER_S)
 
+struct bearer_memory;
 struct identity {
     struct store *store;
     struct db *db;
@@ -24,11 +25,23 @@ struct identity {
     str scheme;             /* "http" */
     str passkey_host;       /* whose passkeys are: "catalyst.example.com", "localhost"; empty: an address alone */
     const struct secrets *secrets;
-    uint8_t csrf_key[32], device_key[32];
+    uint8_t csrf_key[32], device_key[32], refresh_key[32], user_code_key[32];
+    struct signing *signing; /* NULL: no access tokens */
+    str issuer, audience;    /* of access tokens */
+    struct bearer_memory *memory;
     struct password_gate gate;
     usec session_idle_us, session_max_us;
     struct arena arena;
 };
+
+/* --- programs' sign-ins (bearer/) --- */
+
+WARN_UNUSED enum errc bearer_memory_new(struct bearer_memory **out, err *e);
+void bearer_memory_free(struct bearer_memory *m); /* NULL is fine */
+/* Something has ended: every session is looked at anew. */
+void bearer_forget(struct bearer_memory *m); /* NULL is fine */
+/* That r->who was here, to the minute. */
+void identity_touch(struct identity *id, struct api_request *r, const struct http_head *h, usec last_us);
 
 /* --- texts and tokens (tokens.c) --- */
 

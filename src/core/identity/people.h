@@ -114,6 +114,8 @@ WARN_UNUSED enum errc session_start(struct api_request *r, struct tx *tx, const 
 void device_cookie_set(struct api_request *r, const uuid *user, str phc);
 /* Closes the live streams of a session or API key that has ended. */
 void session_revoke(const struct identity *id, const uuid *session);
+/* The same of every session of a person; those that still stand come back. */
+void sessions_revoke_of(const struct identity *id, const uuid *user);
 /* Step-up: the password was given in the last ten minutes, or, of a person who has enrolled factors, one of them.
  * ERR_REAUTHENTICATE, ERR_FORBIDDEN for API keys. */
 WARN_UNUSED enum errc recently_authenticated(const struct api_request *r, err *e);

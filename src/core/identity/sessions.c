@@ -1,18 +1,24 @@
-/* Browser sessions: made at sign-in, told by a cookie, listed and ended; known devices; GET /api/auth/me. */
+/* Sessions: those of browsers are made at sign-in and told by a cookie, those of programs (bearer/) are listed and ended beside
+ * them; known devices; GET /api/auth/me. */
 #include "core/identity/internal.h"
 
-SQL(session_insert, DB_MAIN, SQL_INSTANCE, "ubuiiiittii",
+SQL(session_insert, DB_MAIN, SQL_INSTANCE, "ubuiiiittiii",
     "INSERT INTO sessions (id, token_hash, user_id, created_us, last_seen_us, expires_us, authenticated_us, "
-    "address, user_agent, factor_us, is_phishing_resistant) "
-    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)");
+    "address, user_agent, factor_us, is_phishing_resistant, idle_us) "
+    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)");
 SQL(session_list, DB_MAIN, SQL_INSTANCE, "uii",
-    "SELECT id, created_us, last_seen_us, expires_us, address, user_agent FROM sessions "
-    "WHERE user_id = $1 AND expires_us > $2 AND last_seen_us > $3");
+    "SELECT id, created_us, last_seen_us, expires_us, address, user_agent, kind, client, workspace_id FROM sessions "
+    "WHERE user_id = $1 AND expires_us > $2 AND last_seen_us + COALESCE(idle_us, $3) > $2");
 SQL(session_delete, DB_MAIN, SQL_INSTANCE, "uu", "DELETE FROM sessions WHERE user_id = $1 AND id = $2");
 SQL(session_delete_others, DB_MAIN, SQL_INSTANCE, "uu",
     "DELETE FROM sessions WHERE user_id = $1 AND id <> $2");
+SQL(session_delete_of_member, DB_MAIN, 0, "uu",
+    "DELETE FROM sessions WHERE user_id = $1 AND (workspace_id IS NULL OR workspace_id = $2)");
+SQL(session_member_find, DB_MAIN, 0, "uu", "SELECT NULL FROM memberships WHERE workspace_id = $1 AND user_id = $2");
+SQL(session_policies, DB_MAIN, SQL_INSTANCE, "u",
+    "SELECT w.settings FROM memberships m JOIN workspaces w ON w.id = m.workspace_id WHERE m.user_id = $1");
 SQL(session_delete_old, DB_MAIN, SQL_INSTANCE, "uii",
-    "DELETE FROM sessions WHERE user_id = $1 AND (expires_us <= $2 OR last_seen_us <= $3)");
+    "DELETE FROM sessions WHERE user_id = $1 AND (expires_us <= $2 OR last_seen_us + COALESCE(idle_us, $3) <= $2)");
 SQL(user_workspaces, DB_MAIN, SQL_INSTANCE, "u",
     "SELECT w.id, w.name, m.role FROM memberships m JOIN workspaces w ON w.id = m.workspace_id WHERE "
     "m.user_id = $1 AND (w.deleted_us IS NULL OR m.role = 'owner') ORDER BY w.id LIMIT 1000");
@@ -53,24 +59,47 @@ enum errc session_prepare(struct api_request *r, const struct user *user, struct
     return person_key_ensure(r->store, &user->id, r->now_us, e);
 }
 
-enum errc session_start(struct api_request *r, struct tx *tx, const struct fresh_session *s, err *e)
+/* How long the session of somebody lasts who belongs to these workspaces: as the strictest of them wants. */
+static enum errc lasts(struct api_request *r, struct tx *tx, usec *idle_us, usec *max_us, err *e)
 {
     struct identity *id = identity_of(r);
-    enum errc rc = tx_exec_unaudited(
-        tx, &session_delete_old,
-        PARAMS(v_uuid(&r->who.user_id), v_int(r->now_us), v_int(r->now_us - id->session_idle_us)), NULL, e);
+    struct rows rows;
+    enum errc rc = tx_query(tx, r->arena, &session_policies, PARAMS(v_uuid(&r->who.user_id)), &rows, e);
+    *idle_us = id->session_idle_us;
+    *max_us = id->session_max_us;
+    for (unsigned i = 0; i < rows.n && rc == ERR_NONE; i++) {
+        str text = val_str(&row_at(&rows, i)[0]);
+        struct json *settings;
+        int64_t minutes, hours;
+        if (str_eq(text, S("{}"))) continue;
+        if ((rc = json_parse(r->arena, text, &settings, e)) != ERR_NONE) break;
+        if (json_i64(json_get(settings, S("session_idle_minutes")), &minutes) && minutes > 0 && minutes * 60 * USEC_PER_S < *idle_us)
+            *idle_us = minutes * 60 * USEC_PER_S;
+        if (json_i64(json_get(settings, S("session_max_hours")), &hours) && hours > 0 && hours * 3600 * USEC_PER_S < *max_us)
+            *max_us = hours * 3600 * USEC_PER_S;
+    }
+    return rc;
+}
+
+enum errc session_start(struct api_request *r, struct tx *tx, const struct fresh_session *s, err *e)
+{
+    usec idle_us, max_us;
+    enum errc rc = lasts(r, tx, &idle_us, &max_us, e);
+    if (rc == ERR_NONE)
+        rc = tx_exec_unaudited(tx, &session_delete_old,
+                               PARAMS(v_uuid(&r->who.user_id), v_int(r->now_us), v_int(identity_of(r)->session_idle_us)), NULL, e);
     if (rc == ERR_NONE)
         rc = tx_exec(tx, &session_insert,
                      PARAMS(v_uuid(&s->id), v_hash(s->token.hash), v_uuid(&r->who.user_id), v_int(r->now_us),
-                            v_int(r->now_us), v_int(r->now_us + id->session_max_us), v_int(r->now_us),
+                            v_int(r->now_us), v_int(r->now_us + max_us), v_int(r->now_us),
                             v_text(str_of(r->address.p ? r->address.p : "", r->address.len)),
                             v_text(str_take(r->user_agent.p ? r->user_agent : S(""), USER_AGENT_MAX)),
                             v_int_or_null(s->has_factor ? r->now_us : NO_VALUE),
-                            v_int(s->is_phishing_resistant)),
+                            v_int(s->is_phishing_resistant), v_int(idle_us)),
                      NULL, e);
     if (rc != ERR_NONE) return rc;
     r->n_cookies = 0;
-    cookie_set(r, session_cookie_name(r), str_of(s->token.text, TOKEN_LEN), id->session_max_us / USEC_PER_S);
+    cookie_set(r, session_cookie_name(r), str_of(s->token.text, TOKEN_LEN), max_us / USEC_PER_S);
     struct event ev = event_of(r, S("auth.signed_in"), EVENT_SIGN_IN);
     ev.workspace_id = (uuid){0};
     ev.resource_type = S("session");
@@ -82,7 +111,7 @@ enum errc session_start(struct api_request *r, struct tx *tx, const struct fresh
 enum errc recently_authenticated(const struct api_request *r, err *e)
 {
     if (r->who.kind != PRINCIPAL_SESSION)
-        return err_set(e, ERR_FORBIDDEN, "only a person who is signed in can do this, no API key");
+        return err_set(e, ERR_FORBIDDEN, "only a person who is signed in can do this, no API key and no access token");
     usec given_us = r->who.has_factors ? r->who.factor_us : r->who.authenticated_us;
     if (given_us + REAUTHENTICATION_US > r->now_us) return ERR_NONE;
     return err_set(e, ERR_REAUTHENTICATE,
@@ -157,18 +186,32 @@ static const struct field my_key_fields[] = {
 static const struct shape my_key_shape =
     SHAPE("MyKey", struct my_key, my_key_fields, "The API key of this request.");
 
+struct my_token {
+    uuid session_id, workspace_id;
+    struct texts scopes;
+};
+static const struct field my_token_fields[] = {
+    FIELD(struct my_token, session_id, FIELD_UUID, .flags = FIELD_READONLY, .meaning = "The session that it belongs to."),
+    FIELD(struct my_token, workspace_id, FIELD_UUID, .flags = FIELD_READONLY, .meaning = "The workspace that it reaches."),
+    FIELD(struct my_token, scopes, FIELD_TEXTS, .flags = FIELD_READONLY, .max_items = PERMISSIONS,
+          .meaning = "What it is limited to."),
+};
+static const struct shape my_token_shape =
+    SHAPE("MyToken", struct my_token, my_token_fields, "The access token of this request.");
+
 struct me {
     struct user user;
     str csrf_token;
     struct objects workspaces;
     usec authenticated_at;
     struct my_key *key;
+    struct my_token *token;
 };
 static const struct field me_fields[] = {
     FIELD(struct me, user, FIELD_OBJECT, .flags = FIELD_READONLY, .shape = &user_shape,
           .meaning = "Who asks."),
     FIELD(struct me, csrf_token, FIELD_TEXT, .flags = FIELD_READONLY | FIELD_NULLABLE,
-          .meaning = "What X-CSRF-Token must be in requests that change something; null for API keys, which "
+          .meaning = "What X-CSRF-Token must be in requests that change something; null for programs, which "
                      "need none."),
     FIELD(struct me, workspaces, FIELD_OBJECTS, .flags = FIELD_READONLY, .shape = &my_workspace_shape,
           .max_items = 1000, .meaning = "The caller's workspaces; for an API key its own."),
@@ -176,6 +219,8 @@ static const struct field me_fields[] = {
           .meaning = "When the password was last given; null for API keys."),
     FIELD(struct me, key, FIELD_OBJECT, .flags = FIELD_READONLY | FIELD_NULLABLE, .shape = &my_key_shape,
           .meaning = "The API key of this request; null for a session."),
+    FIELD(struct me, token, FIELD_OBJECT, .flags = FIELD_READONLY | FIELD_NULLABLE, .shape = &my_token_shape,
+          .meaning = "The access token of this request; null for a session and an API key."),
 };
 static const struct shape me_shape = SHAPE("Me", struct me, me_fields, "Who asks, and what they may do.");
 
@@ -193,12 +238,21 @@ static enum errc me_key(struct api_request *r, struct tx *tx, struct me *me, err
     return permission_names(r->arena, &r->who.key_scopes, &me->key->scopes, e);
 }
 
+static enum errc me_token(struct api_request *r, struct me *me, err *e)
+{
+    me->token = arena_new(r->arena, struct my_token);
+    if (!me->token) return err_code(e, ERR_TOO_LARGE);
+    me->token->session_id = r->who.credential_id;
+    me->token->workspace_id = r->who.key_workspace_id;
+    return permission_names(r->arena, &r->who.key_scopes, &me->token->scopes, e);
+}
+
 static enum errc me_show(struct api_request *r, struct tx *tx, err *e)
 {
     struct rows rows;
     const struct val *row;
     struct me *me = arena_new(r->arena, struct me);
-    bool is_key = r->who.kind == PRINCIPAL_API_KEY;
+    bool is_program = principal_is_program(&r->who);
     enum errc rc = tx_query(tx, r->arena, &user_workspaces, PARAMS(v_uuid(&r->who.user_id)), &rows, e);
     if (rc == ERR_NONE) rc = user_row(tx, r->arena, &r->who.user_id, &row, e);
     if (rc != ERR_NONE) return rc;
@@ -210,7 +264,7 @@ static enum errc me_show(struct api_request *r, struct tx *tx, err *e)
         const struct val *w = row_at(&rows, i);
         struct my_workspace *mine = &list[me->workspaces.n];
         *mine = (struct my_workspace){.id = val_uuid(&w[0]), .name = val_str(&w[1]), .role = val_str(&w[2])};
-        if (is_key && memcmp(&mine->id, &r->who.key_workspace_id, sizeof mine->id) != 0) continue;
+        if (is_program && memcmp(&mine->id, &r->who.key_workspace_id, sizeof mine->id) != 0) continue;
         struct permission_set may;
         if ((rc = held_in_workspace(r, tx, &mine->id, &may, e)) != ERR_NONE ||
             (rc = permission_names(r->arena, &may, &mine->permissions, e)) != ERR_NONE) return rc;
@@ -218,19 +272,22 @@ static enum errc me_show(struct api_request *r, struct tx *tx, err *e)
     }
     me->authenticated_at = NO_VALUE;
     r->answer = me;
-    if (is_key) return me_key(r, tx, me, e);
+    if (r->who.kind == PRINCIPAL_API_KEY) return me_key(r, tx, me, e);
+    if (r->who.kind == PRINCIPAL_BEARER) return me_token(r, me, e);
     me->csrf_token = csrf_token(identity_of(r), r->arena, &r->who.credential_id);
     me->authenticated_at = r->who.authenticated_us;
     return ERR_NONE;
 }
 
-/* --- GET /api/auth/sessions, DELETE /api/auth/sessions/:id, POST /api/auth/logout --- */
+/* --- GET and DELETE /api/auth/sessions, DELETE /api/auth/sessions/:id, POST /api/auth/logout --- */
 
 struct session {
     uuid id;
     usec created_at, last_seen_at, expires_at;
     str address, user_agent;
     bool is_current;
+    str kind, client;
+    uuid workspace_id;
 };
 static const struct field session_fields[] = {
     FIELD(struct session, id, FIELD_UUID, .flags = FIELD_READONLY, .meaning = "Id of the session."),
@@ -242,12 +299,19 @@ static const struct field session_fields[] = {
     FIELD(struct session, address, FIELD_TEXT, .flags = FIELD_READONLY,
           .meaning = "Address that it was last used from."),
     FIELD(struct session, user_agent, FIELD_TEXT, .flags = FIELD_READONLY,
-          .meaning = "Browser that it was made by."),
+          .meaning = "Browser or program that it was made by."),
     FIELD(struct session, is_current, FIELD_BOOL, .flags = FIELD_READONLY,
           .meaning = "It is the one of this request."),
+    FIELD(struct session, kind, FIELD_ONE_OF, .choices = "browser|device|program", .flags = FIELD_READONLY,
+          .meaning = "browser: somebody signed in; device: a device that somebody let in by its code (catalyst login); program: "
+                     "tokens that somebody made for a program."),
+    FIELD(struct session, client, FIELD_TEXT, .flags = FIELD_READONLY | FIELD_NULLABLE,
+          .meaning = "What the device or program calls itself; null for browsers."),
+    FIELD(struct session, workspace_id, FIELD_UUID, .flags = FIELD_READONLY | FIELD_NULLABLE,
+          .meaning = "The only workspace that the device or program reaches; null for browsers."),
 };
 static const struct shape session_shape =
-    SHAPE("Session", struct session, session_fields, "A browser that is signed in.");
+    SHAPE("Session", struct session, session_fields, "A browser, device or program that is signed in.");
 
 static enum errc sessions_list(struct api_request *r, struct tx *tx, err *e)
 {
@@ -256,7 +320,7 @@ static enum errc sessions_list(struct api_request *r, struct tx *tx, err *e)
     struct rows rows;
     enum errc rc = tx_list(
         tx, r->arena, &session_list,
-        PARAMS(v_uuid(&r->who.user_id), v_int(r->now_us), v_int(r->now_us - identity_of(r)->session_idle_us)),
+        PARAMS(v_uuid(&r->who.user_id), v_int(r->now_us), v_int(identity_of(r)->session_idle_us)),
         NULL, 0, &key, &rows, &r->next_cursor, e);
     if (rc != ERR_NONE) return rc;
     struct session *list = arena_news(r->arena, struct session, rows.n);
@@ -269,7 +333,10 @@ static enum errc sessions_list(struct api_request *r, struct tx *tx, err *e)
                                    val_int(&row[3]),
                                    val_str(&row[4]),
                                    val_str(&row[5]),
-                                   false};
+                                   false,
+                                   val_str(&row[6]),
+                                   val_str(&row[7]),
+                                   val_uuid(&row[8])};
         list[i].is_current = memcmp(&list[i].id, &r->who.credential_id, sizeof(uuid)) == 0;
     }
     r->items = (struct objects){list, rows.n};
@@ -308,7 +375,15 @@ static void logged_out(struct api_request *r) { session_revoke(identity_of(r), &
 void session_revoke(const struct identity *id, const uuid *session)
 {
     static const uuid nobody;
+    bearer_forget(id->memory);
     if (id->live) live_revoke(id->live, session, &nobody, &nobody);
+}
+
+void sessions_revoke_of(const struct identity *id, const uuid *user)
+{
+    static const uuid none;
+    bearer_forget(id->memory);
+    if (id->live) live_revoke(id->live, &none, user, &none);
 }
 
 enum errc sessions_end_others(struct api_request *r, struct tx *tx, err *e)
@@ -324,6 +399,29 @@ enum errc sessions_end_others(struct api_request *r, struct tx *tx, err *e)
     ev.metadata = arena_printf(r->arena, "{\"sessions\":%lld}", (long long)n);
     return tx_event(tx, &ev, e);
 }
+
+static enum errc end_others(struct api_request *r, struct tx *tx, err *e) { return sessions_end_others(r, tx, e); }
+
+static void ended_others(struct api_request *r) { sessions_revoke_of(identity_of(r), &r->who.user_id); }
+
+/* --- DELETE /api/workspaces/:id/members/:user_id/sessions --- */
+
+static const struct api_resource member_resource = {.param = ":user_id", .find = &session_member_find, .noun = "member"};
+
+/* Their browsers, and the programs that reach this workspace; what they let into others is not this workspace's. */
+static enum errc end_of_member(struct api_request *r, struct tx *tx, err *e)
+{
+    int64_t n = 0;
+    enum errc rc = tx_exec(tx, &session_delete_of_member, PARAMS(v_uuid(&r->path_id[1]), v_uuid(&r->workspace_id)), &n, e);
+    if (rc != ERR_NONE) return rc;
+    struct event ev = event_of(r, S("auth.sessions_ended"), EVENT_REPLACED);
+    ev.resource_type = S("user");
+    ev.resource_id = r->path_id[1];
+    ev.metadata = arena_printf(r->arena, "{\"sessions\":%lld}", (long long)n);
+    return ev.metadata.p ? tx_event(tx, &ev, e) : err_code(e, ERR_TOO_LARGE);
+}
+
+static void ended_of_member(struct api_request *r) { sessions_revoke_of(identity_of(r), &r->path_id[1]); }
 
 static const struct api_route routes[] = {
     {.method = HTTP_GET,
@@ -343,6 +441,30 @@ static const struct api_route routes[] = {
      .is_list = true,
      .summary = "The caller's sessions, the newest first",
      .apply = sessions_list},
+    {.method = HTTP_DELETE,
+     .path = "/api/auth/sessions",
+     .name = "auth_sessions_end_others",
+     .access = ACCESS_SESSION,
+     .scope = SCOPE_SELF,
+     .effect = EFFECT_STATE,
+     .status = 204,
+     .summary = "Ends all of the caller's sessions but this one",
+     .text = "Devices and programs are signed out too; API keys stay.",
+     .apply = end_others,
+     .after = ended_others},
+    {.method = HTTP_DELETE,
+     .path = "/api/workspaces/:id/members/:user_id/sessions",
+     .name = "members_sessions_end",
+     .access = ACCESS_PERMISSION,
+     .permission = PERMISSION_SESSIONS_MANAGE,
+     .scope = SCOPE_WORKSPACE,
+     .effect = EFFECT_STATE,
+     .resource = &member_resource,
+     .status = 204,
+     .summary = "Signs a member out everywhere",
+     .text = "Their browsers, and the devices and programs that they let into this workspace.",
+     .apply = end_of_member,
+     .after = ended_of_member},
     {.method = HTTP_DELETE,
      .path = "/api/auth/sessions/:id",
      .name = "auth_sessions_delete",

@@ -286,9 +286,7 @@ static enum errc password_apply(struct api_request *r, struct tx *tx, err *e)
 /* Streams of the sessions that have ended, and of this one, whose page opens it anew. */
 static void password_after(struct api_request *r)
 {
-    static const uuid none;
-    struct identity *id = identity_of(r);
-    if (id->live) live_revoke(id->live, &none, &r->who.user_id, &none);
+    sessions_revoke_of(identity_of(r), &r->who.user_id);
 }
 
 static const struct api_route routes[] = {

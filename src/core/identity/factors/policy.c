@@ -4,7 +4,7 @@
 enum errc factor_enough(const struct api_request *r, enum factor_policy policy, err *e)
 {
     const struct principal *who = &r->who;
-    if (policy == FACTOR_OPTIONAL || who->kind != PRINCIPAL_SESSION) return ERR_NONE;
+    if (policy == FACTOR_OPTIONAL || (who->kind != PRINCIPAL_SESSION && who->kind != PRINCIPAL_BEARER)) return ERR_NONE;
     if (!who->has_factors)
         return err_set(e, ERR_FACTOR_REQUIRED, "this workspace asks for a second factor: enrol %s first",
                        policy == FACTOR_PHISHING_RESISTANT ? "a passkey"
