@@ -11,6 +11,7 @@ import { startCluster } from '../lib/cluster.mjs';
 import { scope } from '../lib/defer.mjs';
 import { NO_POSTGRES } from '../lib/postgres.mjs';
 import { openStream } from '../lib/stream.mjs';
+import { bearer, letIn, refresh } from '../lib/token.mjs';
 import { gate, until } from '../lib/wait.mjs';
 
 const WITHIN = { deadline_ms: 1000 };
@@ -45,6 +46,28 @@ describe('at the other node', { skip: NO_BINARY || NO_POSTGRES }, () => {
     const mine = await openStream(t, cluster.at(1, bob));
     await bob.must(204, bob.post('/api/auth/logout'));
     await mine.ended(WITHIN);
+  });
+
+  test('a program that was signed out is refused, and its stream ends; its refresh token is good at either node until then', async (t) => {
+    const bob = await newMember(ada, 'developer');
+    const first = await letIn(bob);
+    const there = (token) => bearer({ origin: cluster.nodes[1].origin }, token);
+    assert.equal((await there(first.access_token).get('/api/auth/me')).status, 200);
+    const tokens = (await refresh(cluster.nodes[1].origin, first.refresh_token)).json;
+    assert.equal((await bearer(bob, tokens.access_token).get('/api/auth/me')).status, 200);
+    const stream = await openStream(t, there(tokens.access_token));
+    await bob.must(204, bob.delete(`/api/auth/sessions/${tokens.session_id}`));
+    assert.equal((await bearer(bob, tokens.access_token).get('/api/auth/me')).status, 401);
+    await stream.ended(WITHIN);
+    await until('it is refused there too', async () => (await there(tokens.access_token).get('/api/auth/me')).status === 401, WITHIN);
+    assert.equal((await refresh(cluster.nodes[1].origin, tokens.refresh_token)).json.error, 'invalid_grant');
+    // The same when a stolen refresh token comes back at the other node.
+    const second = await letIn(bob);
+    const next = (await refresh(bob.origin, second.refresh_token)).json;
+    const last = (await refresh(bob.origin, next.refresh_token)).json;
+    const open = await openStream(t, there(last.access_token));
+    assert.equal((await refresh(bob.origin, second.refresh_token)).status, 400);
+    await open.ended(WITHIN);
   });
 
   test('an API key that was revoked, or whose old secret is not valid any more, is refused, and its stream ends', async (t) => {
