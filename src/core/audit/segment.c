@@ -101,12 +101,13 @@ enum errc segment_next(struct segment_reader *s, struct record *out, bool *has_o
         uint32_t len = get_u32(p);
         if (len == 0 || len > SEGMENT_FRAME_MAX || s->rest.len - 8 < len)
             return err_set(e, ERR_CORRUPT, "the segment is cut off or damaged behind %lld events", (long long)s->n);
-        if (get_u32(p + 4) != crc32c(0, p + 8, len))
-            return err_set(e, ERR_CORRUPT, "event %lld of the segment is damaged (its checksum)", (long long)s->n + 1);
+        bool is_damaged = get_u32(p + 4) != crc32c(0, p + 8, len);
         s->rest = str_skip(s->rest, 8 + len);
         if (p[8] == KIND_EVENT) {
-            *has_one = true;
-            return take_event(s, p + 8, len, out, e);
+            enum errc rc = take_event(s, p + 8, len, out, e);
+            *has_one = rc == ERR_NONE;
+            out->is_damaged = is_damaged;
+            return rc;
         }
         if (p[8] != KIND_END) continue;
         s->has_ended = true;

@@ -23,6 +23,7 @@ struct record { /* one event of the log */
     uuid id, workspace;
     struct tree_hash leaf;
     bool is_dropped; /* the bytes are gone, by retention */
+    bool is_damaged; /* its frame's checksum is wrong */
     str bytes;
 };
 
@@ -42,7 +43,7 @@ struct segment_reader {
     bool has_ended;
 };
 WARN_UNUSED enum errc segment_open(str bytes, struct segment_reader *out, err *e);
-/* *has_one false: the end was reached. Slices of the file. */
+/* *has_one false: the end was reached. Slices of the file. A frame with a wrong checksum is given as it stands, and says so. */
 WARN_UNUSED enum errc segment_next(struct segment_reader *s, struct record *out, bool *has_one, err *e);
 
 #endif
