@@ -16,6 +16,7 @@ static const struct command *const commands[] = {
     &cmd_migrate_to_postgres,
     &cmd_backup,  &cmd_restore, &cmd_openapi,  &cmd_health, &cmd_doctor,         &cmd_version,
     &cmd_journal_import,
+    &cmd_audit_verify, &cmd_audit_head, &cmd_audit_proof, &cmd_audit_export, &cmd_audit_accept,
     &cmd_provider_add, &cmd_provider_list, &cmd_provider_remove, &cmd_provider_test,
     &cmd_key_create, &cmd_key_list, &cmd_key_revoke, &cmd_key_rotate,
     &cmd_budget_list, &cmd_budget_set, &cmd_budget_remove,

@@ -98,5 +98,7 @@ extern const struct command cmd_project_create, cmd_project_list, cmd_project_sh
 extern const struct command cmd_jobs_list, cmd_jobs_show, cmd_jobs_cancel;
 extern const struct command cmd_nodes; /* through control.sock */
 extern const struct command cmd_doctor, cmd_journal_import;
+/* of cli/audit */
+extern const struct command cmd_audit_verify, cmd_audit_head, cmd_audit_proof, cmd_audit_export, cmd_audit_accept;
 
 #endif

@@ -96,7 +96,7 @@ static enum errc judge_unit(struct tx *tx, void *ctx, err *e)
     }
     if (v->holds) return ERR_NONE;
     rc = tx_query(tx, j->arena, &break_of_head, PARAMS(v_int(h->size), v_blob(str_of((const char *)h->root.b, sizeof h->root))), &rows, e);
-    v->holds = rc == ERR_NONE && rows.n > 0;
+    v->holds = v->is_given_up = rc == ERR_NONE && rows.n > 0;
     return rc;
 }
 
@@ -179,7 +179,7 @@ enum errc outside_follow(struct audit *a, err *e)
     if (rc == ERR_NONE && has_file == ERR_NONE) rc = outside_judge(a, &file.head, &view, e);
     if (rc == ERR_NONE) shut(a, !view.holds, view.why);
     if (rc == ERR_NONE && view.holds && f.has_head &&
-        (has_file != ERR_NONE || f.head.size > file.head.size || !str_eq(file.head.origin, f.head.origin)))
+        (has_file != ERR_NONE || view.is_given_up || f.head.size > file.head.size || !str_eq(file.head.origin, f.head.origin)))
         rc = outside_write(a, f.head.note, e);
     arena_fini(&arena);
     return rc;

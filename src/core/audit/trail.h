@@ -70,6 +70,7 @@ WARN_UNUSED enum errc outside_heads(struct audit *a, struct arena *arena, struct
 /* Whether the log bears the head out: 0 yes, else why not (a sentence in `why`). A break that was accepted for it counts as yes. */
 struct outside_view {
     bool holds;
+    bool is_given_up; /* by a break, and only so does it hold */
     char why[ALARM_MAX];
 };
 WARN_UNUSED enum errc outside_judge(struct audit *a, const struct head *h, struct outside_view *out, err *e);
