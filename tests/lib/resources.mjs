@@ -160,6 +160,13 @@ export const requests = {
   'GET /api/audit/logs/:id': async ({ world }) => ({
     params: { id: (await world.owner.get('/api/audit/logs?limit=1')).json.items[0].id },
   }),
+  'GET /api/audit/heads': () => ({}),
+  'GET /api/audit/proof': async ({ world }) => {
+    await until('a signed head', async () => (await world.owner.get('/api/audit/heads')).json.items.length);
+    return {};
+  },
+  'GET /api/audit/anchors': () => ({}),
+  'POST /api/audit/verify': () => ({ body: {}, ok: [202, 409] }), // one at a time
   'GET /api/admin/audit/logs': () => ({}),
   'GET /api/admin/audit/logs/:id': async ({ scene }) => ({
     params: { id: (await scene.worlds.a.owner.get('/api/admin/audit/logs?limit=1')).json.items[0].id },

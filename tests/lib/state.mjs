@@ -5,7 +5,7 @@
 
 import { query } from './rebuild.mjs';
 
-const TABLES_LEFT_OUT = /^(events|event_|audit_tiles|audit_trees|audit_heads|sign_in_counters|schema_migrations|idempotency|api_answers|api_idempotency|sqlite_|job_nodes|nodes|leases)/;
+const TABLES_LEFT_OUT = /^(events|event_|audit_(trees|tiles|heads|anchors|breaks)$|sign_in_counters|schema_migrations|idempotency|api_answers|api_idempotency|sqlite_|job_nodes|nodes|leases)/;
 const COLUMNS_LEFT_OUT = /^(last_|lease|heartbeat)/;
 
 const composed = new WeakMap();

@@ -76,7 +76,8 @@ unsigned services_mounts(const struct services *s, struct api_mount out[API_TABL
         {&enrolment_api, identity}, {&factors_api, identity}, {&sessions_api, identity}, {&users_api, identity},
         {&tokens_api, identity}, {&device_api, identity}, {&signing_api, identity},
         {&workspaces_api, identity}, {&members_api, identity}, {&invitations_api, identity}, {&api_keys_api, identity},
-        {&roles_api, s ? s->permissions : NULL}, {&export_api, s ? s->export : NULL}, {&projects_api, NULL}, {&jobs_api, s ? s->jobs : NULL}, {&nodes_api, s ? s->nodes : NULL},
+        {&roles_api, s ? s->permissions : NULL}, {&export_api, s ? s->export : NULL}, {&projects_api, NULL},
+        {&jobs_api, s ? s->jobs : NULL}, {&audit_trail_api, s ? s->audit : NULL}, {&nodes_api, s ? s->nodes : NULL},
         {&settings_api, s ? s->settings : NULL}, {&flags_api, s ? s->flags : NULL},
         {&notify_api, s ? s->notify : NULL}, {&mail_api, s ? s->mailer : NULL}, {&live_api, s ? s->live : NULL},
         {&audit_log_api, s ? s->audit_log : NULL},
@@ -182,6 +183,7 @@ enum errc services_open(struct process *p, const struct config *c, const char *d
     source.mailer = s->mailer;
     if ((rc = identity_new(&s->identity, &source, e)) != ERR_NONE || (rc = open_api(s, c, e)) != ERR_NONE)
         return rc;
+    audit_add_jobs(s->audit, s->jobs);
     events_on_sealed(s->backend.events, on_sealed, s);
     identity_watch(s->identity, s->backend.events);
     flags_watch(s->flags, s->backend.events);

@@ -10,6 +10,7 @@
 #include "base/waker.h"
 #include "core/audit.h"
 #include "core/audit/tile.h"
+#include "core/jobs.h"
 #include "store/files.h"
 
 #define GROW_BATCH 512
@@ -32,6 +33,7 @@ struct audit {
     int64_t scrubbed;      /* events compared with the tiles in this round */
     struct stat_series *alarm, *behind, *head_age;
     struct anchors *anchors;
+    struct job_kind verify;
 };
 
 static inline bool uuid_eq(const uuid *a, const uuid *b) { return memcmp(a, b, sizeof *a) == 0; }

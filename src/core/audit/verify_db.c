@@ -115,7 +115,9 @@ static enum errc boxes_of(void *ctx, struct arena *a, const struct record *recor
                 if (str_find(records[first + i].bytes, str_c(values[i].values[k].commitment)) < 0) *wrong = (int)(first + i);
                 ++*n_opened;
             }
-        if (rc == ERR_CORRUPT) rc = ERR_NONE; /* told of by the log itself, when it is read */
+        for (unsigned i = 0; rc == ERR_CORRUPT && i < count && *wrong < 0; i++) /* one of them was exchanged or damaged: which? */
+            if (events_open(v->store, a, &ids[i], 1, values, NULL) == ERR_CORRUPT) *wrong = (int)(first + i);
+        if (rc == ERR_CORRUPT && *wrong >= 0) rc = ERR_NONE;
         arena_reset(a, mark);
     }
     return rc;
