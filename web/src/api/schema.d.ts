@@ -36,26 +36,9 @@ export interface paths {
         put?: never;
         /**
          * Signs in
-         * @description A wrong password, an address without an account and a disabled account get the same answer, `invalid_credentials`. After five failures each further try for an account has to wait, from 1 second to 15 minutes.
+         * @description A wrong password, an address without an account and a disabled account get the same answer, `invalid_credentials`. After five failures each further try for an account has to wait, from 1 second to 15 minutes. An account with a second factor is asked for it: `mfa_required`.
          */
         post: operations["auth_login"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/auth/reauthenticate": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Gives the password again, for what needs it to be recent */
-        post: operations["auth_reauthenticate"];
         delete?: never;
         options?: never;
         head?: never;
@@ -77,6 +60,272 @@ export interface paths {
          */
         post: operations["auth_password"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/login/factor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Gives the second factor of a sign-in
+         * @description Within five minutes, in the browser that has given the password. A code is good for one sign-in; five wrong ones in a row end the sign-in and lock the authenticator app for 15 minutes.
+         */
+        post: operations["auth_login_factor"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/login/factor/options": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What to ask a passkey with, as the second factor of a sign-in */
+        post: operations["auth_login_factor_options"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/login/passkey": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Signs in by a passkey alone
+         * @description The passkey names the account; the authenticator must have verified who holds it (PIN, finger, face).
+         */
+        post: operations["auth_login_passkey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/login/passkey/options": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What to ask a passkey with, to sign in by it alone */
+        post: operations["auth_login_passkey_options"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/reauthenticate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Proves once more who is signed in, for what needs that to be recent
+         * @description The password, or of a person with second factors a code or a passkey. After a factor the session has another cookie.
+         */
+        post: operations["auth_reauthenticate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/reauthenticate/options": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What to ask the caller's passkey with, to prove once more who is signed in */
+        post: operations["auth_reauthenticate_options"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/mfa/totp": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begins to enrol an authenticator app
+         * @description It counts for nothing until a code of it confirms it; beginning again makes another secret.
+         */
+        post: operations["auth_mfa_totp"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/mfa/totp/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Enrols the authenticator app, by a first code
+         * @description From now on every sign-in asks for a second factor. The session gets another cookie.
+         */
+        post: operations["auth_mfa_totp_confirm"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/mfa/passkeys/options": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What to make a passkey with */
+        post: operations["auth_mfa_passkeys_options"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/mfa/passkeys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Enrols a passkey
+         * @description From now on every sign-in asks for a second factor, or for this passkey alone. The session gets another cookie.
+         */
+        post: operations["auth_mfa_passkeys_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/mfa/recovery-codes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Makes new recovery codes
+         * @description Those before are void.
+         */
+        post: operations["auth_mfa_recovery_codes"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/mfa": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The caller's second factors */
+        get: operations["auth_mfa"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/mfa/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Removes a factor
+         * @description With the last one the recovery codes go. A password of less than 15 characters has to be changed before that.
+         */
+        delete: operations["auth_mfa_delete"];
+        options?: never;
+        head?: never;
+        /** Gives a factor another name */
+        patch: operations["auth_mfa_update"];
+        trace?: never;
+    };
+    "/api/workspaces/{id}/members/{user_id}/factors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Resets the second factors of a member who has lost them
+         * @description Of people who belong to this workspace alone, by who could give them their role. All their sessions end, and they are told by mail.
+         */
+        delete: operations["members_factors_delete"];
         options?: never;
         head?: never;
         patch?: never;
@@ -110,7 +359,31 @@ export interface paths {
         get: operations["auth_sessions_list"];
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * Ends all of the caller's sessions but this one
+         * @description Devices and programs are signed out too; API keys stay.
+         */
+        delete: operations["auth_sessions_end_others"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/workspaces/{id}/members/{user_id}/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Signs a member out everywhere
+         * @description Their browsers, and the devices and programs that they let into this workspace.
+         */
+        delete: operations["members_sessions_end"];
         options?: never;
         head?: never;
         patch?: never;
@@ -181,6 +454,170 @@ export interface paths {
         get: operations["permissions_show"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Lets a program in: an access token and a refresh token
+         * @description The program gets a session of its own, for one workspace, which is listed with the others and ends when it is ended there, after seven days without use, or after 30 days. The password or a factor must have been given within the last 10 minutes.
+         */
+        post: operations["auth_token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/refresh": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Exchanges a refresh token for fresh tokens
+         * @description Each refresh token works once. Within ten seconds the same request from the same address gets the same successor, in case the answer was lost; after that a token that comes a second time ends the sign-in. What is refused gets OAuth's answer, 400 with `{"error": "invalid_grant"}`.
+         */
+        post: operations["auth_refresh"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Signs a program out by its refresh token
+         * @description A token that is none gets the same answer (RFC 7009).
+         */
+        post: operations["auth_revoke"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/device": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * A device without a browser begins to sign in (RFC 8628)
+         * @description It shows the person the code and the address, and asks POST /api/auth/device/token until it is let in.
+         */
+        post: operations["auth_device"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/device/token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * The device asks whether it has been let in
+         * @description Until then 400 with OAuth's `{"error"}`: `authorization_pending`, `slow_down` (wait five seconds longer from now on), `access_denied`, `expired_token`, `invalid_grant`. The tokens are given once.
+         */
+        post: operations["auth_device_token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/device/{user_code}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What waits to be let in under a code
+         * @description Wrong codes are limited by person and by address.
+         */
+        get: operations["auth_device_get"];
+        put?: never;
+        /**
+         * Lets a device in, or not
+         * @description It gets a session of its own in one workspace. To let it in, the password or a factor must have been given within the last 10 minutes.
+         */
+        post: operations["auth_device_decide"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/.well-known/jwks.json": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The keys that verify access tokens
+         * @description A JWK Set (RFC 7517). A retired key stays until the last token under it has expired.
+         */
+        get: operations["jwks_show"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/admin/signing-keys/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Replaces the key that signs access tokens
+         * @description It is done by itself every 90 days (`signing.rotation_ms`). The password or a factor must have been given within the last 10 minutes.
+         */
+        post: operations["signing_keys_rotate"];
         delete?: never;
         options?: never;
         head?: never;
@@ -609,6 +1046,83 @@ export interface paths {
          * @description One that waits is cancelled at once; one that runs is asked to stop and says `cancelled` when it has. Cancelling another's job needs the permission with which such a job is started.
          */
         delete: operations["jobs_cancel"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/audit/heads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Signed heads of the audit log, the newest first
+         * @description A head that was kept elsewhere is what the log can be held to, whoever holds the database. One is signed at least every minute while there is something new.
+         */
+        get: operations["audit_heads"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/audit/proof": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A proof that an event is in the log, or that one head goes on from another
+         * @description With `number` an inclusion proof, with `from` a consistency proof (RFC 9162). What is under no signed head yet answers 404.
+         */
+        get: operations["audit_proof"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/audit/anchors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where heads of the log go outside the database, and how far each place is */
+        get: operations["audit_anchors"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/audit/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Verifies the log against everything that was signed of it
+         * @description A job: every event's hash, the numbers, the tiles, the heads and their signatures, and the personal values that can be opened. Its result names the first event that is not as it was. `409` while one is under way. `catalyst audit verify` does the same without the server.
+         */
+        post: operations["audit_verify"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1470,23 +1984,32 @@ export interface components {
             /** @description Name of the first workspace. */
             workspace_name: string;
         };
-        /** @description A session that has begun; its cookie comes along. */
-        SignedIn: {
-            /** @description Who is signed in now. */
-            user: components["schemas"]["User"];
-            /** @description What X-CSRF-Token must be in requests that change something. */
-            csrf_token: string;
+        /** @description A session that has begun, or what is missing for it. */
+        SignIn: {
+            /** @description The account has a second factor: nobody is signed in yet, POST /api/auth/login/factor goes on. */
+            mfa_required: boolean;
+            /** @description Who is signed in now; null when a factor is awaited. */
+            user: components["schemas"]["User"] | null;
+            /** @description What X-CSRF-Token must be in requests that change something; null when a factor is awaited. */
+            csrf_token: string | null;
+            /**
+             * Format: uuid
+             * @description The sign-in that awaits a factor; of use in this browser only.
+             */
+            transaction: string | null;
+            /** @description What the account has: totp (a code of an app), passkey, recovery_code. */
+            factors: ("totp" | "passkey" | "recovery_code")[];
+            /**
+             * Format: date-time
+             * @description Until when the factor can be given.
+             */
+            expires_at: string | null;
         };
         /** @description What a person signs in with. */
         LoginInput: {
             /** @description E-mail address of the account. */
             email: string;
             /** @description Its password. */
-            password: string;
-        };
-        /** @description The password, once more. */
-        ReauthenticationInput: {
-            /** @description The caller's password. */
             password: string;
         };
         /** @description A new password for the caller. */
@@ -1496,11 +2019,165 @@ export interface components {
             /** @description At least 15 characters (8 beside a second factor), and none of what is guessed first. */
             new_password: string;
         };
+        /** @description A session that has begun; its cookie comes along. */
+        SignedIn: {
+            /** @description Who is signed in now. */
+            user: components["schemas"]["User"];
+            /** @description What X-CSRF-Token must be in requests that change something. */
+            csrf_token: string;
+        };
+        /** @description The second factor of a sign-in: exactly one of the three. */
+        SecondStepInput: {
+            /**
+             * Format: uuid
+             * @description Of the answer to POST /api/auth/login.
+             */
+            transaction: string;
+            /** @description Six digits of the authenticator app. */
+            code?: string;
+            /** @description One of the recovery codes. */
+            recovery_code?: string;
+            /** @description What the passkey answered: AuthenticationResponseJSON of WebAuthn, which PublicKeyCredential.toJSON() gives. */
+            passkey?: {
+                [key: string]: unknown;
+            };
+        };
+        /** @description What a page asks a passkey with. */
+        PasskeyOptions: {
+            /** @description PublicKeyCredentialRequestOptionsJSON of WebAuthn, for PublicKeyCredential.parseRequestOptionsFromJSON(); good for one answer within five minutes. */
+            options: {
+                [key: string]: unknown;
+            };
+        };
+        /** @description The sign-in that a passkey is asked for. */
+        SecondStepOptionsInput: {
+            /**
+             * Format: uuid
+             * @description Of the answer to POST /api/auth/login.
+             */
+            transaction: string;
+        };
+        /** @description A passkey that stands for account, password and factor. */
+        PasskeyLoginInput: {
+            /** @description What the passkey answered: AuthenticationResponseJSON of WebAuthn, which PublicKeyCredential.toJSON() gives. */
+            passkey: {
+                [key: string]: unknown;
+            };
+        };
+        /** @description Who is signed in proves it once more: exactly one of these. */
+        ReauthenticationInput: {
+            /** @description The caller's password; of use only without a second factor. */
+            password?: string;
+            /** @description Six digits of the authenticator app. */
+            code?: string;
+            /** @description One of the recovery codes. */
+            recovery_code?: string;
+            /** @description What the passkey answered to the options of POST /api/auth/reauthenticate/options: AuthenticationResponseJSON of WebAuthn. */
+            passkey?: {
+                [key: string]: unknown;
+            };
+        };
+        /** @description What an authenticator app is set up with (SHA-1, six digits, 30 seconds). */
+        NewTotp: {
+            /**
+             * Format: uuid
+             * @description Id of the factor that is to be.
+             */
+            id: string;
+            /** @description The secret in base32, for typing: shown this once. */
+            secret?: string;
+            /** @description The same as otpauth:// URI, for a QR code. */
+            uri?: string;
+        };
+        /** @description An authenticator app to be enrolled. */
+        TotpWantedInput: {
+            /**
+             * @description What the caller calls it.
+             * @default Authenticator app
+             */
+            name?: string;
+        };
+        /** @description A second factor of a person. */
+        Factor: {
+            /**
+             * Format: uuid
+             * @description Id of the factor.
+             */
+            id: string;
+            /**
+             * @description totp: codes of an authenticator app; passkey.
+             * @enum {string}
+             */
+            kind: "totp" | "passkey";
+            /** @description What its person calls it. */
+            name: string;
+            /**
+             * Format: date-time
+             * @description When it was enrolled.
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When it was last given.
+             */
+            last_used_at: string | null;
+            /**
+             * Format: date-time
+             * @description After wrong codes: until when no code is looked at.
+             */
+            locked_until: string | null;
+            /** @description A passkey that its maker keeps copies of (synchronised between devices). */
+            is_backed_up: boolean;
+        };
+        /** @description A first code, as proof that the app has the secret. */
+        TotpCodeInput: {
+            /** @description Six digits that the app shows now. */
+            code: string;
+        };
+        /** @description What a page makes a passkey with. */
+        PasskeyCreationOptions: {
+            /** @description PublicKeyCredentialCreationOptionsJSON of WebAuthn, for PublicKeyCredential.parseCreationOptionsFromJSON(); good for one answer within five minutes. */
+            options: {
+                [key: string]: unknown;
+            };
+        };
+        /** @description A passkey to be enrolled. */
+        PasskeyRegistrationInput: {
+            /**
+             * @description What the caller calls it.
+             * @default Passkey
+             */
+            name?: string;
+            /** @description What navigator.credentials.create() gave: RegistrationResponseJSON of WebAuthn, which PublicKeyCredential.toJSON() gives. */
+            credential: {
+                [key: string]: unknown;
+            };
+        };
+        /** @description For who loses their other factors. */
+        RecoveryCodes: {
+            /** @description Ten codes, each good for one sign-in: shown this once. */
+            codes?: string[];
+        };
+        /** @description How the caller can sign in besides the password. */
+        Factors: {
+            /** @description The oldest first; none: the password alone signs in. */
+            factors: components["schemas"]["Factor"][];
+            /**
+             * Format: int64
+             * @description Recovery codes that have not been used.
+             */
+            recovery_codes_left: number;
+        };
+        /** @description A second factor of a person. */
+        FactorPatch: {
+            /** @description What its person calls it. */
+            name?: string;
+        };
         /** @description Who asks, and what they may do. */
         Me: {
             /** @description Who asks. */
             user: components["schemas"]["User"];
-            /** @description What X-CSRF-Token must be in requests that change something; null for API keys, which need none. */
+            /** @description What X-CSRF-Token must be in requests that change something; null for programs, which need none. */
             csrf_token: string | null;
             /** @description The caller's workspaces; for an API key its own. */
             workspaces: components["schemas"]["MyWorkspace"][];
@@ -1511,6 +2188,8 @@ export interface components {
             authenticated_at: string | null;
             /** @description The API key of this request; null for a session. */
             key: components["schemas"]["MyKey"] | null;
+            /** @description The access token of this request; null for a session and an API key. */
+            token: components["schemas"]["MyToken"] | null;
         };
         /** @description A workspace of the caller. */
         MyWorkspace: {
@@ -1538,7 +2217,22 @@ export interface components {
             /** @description What it was given. */
             scopes: string[];
         };
-        /** @description A browser that is signed in. */
+        /** @description The access token of this request. */
+        MyToken: {
+            /**
+             * Format: uuid
+             * @description The session that it belongs to.
+             */
+            session_id: string;
+            /**
+             * Format: uuid
+             * @description The workspace that it reaches.
+             */
+            workspace_id: string;
+            /** @description What it is limited to. */
+            scopes: string[];
+        };
+        /** @description A browser, device or program that is signed in. */
         Session: {
             /**
              * Format: uuid
@@ -1562,10 +2256,22 @@ export interface components {
             expires_at: string;
             /** @description Address that it was last used from. */
             address: string;
-            /** @description Browser that it was made by. */
+            /** @description Browser or program that it was made by. */
             user_agent: string;
             /** @description It is the one of this request. */
             is_current: boolean;
+            /**
+             * @description browser: somebody signed in; device: a device that somebody let in by its code (catalyst login); program: tokens that somebody made for a program.
+             * @enum {string}
+             */
+            kind: "browser" | "device" | "program";
+            /** @description What the device or program calls itself; null for browsers. */
+            client: string | null;
+            /**
+             * Format: uuid
+             * @description The only workspace that the device or program reaches; null for browsers.
+             */
+            workspace_id: string | null;
         };
         SessionList: {
             items: components["schemas"]["Session"][];
@@ -1593,6 +2299,164 @@ export interface components {
             meaning: string;
             /** @description An API key can have it as a scope. */
             is_for_keys: boolean;
+        };
+        /** @description Tokens of a program. */
+        ProgramTokens: {
+            /** @description What Authorization: Bearer takes; a JWT that GET /.well-known/jwks.json verifies. */
+            access_token?: string;
+            /** @description Bearer. */
+            token_type: string;
+            /**
+             * Format: int64
+             * @description Seconds that the access token is valid.
+             */
+            expires_in: number;
+            /** @description For POST /api/auth/refresh, once; used a second time it ends the sign-in. */
+            refresh_token?: string;
+            /** @description Names of permissions, separated by spaces, or "all": whatever a program can have. */
+            scope: string;
+            /**
+             * Format: uuid
+             * @description The workspace that the tokens reach.
+             */
+            workspace_id: string;
+            /**
+             * Format: uuid
+             * @description The session that they belong to.
+             */
+            session_id: string;
+        };
+        /** @description What tokens are to be for. */
+        TokenWantedInput: {
+            /**
+             * Format: uuid
+             * @description The workspace that the tokens are to reach.
+             */
+            workspace_id: string;
+            /**
+             * @description Permissions that the tokens are limited to; none: whatever a program can have.
+             * @default []
+             */
+            scopes?: string[];
+            /**
+             * @description What the program is called, for the list of sessions.
+             * @default program
+             */
+            client?: string;
+        };
+        /** @description A refresh token to be exchanged. */
+        RefreshInput: {
+            /** @description The refresh token that came last. */
+            refresh_token: string;
+            /**
+             * @description As OAuth has it.
+             * @default refresh_token
+             * @enum {string}
+             */
+            grant_type?: "refresh_token";
+        };
+        /** @description A sign-in of a program to be ended. */
+        RevocationInput: {
+            /** @description A refresh token of the sign-in that is to end. */
+            refresh_token: string;
+        };
+        /** @description A device login that has begun. */
+        DeviceLogin: {
+            /** @description What the program asks with; it shows it to nobody. */
+            device_code?: string;
+            /** @description What the person types. */
+            user_code: string;
+            /** @description Where. */
+            verification_uri: string;
+            /**
+             * Format: int64
+             * @description Seconds that both codes are valid.
+             */
+            expires_in: number;
+            /**
+             * Format: int64
+             * @description Seconds to wait between two questions.
+             */
+            interval: number;
+        };
+        /** @description A program that wants to be let in. */
+        DeviceWantedInput: {
+            /**
+             * @description What the program and its machine are called: the person who lets it in sees it.
+             * @default program
+             */
+            client?: string;
+            /**
+             * @description Permissions that it asks for; none: whatever a program can have.
+             * @default []
+             */
+            scopes?: string[];
+        };
+        /** @description Whether a program has been let in. */
+        DevicePollInput: {
+            /** @description As POST /api/auth/device gave it. */
+            device_code: string;
+            /**
+             * @description As OAuth has it.
+             * @default urn:ietf:params:oauth:grant-type:device_code
+             * @enum {string}
+             */
+            grant_type?: "urn:ietf:params:oauth:grant-type:device_code";
+        };
+        /** @description A program that waits to be let in. */
+        DeviceRequest: {
+            /** @description What the program calls itself. */
+            client: string;
+            /** @description Where it asks from; of IPv6 the /64. */
+            address: string;
+            /** @description What it says of itself in its requests. */
+            user_agent: string;
+            /** @description Permissions that it asks for; ["all"]: whatever a program can have. */
+            scopes: string[];
+            /** @description It asks from the address that you come from. */
+            is_your_address: boolean;
+            /**
+             * Format: date-time
+             * @description When it began.
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description Until when it can be let in.
+             */
+            expires_at: string;
+            /** @description What to tell the person before they decide. */
+            warning: string;
+        };
+        /** @description What a person decides. */
+        DeviceDecisionInput: {
+            /** @description Whether the program is let in. */
+            approve: boolean;
+            /**
+             * Format: uuid
+             * @description The workspace that it is to reach; needed to let it in.
+             */
+            workspace_id?: string | null;
+            /**
+             * @description Permissions that it is given; none: what it asked for. Never more than it asked for.
+             * @default []
+             */
+            scopes?: string[];
+        };
+        /** @description A key that signs access tokens. */
+        SigningKey: {
+            /** @description Its id in GET /.well-known/jwks.json. */
+            kid: string;
+            /** @description EdDSA or ES256. */
+            algorithm: string;
+        };
+        /** @description How the key that signs access tokens is replaced. */
+        SigningKeyRotationInput: {
+            /**
+             * @description Somebody else has the key: every access token until now is void at once. Programs refresh theirs.
+             * @default false
+             */
+            is_compromised?: boolean;
         };
         /** @description A workspace with what is in it. */
         WorkspaceDocument: {
@@ -2286,6 +3150,120 @@ export interface components {
             settings?: {
                 [key: string]: unknown;
             };
+        };
+        /** @description A signed head of the audit log. */
+        AuditHead: {
+            /**
+             * Format: int64
+             * @description Events under it: those with the numbers 1 to this one.
+             */
+            size: number;
+            /** @description Root of their Merkle tree (RFC 9162), hexadecimal. */
+            root: string;
+            /**
+             * Format: date-time
+             * @description When it was signed.
+             */
+            signed_at: string;
+            /** @description The key that verifies it, as name+hash+key (C2SP signed note). */
+            key: string | null;
+            /** @description The head itself, signed (C2SP checkpoint): keep it elsewhere. */
+            note: string;
+        };
+        AuditHeadList: {
+            items: components["schemas"]["AuditHead"][];
+            next_cursor: string | null;
+        };
+        /** @description That an event is in the log, or that the log has only grown. */
+        AuditProof: {
+            /**
+             * @description What it proves.
+             * @enum {string}
+             */
+            kind: "inclusion" | "consistency";
+            /** @description Of which log: the first line of its heads. */
+            origin: string;
+            /**
+             * Format: int64
+             * @description inclusion: the event; its leaf has the index number - 1.
+             */
+            number: number | null;
+            /** @description inclusion: its leaf hash, hexadecimal. */
+            leaf: string | null;
+            /**
+             * Format: int64
+             * @description consistency: size of the earlier head.
+             */
+            from: number | null;
+            /** @description consistency: its root. */
+            from_root: string | null;
+            /**
+             * Format: int64
+             * @description Size of the tree that it is proved under.
+             */
+            size: number;
+            /** @description Its root. */
+            root: string;
+            /** @description The proof (RFC 9162 sections 2.1.3.1 and 2.1.4.1), hexadecimal. */
+            hashes: string[];
+            /** @description The signed head of that size, when it is the newest. */
+            note: string | null;
+        };
+        /** @description A place outside the database that heads of the log go to. */
+        AuditAnchor: {
+            /** @description Its name in the configuration. */
+            name: string;
+            /** @description file, s3, syslog or webhook. */
+            kind: string;
+            /** @description Whether heads go there now; false: they did once. */
+            is_configured: boolean;
+            /**
+             * Format: int64
+             * @description Events of the instance under the newest head that is there; 0: none.
+             */
+            head_size: number;
+            /**
+             * Format: date-time
+             * @description When that head was signed.
+             */
+            head_at: string | null;
+            /**
+             * Format: int64
+             * @description Events that no head there covers.
+             */
+            behind: number;
+            /** @description Whether the events themselves go there too. */
+            has_segments: boolean;
+            /**
+             * Format: int64
+             * @description Events that are there, up to this number.
+             */
+            segment_number: number;
+            /**
+             * Format: date-time
+             * @description When something was last sent, or tried to be.
+             */
+            tried_at: string | null;
+            /**
+             * Format: date-time
+             * @description Since when it fails; null: it works.
+             */
+            failing_since: string | null;
+            /** @description Why it fails. */
+            error: string | null;
+        };
+        AuditAnchorList: {
+            items: components["schemas"]["AuditAnchor"][];
+            next_cursor: string | null;
+        };
+        /** @description Which log to verify. */
+        AuditVerificationInput: {
+            /**
+             * @description The log of the workspace, or of the whole instance (its administrators only).
+             * @default workspace
+             * @enum {string}
+             */
+            tree?: "workspace" | "instance";
         };
         /** @description A server that works, or worked, on this database. Figures are those of its last heartbeat. */
         Node: {
@@ -3727,32 +4705,8 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["SignedIn"];
+                    "application/json": components["schemas"]["SignIn"];
                 };
-            };
-            default: components["responses"]["Problem"];
-        };
-    };
-    auth_reauthenticate: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["ReauthenticationInput"];
-            };
-        };
-        responses: {
-            /** @description No Content */
-            204: {
-                headers: {
-                    "X-Request-Id": components["headers"]["RequestId"];
-                    [name: string]: unknown;
-                };
-                content?: never;
             };
             default: components["responses"]["Problem"];
         };
@@ -3769,6 +4723,376 @@ export interface operations {
                 "application/json": components["schemas"]["PasswordChangeInput"];
             };
         };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    auth_login_factor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecondStepInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignedIn"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    auth_login_factor_options: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecondStepOptionsInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyOptions"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    auth_login_passkey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasskeyLoginInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignedIn"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    auth_login_passkey_options: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyOptions"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    auth_reauthenticate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["ReauthenticationInput"];
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    auth_reauthenticate_options: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyOptions"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    auth_mfa_totp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["TotpWantedInput"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewTotp"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    auth_mfa_totp_confirm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TotpCodeInput"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Factor"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    auth_mfa_passkeys_options: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyCreationOptions"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    auth_mfa_passkeys_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasskeyRegistrationInput"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Factor"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    auth_mfa_recovery_codes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecoveryCodes"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    auth_mfa: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Factors"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    auth_mfa_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    auth_mfa_update: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag that was read; 412 when the resource has changed since. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/merge-patch+json": components["schemas"]["FactorPatch"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Factor"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    members_factors_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
         responses: {
             /** @description No Content */
             204: {
@@ -3826,6 +5150,49 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["SessionList"];
                 };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    auth_sessions_end_others: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    members_sessions_end: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             default: components["responses"]["Problem"];
         };
@@ -3916,6 +5283,235 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Permissions"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    auth_token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TokenWantedInput"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProgramTokens"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    auth_refresh: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RefreshInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProgramTokens"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    auth_revoke: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RevocationInput"];
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    auth_device: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["DeviceWantedInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceLogin"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    auth_device_token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DevicePollInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProgramTokens"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    auth_device_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user_code: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceRequest"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    auth_device_decide: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user_code: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeviceDecisionInput"];
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    jwks_show: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    signing_keys_rotate: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Sent again with the same key within 24 hours, the request is answered as the first time and done once. */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["SigningKeyRotationInput"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SigningKey"];
                 };
             };
             default: components["responses"]["Problem"];
@@ -4896,6 +6492,136 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Job"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    audit_heads: {
+        parameters: {
+            query?: {
+                /** @description The log of the workspace, or of the whole instance (its administrators only). */
+                tree?: "workspace" | "instance";
+                /** @description Items at most. */
+                limit?: components["parameters"]["Limit"];
+                /** @description next_cursor of the answer before. */
+                cursor?: components["parameters"]["Cursor"];
+            };
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditHeadList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    audit_proof: {
+        parameters: {
+            query?: {
+                /** @description The log of the workspace, or of the whole instance (its administrators only). */
+                tree?: "workspace" | "instance";
+                /** @description Of an event: workspace_number in the workspace's log, number in the instance's. A proof that it is in the log; without it the newest event that is under a head. */
+                number?: number;
+                /** @description Instead: size of a head. A proof that the later one goes on from it. */
+                from?: number;
+                /** @description Size of the head that it is proved under; without it the newest. */
+                to?: number;
+            };
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditProof"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    audit_anchors: {
+        parameters: {
+            query?: {
+                /** @description Items at most. */
+                limit?: components["parameters"]["Limit"];
+                /** @description next_cursor of the answer before. */
+                cursor?: components["parameters"]["Cursor"];
+            };
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditAnchorList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    audit_verify: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The workspace; without it the API key's own, or the only one that the user is in. */
+                "X-Catalyst-Workspace"?: components["parameters"]["Workspace"];
+                /** @description Sent again with the same key within 24 hours, the request is answered as the first time and done once. */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["AuditVerificationInput"];
+            };
+        };
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        job: components["schemas"]["Job"];
+                    };
                 };
             };
             default: components["responses"]["Problem"];

@@ -199,11 +199,9 @@ static enum errc reset_prepare(struct api_request *r, err *e)
 static enum errc may_reset(struct api_request *r, struct tx *tx, err *e)
 {
     const struct val *row;
-    enum role role;
     enum errc rc = tx_query_row(tx, r->arena, &role_of_member,
                                 PARAMS(v_uuid(&r->workspace_id), v_uuid(&r->path_id[1])), &row, e);
-    if (rc != ERR_NONE) return rc;
-    return role_parse(val_str(&row[0]), &role) ? may_give_role(r, role, e) : err_code(e, ERR_CORRUPT);
+    return rc == ERR_NONE ? may_give_role(r, tx, NULL, "role", val_str(&row[0]), e) : rc;
 }
 
 static enum errc reset_apply(struct api_request *r, struct tx *tx, err *e)
