@@ -143,6 +143,7 @@ struct api_route {
     bool is_idempotent_exempt;/* sign-in and the like: Idempotency-Key is not looked at */
     int status;               /* of success: 0 = 200, 202 when is_delayed, 204 without an answer; what creates says 201 and sets r->location */
     size_t body_max;          /* bytes; 0: limits.api_body_bytes */
+    const char *reads;        /* what it shows is sensitive: the type of the event that says that it was read ("audit.read"); NULL: it is not */
     const char *summary;      /* one line */
     const char *text;         /* the rest, Markdown; may be NULL */
     enum errc (*prepare)(struct api_request *r, err *e);               /* may be NULL */

@@ -84,6 +84,7 @@ struct event_value {
 struct event_values {
     struct event_value *values;
     unsigned n;
+    bool is_altered; /* a box of it does not open although its key is there */
 };
 /* out: an entry for each id. Everything in the arena. */
 WARN_UNUSED enum errc events_open(struct store *s, struct arena *a, const uuid *ids, unsigned n,

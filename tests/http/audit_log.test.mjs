@@ -55,3 +55,64 @@ onEngines('an entry has every field of the document, and personal values are ope
   assert.deepEqual(one, created);
   assert.equal(new Set(logs.map((x) => x.leaf)).size, logs.length);
 });
+
+onEngines('a workspace sees nothing of another, nor of the instance, whatever it asks', { skip }, async (t, engine) => {
+  const catalyst = await start(t, engine);
+  const ada = await owner(catalyst);
+  const second = ada.with({ workspace: (await ada.must(201, ada.post('/api/workspaces', { name: 'Second' }))).id });
+  const hidden = await second.must(201, second.post('/api/projects', { name: 'hidden' }));
+  await ada.must(201, ada.post('/api/projects', { name: 'seen' }));
+  const bob = await newMember(ada, 'admin');
+  const [foreign] = await until('the project to be sealed', async () => {
+    const items = await all(second, `/api/audit/logs?resource_id=${hidden.id}`);
+    return items.length && items;
+  });
+  const own = await all(bob, '/api/audit/logs');
+  assert.ok(own.some((x) => x.action === 'project.created'));
+  assert.ok(own.every((x) => x.workspace_number > 0 && x.resource_id !== hidden.id && x.action !== 'auth.signed_in'));
+  for (const query of [`resource_id=${hidden.id}`, `q=workspace.created&from=2000-01-01`, 'action=auth.*', 'action=user.*'])
+    assert.ok((await all(bob, `/api/audit/logs?${query}`)).every((x) => own.some((y) => y.resource_id === x.resource_id)), query);
+  assert.deepEqual(await all(bob, `/api/audit/logs?resource_id=${hidden.id}`), []);
+  // A cursor of another workspace is a number only: what stands before it is still one's own.
+  const stolen = await bob.must(200, bob.get(`/api/audit/logs?cursor=d${foreign.number + 1}`));
+  assert.ok(stolen.items.every((x) => own.some((y) => y.id === x.id)));
+  for (const cursor of ['d', 'u5', 'd-1', 'x1', 'd0', 'd99999999999999999999', 'd1;'])
+    assert.equal((await bob.get(`/api/audit/logs?cursor=${encodeURIComponent(cursor)}`)).status, 400, cursor);
+  assert.equal((await bob.get(`/api/audit/logs/${foreign.id}`)).status, 404);
+  assert.equal((await bob.get('/api/admin/audit/logs')).status, 403);
+  assert.equal((await bob.with({ workspace: second.workspace }).get('/api/audit/logs')).status, 404);
+  // The instance's log: no tenant's event in it.
+  const instance = await all(ada, '/api/admin/audit/logs');
+  assert.ok(instance.some((x) => x.action === 'auth.signed_in' || x.action === 'user.created'));
+  assert.ok(instance.every((x) => x.workspace_number === 0));
+  assert.equal((await ada.get(`/api/admin/audit/logs/${foreign.id}`)).status, 404);
+  const csv = await bob.get('/api/audit/logs', { accept: 'text/csv' });
+  assert.match(csv.type, /text\/csv/);
+  assert.ok(!csv.text.includes(hidden.id));
+});
+
+onEngines('who reads the log stands in it, without flooding it', { skip }, async (t, engine) => {
+  const catalyst = await start(t, engine);
+  const ada = await owner(catalyst);
+  const bob = await newMember(ada, 'admin');
+  for (let i = 0; i < 25; i++) await bob.must(200, bob.get('/api/audit/logs?limit=1'));
+  const reads = await until('the reads to be sealed', async () => {
+    const items = await all(ada, `/api/audit/logs?action=audit.read&user_id=${bob.user.id}`);
+    return items.length >= 10 && items;
+  });
+  assert.ok(reads.length <= 21, `${reads.length} for 25`); // the minute may have ended in between
+  assert.equal(reads[0].user_email, bob.user.email);
+  assert.deepEqual([reads[0].resource_type, reads[0].status, reads[0].metadata.route], ['audit', 'success', 'audit_logs']);
+  const one = await bob.must(200, bob.get(`/api/audit/logs/${reads[0].id}`));
+  const read = await until('reading one to be sealed', async () =>
+    (await all(ada, '/api/audit/logs?action=audit.read')).find((x) => x.metadata.route === 'audit_log'));
+  assert.equal(read.resource_id, one.id);
+  // The instance's log and the list of everybody are the instance's to tell.
+  await ada.must(200, ada.get('/api/users'));
+  await ada.must(200, ada.get('/api/admin/audit/logs'));
+  const seen = await until('both to be sealed', async () => {
+    const actions = (await all(ada, '/api/admin/audit/logs')).map((x) => x.action);
+    return actions.includes('user.listed') && actions.includes('audit.read') && actions;
+  });
+  assert.ok(seen);
+});

@@ -135,6 +135,8 @@ WARN_UNUSED enum errc refusals_new(struct refusals **out, struct store *s, err *
 void refusals_free(struct refusals *f);
 /* Writes the event, unless ten of the same kind have been written this minute: those are counted. */
 void refusals_add(struct refusals *f, const struct api_request *r, const char *permission, enum errc code, str message);
+/* The same for what r->route reads; when it cannot be written, nothing is answered. */
+WARN_UNUSED enum errc reads_add(struct refusals *f, const struct api_request *r, err *e);
 /* Writes what was counted in minutes that are over (all: in this one too). */
 void refusals_tidy(struct refusals *f, usec now_us, bool all);
 

@@ -425,6 +425,7 @@ static enum errc pipeline(struct api_call *k, err *e)
     if (route->prepare && (rc = route->prepare(r, e)) != ERR_NONE) return rc;
     if (route->apply && (rc = apply(k, e)) != ERR_NONE) return rc;
     if (k->is_replay) return ERR_NONE;
+    if (route->reads && (rc = reads_add(k->api->refusals, r, e)) != ERR_NONE) return rc;
     if (k->api->setup.jobs && !uuid_is_nil(&r->job_id)) jobs_wake(k->api->setup.jobs);
     if (route->after) route->after(r);
     return ERR_NONE;

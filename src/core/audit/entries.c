@@ -59,6 +59,9 @@ static const struct event_value *value_at(const struct event_values *values, str
     return NULL;
 }
 
+/* What stands for a value that no box gave. */
+static str missing(const struct event_values *values) { return values->is_altered ? S(LOG_ALTERED) : S(LOG_ERASED); }
+
 /* The commitment that an object is; empty when it is something else. */
 static str commitment_of(const struct json *v)
 {
@@ -71,7 +74,7 @@ static void put_opened(const struct writing *w, str commitment, str place, struc
 {
     const struct event_value *value = value_at(w->values, place);
     if (!value)
-        json_str(out, S(LOG_ERASED));
+        json_str(out, missing(w->values));
     else if (!str_eq(str_of(value->commitment, 64), commitment))
         json_str(out, S(LOG_ALTERED));
     else
@@ -131,7 +134,7 @@ static enum errc take_boxed(struct writing *w, const struct json *root, str plac
     if (!commitment.len) return ERR_NONE;
     const struct event_value *value = value_at(w->values, place);
     if (!value || !str_eq(str_of(value->commitment, 64), commitment)) {
-        *out = value ? S(LOG_ALTERED) : S(LOG_ERASED);
+        *out = value ? S(LOG_ALTERED) : missing(w->values);
         return ERR_NONE;
     }
     enum errc rc = json_parse(w->a, value->json, &text, e);

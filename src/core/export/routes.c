@@ -95,6 +95,7 @@ static const struct api_route routes[] = {
      .scope = SCOPE_WORKSPACE,
      .resource = &export_resource,
      .body_max = 4u << 20,
+     .reads = "workspace.export_read",
      .prepare = read_prepare,
      .summary = "One file of a finished export",
      .text = "`application/x-ndjson`; parts are numbered from 1."},

@@ -240,6 +240,7 @@ static const struct api_route routes[] = {
      .is_list = true,
      .summary = "Everybody with an account",
      .text = "For the instance's administrators. It tells nothing about workspaces.",
+     .reads = "user.listed",
      .apply = users_list},
     {.method = HTTP_GET,
      .path = "/api/permissions",
