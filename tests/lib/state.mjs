@@ -1,11 +1,11 @@
 // state.mjs - everything that the main database holds, as text to compare: to prove that a refusal changed nothing.
 //
-// Left out is what ticks by itself or counts refusals: the log with its trees and heads, counters of sign-ins, answers kept for Idempotency-Key,
-// times of last use.
+// Left out is what ticks by itself, is made when it is first needed, or counts refusals: the log with its trees and heads, keys to sign
+// with, counters of sign-ins, answers kept for Idempotency-Key, times of last use.
 
 import { query } from './rebuild.mjs';
 
-const TABLES_LEFT_OUT = /^(events|event_|audit_(trees|tiles|heads|anchors|breaks)$|sign_in_counters|schema_migrations|idempotency|api_answers|api_idempotency|sqlite_|job_nodes|nodes|leases)/;
+const TABLES_LEFT_OUT = /^(events|event_|audit_(trees|tiles|heads|anchors|breaks)$|signing_keys|sign_in_counters|schema_migrations|idempotency|api_answers|api_idempotency|sqlite_|job_nodes|nodes|leases)/;
 const COLUMNS_LEFT_OUT = /^(last_|lease|heartbeat)/;
 
 const composed = new WeakMap();

@@ -32,6 +32,7 @@ export const me: Me = {
   ],
   authenticated_at: '2026-01-01T00:00:00Z',
   key: null,
+  token: null,
 };
 
 const empty = { items: [], next_cursor: null };

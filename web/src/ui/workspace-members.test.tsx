@@ -14,6 +14,8 @@ const members: Member[] = [
     role: 'owner',
     created_at: '2026-01-01T00:00:00Z',
     last_active_at: null,
+    invited_at: null,
+    is_service_account: false,
   },
   {
     user_id: '2',
@@ -22,6 +24,8 @@ const members: Member[] = [
     role: 'developer',
     created_at: '2026-02-01T00:00:00Z',
     last_active_at: '2026-02-02T00:00:00Z',
+    invited_at: null,
+    is_service_account: false,
   },
 ];
 
