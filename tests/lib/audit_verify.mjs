@@ -110,7 +110,7 @@ export function tilesOf(leaves) {
 }
 
 /**
- * log: {size, records: [{number, id, bytes, leaf}] in the order of their numbers, tile(level, number), heads: [note], keys,
+ * log: {size (of the tree; later events are in none yet), records: [{number, id, bytes, leaf}] in the order of their numbers, tile(level, number), heads: [note], keys,
  * exported: [note], dropped: [[first, last]]}. null when it is what was signed; else {what, number}: the first bad record.
  */
 export function firstBad({ size, records, tile, heads, keys, exported = [], dropped = [] }) {
@@ -147,14 +147,14 @@ export function firstBad({ size, records, tile, heads, keys, exported = [], drop
   }
   let good = 0;
   for (const head of signed) {
-    if (head.size > records.length) return { what: 'truncated', number: records.length + 1 };
+    if (head.size > size) return { what: 'truncated', number: size + 1 };
     if (!rootOf(leaves.slice(0, head.size)).equals(head.root)) return { what: 'rewritten', number: good + 1 };
     good = head.size;
   }
   for (const note of exported) {
     const head = openHead(note, keys);
-    if (head.size > records.length || !rootOf(leaves.slice(0, head.size)).equals(head.root))
-      return { what: 'rolled_back', number: head.size > records.length ? records.length + 1 : 0 };
+    if (head.size > size) return { what: 'rolled_back', number: size + 1 };
+    if (!rootOf(leaves.slice(0, head.size)).equals(head.root)) return { what: 'rolled_back', number: good + 1 };
   }
   if (Object.entries(tilesOf(leaves.slice(0, size))).some(([at, bytes]) => !tile(...at.split('/').map(Number))?.equals(bytes))) return { what: 'tile', number: 0 };
   return damaged ? { what: 'head', number: 0 } : null;
@@ -187,7 +187,7 @@ export function readSegment(bytes) {
 }
 
 /** tlog-tiles: 1234067 is "x001/x234/067". */
-function tilePath(number) {
+export function tilePath(number) {
   const groups = [];
   for (let n = number; groups.length === 0 || n > 0; n = Math.floor(n / 1000)) groups.unshift(String(n % 1000).padStart(3, '0'));
   return groups.map((g, i) => (i < groups.length - 1 ? `x${g}` : g)).join('/');

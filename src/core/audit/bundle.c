@@ -70,9 +70,11 @@ static enum errc compare_entries(const struct bundle *b, struct arena *a, int64_
     enum errc rc = ERR_NONE;
     for (unsigned i = 0; rc == ERR_NONE && i < n; i += TILE_WIDTH) {
         char path[TILE_PATH_MAX], inside[TILE_PATH_MAX + 8];
+        int64_t left = b->source.size - (first - 1 + i); /* in this bundle and those after it, whatever the segment has */
         unsigned count = n - i < TILE_WIDTH ? n - i : TILE_WIDTH;
         str rest = {0};
-        snprintf(inside, sizeof inside, "tile/%s", tile_path(-1, (first - 1 + i) / TILE_WIDTH, count, path).p);
+        if (left <= 0) break;
+        snprintf(inside, sizeof inside, "tile/%s", tile_path(-1, (first - 1 + i) / TILE_WIDTH, left < TILE_WIDTH ? (unsigned)left : TILE_WIDTH, path).p);
         rc = read_inside(b, a, inside, SEGMENT_MAX, &rest, e);
         if (rc == ERR_NOT_FOUND) rc = ERR_NONE; /* all of them differ */
         for (unsigned k = i; rc == ERR_NONE && k < i + count; k++) {

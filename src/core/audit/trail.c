@@ -67,7 +67,7 @@ void audit_free(struct audit *a)
 static enum errc refuse(const struct outside_head *h, const char *why, err *e)
 {
     return err_set(e, ERR_FORBIDDEN,
-                   "%s. The head is in %s. If you restored an old copy on purpose: `catalyst audit accept-restore` writes down what is lost",
+                   "%s. The head is in %s. Restored on purpose? `catalyst audit accept-restore` writes down what is lost",
                    why, h->source);
 }
 
@@ -95,8 +95,8 @@ static enum errc round_of_work(struct audit *a, bool is_last, usec *scrub_us, er
     enum errc rc = ERR_NONE;
     for (unsigned i = 0; rc == ERR_NONE && has_more && i < 10000 / GROW_BATCH; i++)
         rc = audit_grow(a, &has_more, e);
+    if (rc == ERR_NONE) rc = outside_follow(a, e); /* before a head of an old copy takes the place of the one that tells of it */
     if (rc == ERR_NONE && !has_more) rc = audit_sign(a, is_last, e);
-    if (rc == ERR_NONE) rc = outside_follow(a, e);
     if (rc == ERR_NONE && !is_last && clock_mono_us() >= *scrub_us) {
         *scrub_us = clock_mono_us() + SCRUB_US;
         rc = audit_scrub(a, e);
