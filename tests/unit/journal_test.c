@@ -775,7 +775,7 @@ static void without_space_admission_ends_calls_under_way_fit_and_it_recovers(voi
     signal(SIGXFSZ, SIG_IGN);
     struct journal *j = open_journal((struct journal_options){.segment_bytes = SMALL, .n_writers = 1}, NULL);
     struct journal_writer *w = journal_writer(j, 0);
-    WAIT_FOR(journal_has_room(w, 60));
+    WAIT_FOR(journal_has_room(w, 60) && count_files(".seg", NULL, 0) == 2); /* the one in use and its spare */
     /* no further file of that size can be made; the prepared ones can be filled */
     struct rlimit before, limit;
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);

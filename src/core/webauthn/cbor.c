@@ -77,8 +77,8 @@ static enum errc check_elements(str *rest, const struct cbor *c, unsigned depth,
 
 static enum errc read_item(str *rest, unsigned depth, struct cbor *out, err *e)
 {
-    enum major major;
-    uint64_t n;
+    enum major major = MAJOR_UINT;
+    uint64_t n = 0;
     enum errc rc = read_head(rest, &major, &n, e);
     if (rc != ERR_NONE) return rc;
     *out = (struct cbor){.n = n, .bytes = *rest};
