@@ -85,7 +85,7 @@ export function openHead(note, keys) {
 }
 
 /** Notes that stand one behind the other, an empty line between two. */
-export const notesOf = (text) => (text === '' ? [] : text.split(/\n\n(?!\u2014)/).map((n) => (n.endsWith('\n') ? n : `${n}\n`)));
+export const notesOf = (text) => (text === '' ? [] : text.trimEnd().split(/\n\n(?!\u2014)/).map((n) => (n.endsWith('\n') ? n : `${n}\n`)));
 
 // --- a log ---
 

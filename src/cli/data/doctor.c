@@ -23,6 +23,7 @@
 #include "base/version.h"
 #include "cli/serve/serve.h"
 #include "cli/data/store.h"
+#include "core/audit/anchor.h"
 #include "core/datadir.h"
 #include "core/outbound_config.h"
 #include "net/url.h"
@@ -302,6 +303,47 @@ static void check_journal(struct doctor *d)
 
 /* --- databases --- */
 
+struct anchors_looked {
+    struct arena *a;
+    struct anchor_view *views;
+    unsigned n;
+};
+
+static enum errc anchors_unit(struct tx *tx, void *ctx, err *e)
+{
+    struct anchors_looked *l = ctx;
+    return anchors_view(tx, l->a, NULL, &l->views, &l->n, e);
+}
+
+/* Where heads of the audit log go, and whether they arrive. */
+static void check_anchors(struct doctor *d, struct store *store)
+{
+    struct anchors_looked l = {.a = &d->a};
+    const struct json *list = config_tree(d->config, "audit.anchors");
+    char time[TIME_TEXT_LEN + 1];
+    err e = {0};
+    if (db_read(store_db(store, DB_MAIN), anchors_unit, &l, &e)) {
+        find(d, STATE_FAIL, "audit anchors", "", "%s", e.msg);
+        return;
+    }
+    for (const struct json *entry = list ? list->child : NULL; entry; entry = entry->next) {
+        str name = config_entry_text(d->config, entry, "audit.anchors[].name");
+        const struct anchor_view *v = NULL;
+        for (unsigned i = 0; i < l.n; i++)
+            if (str_eq(l.views[i].name, name)) v = &l.views[i];
+        if (!v)
+            find(d, STATE_WARN, "audit anchors", "it gets one when the server runs and signs one", "%.*s: no head of the log is there yet", STR(name));
+        else if (v->failing_since != NO_VALUE)
+            find(d, STATE_WARN, "audit anchors", "what was signed since is safe only in the database and the data folder: mend the way there",
+                 "%.*s (%.*s): failing since %s (%.*s); it has the head over %lld events, %lld are behind it", STR(name), STR(v->kind),
+                 time_format(v->failing_since, time).p, STR(v->error), (long long)v->head_size, (long long)v->behind);
+        else
+            find(d, STATE_OK, "audit anchors", "", "%.*s (%.*s): has the head over %lld events", STR(name), STR(v->kind), (long long)v->head_size);
+    }
+    if (!list || !list->child)
+        find(d, STATE_OK, "audit anchors", "", "none: heads of the audit log lie in %s/audit/head alone, so whoever has this machine can rewrite it all", d->dir);
+}
+
 static void check_migrations(struct doctor *d, struct store *store)
 {
     struct migration_state *states = NULL;
@@ -326,6 +368,7 @@ static void check_migrations(struct doctor *d, struct store *store)
              "%s: %u of %u migrations are pending", engine, n_pending, n);
     else
         find(d, STATE_OK, "database", "", "%s, %u migrations", engine, n);
+    if (!n_changed && !n_pending) check_anchors(d, store);
 }
 
 static void check_database(struct doctor *d)
