@@ -775,14 +775,15 @@ static void without_space_admission_ends_calls_under_way_fit_and_it_recovers(voi
     signal(SIGXFSZ, SIG_IGN);
     struct journal *j = open_journal((struct journal_options){.segment_bytes = SMALL, .n_writers = 1}, NULL);
     struct journal_writer *w = journal_writer(j, 0);
-    WAIT_FOR(journal_has_room(w, 60) && count_files(".seg", NULL, 0) == 2); /* the one in use and its spare */
+    WAIT_FOR(journal_has_room(w, 60));
     /* no further file of that size can be made; the prepared ones can be filled */
     struct rlimit before, limit;
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
     limit = (struct rlimit){.rlim_cur = SMALL - 1, .rlim_max = before.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
     uint64_t next = 0;
-    write_while_admitted(w, &next);
+    for (unsigned k = 0; k < 3 && journal_has_room(w, 9); k++) /* a spare that was begun before may still come */
+        write_while_admitted(w, &next);
     assert_false(journal_has_room(w, 9));
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
     WAIT_FOR(journal_has_room(w, 9));
